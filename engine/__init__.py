@@ -1,0 +1,1 @@
+"""Speech from text: the Qwen3-TTS engine, without any transport."""

@@ -1,0 +1,87 @@
+"""What a speech gives back: the events that iterating over it yields, in order."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+
+
+class FinishReason(Enum):
+    """Why a speech ended."""
+
+    STOP = "stop"  # the model ended it
+    CANCELLED = "cancelled"  # the caller did
+    LENGTH = "length"  # max_frames, or the cap for this much text
+    GUARD = "guard"  # the runaway guard
+
+
+class NoticeCode(Enum):
+    """Things worth knowing that change no audio."""
+
+    DRAINING = "draining"
+    TEXT_STARVED = "text_starved"
+    PACED = "paced"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Always first: the speech has its slot. `queue_wait` in seconds."""
+
+    seed: int
+    queue_wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk:
+    """`pcm`: int16 mono at 24 kHz, `1920 * frames` samples. `first_frame` counts from the start of the turn.
+
+    `codes`: the (frames, code groups) integers that the audio was decoded from. `last` marks the turn's final
+    chunk, which may hold no audio. `sampled_at`: `time.monotonic()` when its last frame was sampled.
+    """
+
+    pcm: npt.NDArray[np.int16]
+    codes: npt.NDArray[np.int32]
+    first_frame: int
+    segment: int
+    last: bool
+    sampled_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class FlushDone:
+    """All text before `flush(mark)` has been spoken; `frame` is the turn's length so far in frames."""
+
+    mark: str
+    segment: int
+    frame: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A remark on the running speech; each code is sent once per occurrence, never per frame."""
+
+    code: NoticeCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Always last. Times in seconds since `Engine.open`; `longest_gap` between the arrival of two chunks.
+
+    `underruns` counts chunks that came after ideal playback had run dry, with no buffer at the listener.
+    """
+
+    reason: FinishReason
+    frames: int
+    text_characters: int
+    text_tokens: int
+    seed: int
+    queue_wait: float
+    time_to_first_audio: float
+    total_time: float
+    longest_gap: float
+    underruns: int
+
+
+Event = Started | AudioChunk | FlushDone | Notice | Finished
