@@ -14,6 +14,7 @@ import soxr
 
 from engine.errors import InvalidRequest
 from engine.request import SAMPLE_RATE
+from qwentts_grpc.audio import containers
 
 Samples = npt.NDArray[np.float32]
 
@@ -23,6 +24,8 @@ MAX_CHANNELS = 8
 RATES = range(8_000, 192_001)
 
 _FIELD = "reference.audio"
+_DAMAGED = "cannot be decoded: the file is damaged or cut short"
+_UNKNOWN_FRAMES = 2**62  # what soundfile says of a FLAC stream without a length
 _SUBTYPES = {"PCM_U8", "PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "VORBIS", "OPUS"}
 _LOUDEST = 4.0  # 12 dB over full scale: more than any decoder's overshoot, less than what overflows a spectrum
 
@@ -42,25 +45,34 @@ def decode_reference(
     """
     if len(data) > max_bytes:
         raise InvalidRequest(_FIELD, f"has {len(data)} bytes; the limit is {max_bytes}")
-    if not _known_container(data):
+    if not containers.is_known(data):
         raise InvalidRequest(_FIELD, "is not a WAV, FLAC or OGG file")
+    if containers.is_cut_short(data):
+        raise InvalidRequest(_FIELD, _DAMAGED)
     samples, rate = _read(data, max_seconds)
     _check(samples, rate, min_seconds, max_seconds)
     return _to_24_khz(samples, rate)
 
 
-def _known_container(data: bytes) -> bool:
-    return data[:4] in (b"fLaC", b"OggS") or (data[:4] == b"RIFF" and data[8:12] == b"WAVE")
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """Reads from front to back, without the seek that soundfile adds to each read and streamed FLAC cannot do."""
+
+    def seekable(self) -> bool:
+        return False
 
 
 def _read(data: bytes, max_seconds: float) -> tuple[Samples, int]:
     """Mono samples at the file's own rate, one more than allowed where the file is too long."""
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with _Forward(io.BytesIO(data)) as file:
             _check_shape(file)
-            return _read_blocks(file, math.floor(max_seconds * file.samplerate) + 1), file.samplerate
+            limit = math.floor(max_seconds * file.samplerate) + 1
+            samples = _read_blocks(file, limit)
+            if len(samples) < min(limit, file.frames) and file.frames < _UNKNOWN_FRAMES:
+                raise InvalidRequest(_FIELD, _DAMAGED)
+            return samples, file.samplerate
     except soundfile.SoundFileError as error:
-        raise InvalidRequest(_FIELD, "cannot be decoded: the file is damaged or cut short") from error
+        raise InvalidRequest(_FIELD, _DAMAGED) from error
 
 
 def _check_shape(file: soundfile.SoundFile) -> None:
@@ -77,7 +89,8 @@ def _read_blocks(file: soundfile.SoundFile, limit: int) -> Samples:
     blocks: list[Samples] = []
     left = limit
     while left and len(block := file.read(min(left, file.samplerate), dtype="float32", always_2d=True)):
-        blocks.append(block.mean(axis=1))
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused afterwards
+            blocks.append(block.mean(axis=1))
         left -= len(block)
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 

@@ -1,7 +1,7 @@
 """The encodings that callers can ask for: 24 kHz PCM in, bytes of the wire out, in step with the audio."""
 
 from collections.abc import Callable
-from enum import Enum
+from enum import StrEnum
 
 from engine.errors import InvalidRequest
 from qwentts_grpc.audio import opus, resample
@@ -11,7 +11,7 @@ from qwentts_grpc.audio.resample import Pcm, Resampler
 from qwentts_grpc.audio.samplewise import Samplewise, alaw, f32le, mulaw, s16le, wav_head
 
 
-class Encoding(str, Enum):
+class Encoding(StrEnum):
     """The audio encodings of the contract; the values are the enum's names there."""
 
     PCM_S16LE = "PCM_S16LE"
