@@ -1,0 +1,97 @@
+"""The audio models' sizes, read from speech_tokenizer/config.json; the speaker encoder's from the main config.json."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CodecDecoderConfig:
+    """The part of `decoder_config` that the tensors' own shapes do not tell."""
+
+    quantizers: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    window: int
+    rope_theta: float
+    eps: float
+    upsampling_ratios: tuple[int, ...]
+    upsample_rates: tuple[int, ...]
+
+    @property
+    def samples_per_frame(self) -> int:
+        """Samples that one frame of codes becomes (1920)."""
+        return math.prod(self.upsampling_ratios + self.upsample_rates)
+
+    @classmethod
+    def from_json(cls, data: Json) -> "CodecDecoderConfig":
+        """Read the `decoder_config` object; raises KeyError for a missing key."""
+        return cls(
+            quantizers=data["num_quantizers"],
+            layers=data["num_hidden_layers"],
+            heads=data["num_attention_heads"],
+            kv_heads=data["num_key_value_heads"],
+            head_dim=data["head_dim"],
+            window=data["sliding_window"],
+            rope_theta=float(data["rope_theta"]),
+            eps=data["rms_norm_eps"],
+            upsampling_ratios=tuple(data["upsampling_ratios"]),
+            upsample_rates=tuple(data["upsample_rates"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CodecEncoderConfig:
+    """The part of `encoder_config` that the tensors' own shapes do not tell, and how many codebooks are kept."""
+
+    quantizers: int
+    layers: int
+    heads: int
+    head_dim: int
+    rope_theta: float
+    eps: float
+    ratios: tuple[int, ...]
+    residual_layers: int
+    dilation_growth: int
+    frame_stride: int
+
+    @classmethod
+    def from_json(cls, data: Json) -> "CodecEncoderConfig":
+        """Read the whole file, whose `encoder_config` has the sizes; raises KeyError for a missing key."""
+        encoder = data["encoder_config"]
+        ratios = tuple(reversed(encoder["upsampling_ratios"]))  # listed for decoding; encoding runs them backwards
+        return cls(
+            quantizers=data["encoder_valid_num_quantizers"],
+            layers=encoder["num_hidden_layers"],
+            heads=encoder["num_attention_heads"],
+            head_dim=encoder["head_dim"],
+            rope_theta=float(encoder["rope_theta"]),
+            eps=encoder["norm_eps"],
+            ratios=ratios,
+            residual_layers=encoder["num_residual_layers"],
+            dilation_growth=encoder["dilation_growth_rate"],
+            frame_stride=round(encoder["sampling_rate"] / math.prod(ratios) / encoder["_frame_rate"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerEncoderConfig:
+    """The part of the speaker encoder (base checkpoints only) that the tensors' own shapes do not tell."""
+
+    sample_rate: int
+    mel_dim: int
+    dilations: tuple[int, ...]
+
+    @classmethod
+    def from_json(cls, data: Json) -> "SpeakerEncoderConfig":
+        """Read the `speaker_encoder_config` object; the published files leave the architecture's own values out."""
+        return cls(
+            sample_rate=data["sample_rate"],
+            mel_dim=data.get("mel_dim", 128),
+            dilations=tuple(data.get("enc_dilations", (1, 2, 3, 4, 1))),
+        )
