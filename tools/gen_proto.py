@@ -1,4 +1,4 @@
-"""Generate the Python stubs of the contract: `python tools/gen_proto.py [OUT_DIR]`, with grpcio-tools 1.74.0 installed.
+"""Generate the Python stubs of the contract, or `--check` that they are fresh; needs grpcio-tools 1.74.0.
 
 The stubs live in `qwentts_grpc.v1`, while the descriptor keeps the name `qwentts/v1/tts.proto` that reflection shows
 to clients; protoc derives the import path from that name, so it is put right afterwards.
@@ -14,33 +14,35 @@ from grpc_tools import protoc
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = "qwentts/v1/tts.proto"
 STUBS = ("tts_pb2.py", "tts_pb2.pyi", "tts_pb2_grpc.py")
+TARGET = ROOT / "qwentts_grpc" / "v1"
 
 
-def compile_stubs(out: Path) -> None:
-    """Write protoc's output below `out`; raise SystemExit with protoc's status if it fails."""
+def compiled(scratch: Path) -> dict[str, str]:
+    """Run protoc in the folder `scratch`; sources by file name. Raises SystemExit with protoc's status if it fails."""
     well_known = str(resources.files("grpc_tools") / "_proto")
-    outputs = [f"--python_out={out}", f"--pyi_out={out}", f"--grpc_python_out={out}"]
+    outputs = [f"--python_out={scratch}", f"--pyi_out={scratch}", f"--grpc_python_out={scratch}"]
     status = protoc.main(["protoc", f"-I{ROOT / 'proto'}", f"-I{well_known}", *outputs, PROTO])
     if status:
         raise SystemExit(status)
+    return {name: (scratch / PROTO).with_name(name).read_text(encoding="utf-8") for name in STUBS}
 
 
 def with_package_imports(source: str) -> str:
     """The generated `source` with module paths of this package in place of protoc's."""
-    return source.replace("from qwentts.v1 import", "from qwentts_grpc.v1 import").replace(
-        "'qwentts.v1.tts_pb2'", "'qwentts_grpc.v1.tts_pb2'"
-    )
+    source = source.replace("from qwentts.v1 import", "from qwentts_grpc.v1 import")
+    return source.replace("'qwentts.v1.tts_pb2'", "'qwentts_grpc.v1.tts_pb2'")
 
 
-def generate(target: Path) -> None:
-    """Write the stubs into the folder `target`."""
+def main(check: bool) -> None:
+    """Write the stubs, or raise SystemExit naming those that differ from what would be written."""
     with tempfile.TemporaryDirectory() as scratch:
-        compile_stubs(Path(scratch))
-        target.mkdir(parents=True, exist_ok=True)
-        for name in STUBS:
-            source = (Path(scratch) / PROTO).with_name(name).read_text(encoding="utf-8")
-            (target / name).write_text(with_package_imports(source), encoding="utf-8")
+        fresh = {TARGET / name: with_package_imports(source) for name, source in compiled(Path(scratch)).items()}
+    stale = [path for path, source in fresh.items() if not path.exists() or path.read_text(encoding="utf-8") != source]
+    if check and stale:
+        raise SystemExit(f"stale stubs, run make proto: {', '.join(path.name for path in stale)}")
+    for path in stale:
+        path.write_text(fresh[path], encoding="utf-8")
 
 
 if __name__ == "__main__":
-    generate(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "qwentts_grpc" / "v1")
+    main(check="--check" in sys.argv[1:])

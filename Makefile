@@ -1,0 +1,61 @@
+# Everything from a fresh clone: each target makes the environment it needs, once, and again when the pins change.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt
+SERVER := .venv/server.done
+DEV := .venv/dev.done
+STUBS := .venv-proto/done
+PORT ?= 50051
+
+.PHONY: help demo serve test check proto bench test-gpu
+help:
+	@echo "make demo | serve | test | check | proto | bench | test-gpu    (README.md says more)"
+
+demo: $(SERVER)
+	$(BIN)/python -m clients.demo
+
+serve: $(SERVER)
+	$(BIN)/qwentts-grpc serve --port $(PORT) $(ARGS)
+
+test: $(DEV)
+	$(BIN)/pytest $(ARGS)
+
+test-gpu: $(DEV)
+	$(BIN)/pytest -m gpu $(ARGS)
+
+check: $(DEV) $(STUBS)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint proto
+	.venv-proto/bin/python tools/gen_proto.py --check
+	$(BIN)/pytest $(ARGS)
+
+proto: $(STUBS)
+	.venv-proto/bin/python tools/gen_proto.py
+
+bench: $(DEV)
+	$(BIN)/python -m tools.bench_cpu $(ARGS)
+
+# torch goes first: a package that depends on it must find it there, and not choose a build of its own.
+$(SERVER): pyproject.toml constraints.txt
+	@echo "making .venv with the server's packages (torch among them: minutes on a slow line)"
+	$(PYTHON) -m venv .venv
+	$(PIP) torch
+	$(PIP) -e '.[server]'
+	touch $@
+
+# qwen-tts pins packages that only its own demo needs, so it comes without its dependencies.
+$(DEV): $(SERVER) tests/parity/requirements.txt tools/install_tools.sh
+	@echo "adding the tests' packages, and qwen-tts to compare with"
+	$(PIP) -e '.[server,dev]' -r tests/parity/requirements.txt
+	$(PIP) --no-deps qwen-tts
+	tools/install_tools.sh $(BIN)/pip
+	touch $@
+
+# The stubs are made with the oldest runtime that they must serve, which cannot share an environment with the newest.
+$(STUBS): Makefile
+	$(PYTHON) -m venv .venv-proto
+	.venv-proto/bin/pip install -qq --disable-pip-version-check grpcio-tools==1.74.0 protobuf==6.31.1 'setuptools<81'
+	touch $@

