@@ -1,0 +1,119 @@
+"""The codec decoder over the fused kernels: the forward of `codec.py`, an operation a line, ready to be captured.
+
+Each causal layer's input carries its past in front, put there by the kernel that writes it; `then` names the home of the
+next layer's past, `home` that of its own. Activations are (B, T, C); a Snake belongs to the kernel before it.
+"""
+
+import itertools
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from engine.model.codec import CodecState
+from engine.model.codec_config import CodecDecoderConfig
+from engine.model.codec_packed import PackedBlock, PackedCodec, PackedUpsample, pack
+from engine.model.tensors import Tensors
+from engine.ops.triton.codec_ops import CodecOps, Home, Unit
+
+MOST_FRAMES = 16  # frames of one call; the ring of keys has room for them beside the window
+FUSED_CHANNELS = 192  # residual units of at most so many channels run as one kernel
+ALIGNMENT = 64  # values; keeps every slot's row, and every past in it, at a 16-byte boundary
+
+
+class FusedCodecDecoder:
+    """Same interface as `codec.CodecDecoder`, its equal within the rounding of the state's dtype; needs a CUDA device."""
+
+    def __init__(self, config: CodecDecoderConfig, weights: Tensors, dtype: torch.dtype = torch.float16) -> None:
+        """`weights` are the tensors under "decoder." of the speech tokenizer, without that prefix."""
+        self.config, self.dtype = config, dtype
+        self.packed = pack(config, weights, dtype)
+        self.ops = CodecOps(self.packed.tables.device)
+        self._places = _places(self.packed)
+
+    def new_state(self, slots: int, device: torch.device | str, dtype: torch.dtype) -> CodecState:
+        """The memory of `slots` streams, all at their start, and of the scratch slot at index `slots`.
+
+        tails (S, values): the pasts of the causal layers side by side, (H, C) each; rings (L, S, 2, heads, ring, head_dim).
+        """
+        c, rows = self.config, slots + 1
+        ring = c.window - 1 + MOST_FRAMES
+        return CodecState(
+            torch.zeros(rows, self._places[-1][0], device=device, dtype=dtype),
+            torch.zeros(c.layers, rows, 2, c.heads, ring, c.head_dim, device=device, dtype=dtype),
+            torch.zeros(rows, device=device, dtype=torch.int64),
+        )
+
+    def forward(self, codes: Tensor, state: CodecState, rows: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The next n frames of the streams in slots `rows` (B,) int64: codes (B, n, 16) int64 -> (B, n * 1920).
+
+        In [-1, 1], or as PCM for int16. Updates `state` in place. Rows must differ, but for the scratch slot.
+        """
+        packed, ops, frames = self.packed, self.ops, codes.shape[1]
+        homes = self._homes(state)
+        home = next(homes)
+        x = ops.embed(codes, packed.tables, rows, home)
+        x = ops.conv(x, packed.enter, rows, home=home, raw=torch.float32, out=False)[0]
+        x = self._transform(x.flatten(0, 1), state, rows, frames).unflatten(0, codes.shape[:2])
+        inner, opening = [next(homes) for _ in packed.upsamples], next(homes)
+        for upsample, home in zip(packed.upsamples, inner, strict=True):
+            x = self._upsample(x, upsample, rows, home, opening if home is inner[-1] else None)
+        home = next(homes)
+        x = ops.conv(x, packed.opening, rows, home=opening, then=home)[1]
+        for block in packed.blocks:
+            x, home = self._block(x, block, rows, home, homes)
+        return ops.wave(x, packed.wave, rows, home, state.frames, frames, dtype)
+
+    def _transform(self, x: Tensor, state: CodecState, rows: Tensor, frames: int) -> Tensor:
+        """x (B n, K) fp32 -> (B n, latent)."""
+        ops, c = self.ops, self.config
+        for layer, ring in zip(self.packed.layers, state.rings, strict=True):
+            qkv = ops.norm_linear(x, layer.qkv, c.eps, gated=False, dtype=self.dtype)
+            mixed = ops.attention(qkv, ring, rows, state.frames, self.packed.turns, frames, c.window)
+            x = ops.linear_residual(mixed, layer.out, x)
+            hidden = ops.norm_linear(x, layer.gate_up, c.eps, gated=True, dtype=self.dtype)
+            x = ops.linear_residual(hidden, layer.down, x)
+        return ops.norm_linear(x, self.packed.leave, c.eps, gated=False, dtype=self.dtype)
+
+    def _upsample(self, x: Tensor, upsample: PackedUpsample, rows: Tensor, home: Home, then: Home | None) -> Tensor:
+        """x (B, T, C) -> (B, H' + rate T, C)."""
+        ops = self.ops
+        x = ops.conv(x, upsample.spread, rows, then=home)[1]
+        hidden = ops.conv(ops.depthwise_norm(x, upsample.depthwise, rows, home), upsample.widen, rows, gelu=True)[1]
+        return ops.conv(hidden, upsample.narrow, rows, residual=x[:, home.length :], then=then)[1]
+
+    def _block(self, x: Tensor, block: PackedBlock, rows: Tensor, home: Home, homes: Iterator[Home]) -> tuple[Tensor, Home]:
+        """x (B, 1 + T, C) after Snake -> (B, H + rate T, C / 2) after the next Snake, and the home of its past."""
+        then = next(homes)
+        raw, x = self.ops.conv(x, block.spread, rows, home=home, then=then, raw=self.dtype)
+        raw = raw.view(raw.shape[0], -1, then.channels)
+        for unit in block.units:
+            home, then = then, next(homes)
+            raw, x = self._unit(raw, x, unit, rows, home, then, last=unit is block.units[-1])
+        return x, then
+
+    def _unit(
+        self, raw: Tensor, x: Tensor, unit: Unit, rows: Tensor, home: Home, then: Home, last: bool
+    ) -> tuple[Tensor, Tensor]:
+        ops = self.ops
+        if unit.first.channels <= FUSED_CHANNELS:
+            return ops.unit(x, raw, unit, rows, home, then, raw=not last)
+        middle = ops.conv(x, unit.first, rows, home=home)[1]
+        return ops.conv(middle, unit.second, rows, then=then, residual=raw, raw=None if last else self.dtype)
+
+    def _homes(self, state: CodecState) -> Iterator[Home]:
+        starts = (0, *(end for end, _, _ in self._places))
+        for start, (_, length, channels) in zip(starts, self._places, strict=False):
+            yield Home(state.tails[:, start : start + length * channels], length, channels)
+
+
+def _places(packed: PackedCodec) -> list[tuple[int, int, int]]:
+    """(end in a slot's row, H, C) of each causal layer's past, in the order of the forward."""
+    shapes = [(packed.enter.history, packed.enter.channels)]
+    shapes += [(u.depthwise.weight.shape[0] - 1, u.depthwise.weight.shape[1]) for u in packed.upsamples]
+    shapes += [(packed.opening.history, packed.opening.channels)]
+    for block in packed.blocks:
+        shapes += [(conv.history, conv.channels) for conv in (block.spread, *(unit.first for unit in block.units))]
+    shapes += [(packed.wave.history, packed.wave.channels)]
+    ends = itertools.accumulate(-(-length * channels // ALIGNMENT) * ALIGNMENT for length, channels in shapes)
+    return [(end, *shape) for end, shape in zip(ends, shapes, strict=True)]

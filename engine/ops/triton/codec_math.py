@@ -1,0 +1,49 @@
+"""Device functions that the codec's kernels share: Snake, saturating stores, and the copies of a stream's past."""
+
+import triton
+import triton.language as tl
+from triton.language.extra import libdevice
+
+INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
+LARGEST_HALF = tl.constexpr(65504.0)
+
+
+@triton.jit
+def snake(x, frequency, gain):
+    """`x + gain sin(frequency x)^2` in fp32; the fast sine is wrong by less than fp16 can show."""
+    if INTERPRETED:
+        sine = tl.sin(x * frequency)
+    else:
+        sine = libdevice.fast_sinf(x * frequency)
+    return x + gain * sine * sine
+
+
+@triton.jit
+def narrowed(x, pointer):
+    """x in the type that `pointer` stores; fp16 saturates, since one infinity would silence the stream for good."""
+    if pointer.dtype.element_ty == tl.float16:
+        x = tl.minimum(tl.maximum(x, -LARGEST_HALF), LARGEST_HALF)
+    return x.to(pointer.dtype.element_ty)
+
+
+@triton.jit
+def copy_pasts(program, x, tail_home, tail, x_sample, out, past_home, past, out_sample, rows, home_stride, COPY: tl.constexpr):
+    """Program's share of a causal layer's two copies, a chunk of COPY values of one sample.
+
+    The last `tail` values of each sample of x (B, x_sample), the layer's input, become its past in `tail_home`;
+    the past of the next layer, `past` values in `past_home`, opens each sample of out (B, out_sample), that layer's
+    input. Homes hold a row of `home_stride` values a slot. Neither copy touches what the layer itself computes.
+    """
+    tail_chunks = tl.cdiv(tail, COPY)
+    chunks = tail_chunks + tl.cdiv(past, COPY)
+    sample = program // chunks
+    chunk = program % chunks
+    home = tl.load(rows + sample) * home_stride
+    if chunk < tail_chunks:
+        at = chunk * COPY + tl.arange(0, COPY)
+        values = tl.load(x + sample * x_sample + x_sample - tail + at, mask=at < tail)
+        tl.store(tail_home + home + at, values, mask=at < tail)
+    else:
+        at = (chunk - tail_chunks) * COPY + tl.arange(0, COPY)
+        values = tl.load(past_home + home + at, mask=at < past)
+        tl.store(out + sample * out_sample + at, values, mask=at < past)

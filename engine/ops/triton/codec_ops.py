@@ -1,0 +1,265 @@
+"""Launchers of the codec's kernels: shapes in, tensors out, tile sizes from tables."""
+
+from dataclasses import dataclass
+
+import torch
+import triton
+from torch import Tensor
+
+from engine.ops.triton.codec_conv import conv_kernel
+from engine.ops.triton.codec_ends import depthwise_norm_kernel, embed_kernel, wave_kernel
+from engine.ops.triton.codec_transformer import attention_kernel, norm_linear_kernel
+from engine.ops.triton.codec_unit import unit_kernel
+
+COPY = 8192  # values of a past that one program carries
+COLUMNS = 64  # weights have a multiple of this many columns
+
+
+@dataclass(frozen=True, slots=True)
+class Snake:
+    """`x + gain sin(frequency x)^2`: both (N,) fp32."""
+
+    frequency: Tensor
+    gain: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Conv:
+    """weight (depth = taps C, width = N) with zero rows and columns beyond; bias (N,) fp32; snake is what follows."""
+
+    weight: Tensor
+    bias: Tensor
+    taps: int
+    dilation: int
+    width: int
+    snake: Snake | None
+    depth: int
+
+    @property
+    def channels(self) -> int:
+        """Input channels C."""
+        return self.depth // self.taps
+
+    @property
+    def history(self) -> int:
+        """Earlier positions that an output depends on."""
+        return (self.taps - 1) * self.dilation
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A residual unit: the dilated conv and its Snake, the 1x1 conv and the Snake that opens what comes next."""
+
+    first: Conv
+    second: Conv
+
+
+@dataclass(frozen=True, slots=True)
+class Depthwise:
+    """Depthwise conv weight (taps, C), bias (C,), then layer norm; all fp32."""
+
+    weight: Tensor
+    bias: Tensor
+    norm_weight: Tensor
+    norm_bias: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where one causal layer's past lives: values (slots, H C) of `length` = H positions of C `channels` each."""
+
+    values: Tensor
+    length: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A kernel's tile: rows, columns, depth; programs that share the depth; warps and pipeline stages."""
+
+    rows: int
+    columns: int
+    depth: int
+    split: int = 1
+    warps: int = 4
+    stages: int = 4
+
+
+def conv_tile(positions: int, width: int, depth: int) -> Tile:
+    """The tile for a product of `positions` x `depth` x `width`."""
+    rows = 16 if positions <= 16 else 32 if positions <= 32 else 64
+    columns = 64
+    if positions >= 4096 and width % 128 == 0:
+        return Tile(128, 128, 64, 1, 8, 3)
+    tiles = triton.cdiv(positions, rows) * triton.cdiv(width, columns)
+    split = max(1, min(8, 264 // tiles, depth // 512))
+    return Tile(rows, columns, 64, split, 4, 4)
+
+
+def unit_tile(positions: int, channels: int) -> Tile:
+    """The tile of a fused residual unit."""
+    if positions <= 4096:
+        return Tile(32, channels, 64, 1, 4, 3)
+    return Tile(128, channels, 64, 1, 8, 3)
+
+
+class CodecOps:
+    """The codec's operations on one device. `rows` (B,) int64 names the slot of each sample of a batch."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._arrivals = torch.zeros(8192, dtype=torch.int32, device=device)
+
+    def embed(self, codes: Tensor, tables: Tensor, rows: Tensor, then: Home) -> Tensor:
+        """Sum of codes' table rows: codes (B, n, G), tables (G, V, C) -> (B, H + n, C)."""
+        streams, frames, groups = codes.shape
+        out = _padded(tables, streams, frames, tables.shape[2], then)
+        past = then.length * then.channels
+        embed_kernel[(streams * (frames + triton.cdiv(past, COPY)),)](
+            codes, tables, out, then.values, rows, streams, frames, tables.shape[1], groups,
+            out.stride(0), then.values.stride(0), past, C=tables.shape[2], COPY=COPY,
+        )  # fmt: skip
+        return out
+
+    def conv(
+        self,
+        x: Tensor,
+        conv: Conv,
+        rows: Tensor,
+        *,
+        home: Home | None = None,
+        then: Home | None = None,
+        residual: Tensor | None = None,
+        gelu: bool = False,
+        raw: torch.dtype | None = None,
+        out: bool = True,
+        tile: Tile | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """x (B, H + T, C) -> (B, T, N) before Snake if `raw`, and (B, H' + T s, N / s) after it if `out`.
+
+        `home` is this layer's past, `then` the next layer's: it gives H' and the channels N / s.
+        """
+        streams, steps = x.shape[0], x.shape[1] - (home.length if home else 0)
+        positions, width, depth = streams * steps, conv.width, conv.depth
+        t = tile or conv_tile(positions, width, depth)
+        plain = x.new_empty((streams, steps, width), dtype=raw) if raw else x
+        padded = _padded(x, streams, steps, width, then) if out else x
+        past, tail = _size(then), _size(home)
+        programs = triton.cdiv(positions, t.rows) * triton.cdiv(width, t.columns) * t.split
+        partial = x.new_empty(programs * t.rows * t.columns, dtype=torch.float32) if t.split > 1 else conv.bias
+        snake = conv.snake or Snake(conv.bias, conv.bias)
+        homes = (home or then).values if home or then else conv.bias
+        activation = "gelu" if gelu else "snake" if conv.snake else "none"
+        conv_kernel[(programs + streams * (triton.cdiv(tail, COPY) + triton.cdiv(past, COPY)),)](
+            x, conv.weight, conv.bias, snake.frequency, snake.gain, x if residual is None else residual, plain, padded,
+            home.values if home else homes, then.values if then else homes, rows, partial, self._arrivals,
+            positions, steps, conv.channels, width, conv.weight.stride(0), depth, (conv.dilation - 1) * conv.channels,
+            x.stride(0), 0 if residual is None else residual.stride(0), padded.stride(0), homes.stride(0), tail, past,
+            BM=t.rows, BN=t.columns, BK=min(t.depth, conv.channels), SPLIT=t.split, ACTIVATION=activation,
+            RESIDUAL=residual is not None, RAW=raw is not None, OUT=out, COPY=COPY,
+            num_warps=t.warps, num_stages=t.stages,
+        )  # fmt: skip
+        return plain, padded
+
+    def linear_residual(self, x: Tensor, conv: Conv, residual: Tensor) -> Tensor:
+        """`residual + x @ weight`: x (M, K), residual (M, N) fp32 -> (M, N) fp32."""
+        return self.conv(x[None], conv, self._arrivals, residual=residual[None], raw=torch.float32, out=False)[0][0]
+
+    def unit(
+        self, x: Tensor, residual: Tensor, unit: Unit, rows: Tensor, home: Home, then: Home, *, raw: bool, tile: Tile | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """x (B, H + T, C) after Snake and residual (B, T, C) before it -> the same two for the next layer."""
+        streams, steps, channels = residual.shape
+        positions, first, second = streams * steps, unit.first, unit.second
+        t = tile or unit_tile(positions, channels)
+        plain = torch.empty_like(residual) if raw else x
+        padded = _padded(x, streams, steps, channels, then)
+        past, tail = _size(then), _size(home)
+        tiles = triton.cdiv(positions, t.rows)
+        block = largest_power_below(channels)
+        unit_kernel[(tiles + streams * (triton.cdiv(tail, COPY) + triton.cdiv(past, COPY)),)](
+            x, residual, first.weight, first.bias, first.snake.frequency, first.snake.gain,
+            second.weight, second.bias, second.snake.frequency, second.snake.gain, plain, padded,
+            home.values, then.values, rows, positions, steps, (first.dilation - 1) * channels,
+            x.stride(0), padded.stride(0), home.values.stride(0), tail, past,
+            TAPS=first.taps, DEPTH=triton.cdiv(first.taps * channels, t.depth) * t.depth, C=channels,
+            CA=block, CB=channels - block, BM=t.rows, BK=t.depth, RAW=raw, COPY=COPY,
+            num_warps=t.warps, num_stages=t.stages,
+        )  # fmt: skip
+        return plain, padded
+
+    def norm_linear(self, x: Tensor, conv: Conv, eps: float, *, gated: bool, dtype: torch.dtype, tile: Tile | None = None) -> Tensor:
+        """RMS norm, then project: x (M, K) fp32 -> (M, N), or SwiGLU of 2 N columns when `gated`."""
+        positions, depth = x.shape
+        width = conv.width // 2 if gated else conv.width
+        out = x.new_empty((positions, width), dtype=dtype)
+        t = tile or norm_tile(positions, width)
+        norm_linear_kernel[(width // t.columns, triton.cdiv(positions, t.rows))](
+            x, conv.weight, conv.bias, out, positions, width, conv.weight.stride(0), width, eps,
+            K=depth, BM=t.rows, BN=t.columns, BK=min(t.depth, depth), GATED=gated, BIAS=not gated,
+            num_warps=t.warps, num_stages=t.stages,
+        )  # fmt: skip
+        return out
+
+    def attention(
+        self, qkv: Tensor, cache: Tensor, rows: Tensor, position: Tensor, turns: Tensor, frames: int, window: int
+    ) -> Tensor:
+        """Windowed attention of n new positions a stream: qkv (B n, 3 H D), cache (slots, 2, H, ring, D) -> (B n, H D).
+
+        position (slots,) int64 counts earlier positions; turns (D / 2,) fp64 are the rotary frequencies in turns.
+        """
+        streams, heads, ring, size = rows.shape[0], cache.shape[2], cache.shape[3], cache.shape[4]
+        assert window - 1 + frames <= ring, "the ring is too small for so many frames at once"
+        out = qkv.new_empty((qkv.shape[0], heads * size))
+        attention_kernel[(streams, heads)](
+            qkv, cache[:, 0], cache[:, 1], out, rows, position, turns, frames, cache.stride(0), heads, ring, window,
+            size**-0.5, HALF=size // 2,
+            BQ=max(16, triton.next_power_of_2(frames)), BR=triton.next_power_of_2(window), num_warps=4, num_stages=1,
+        )  # fmt: skip
+        return out
+
+    def depthwise_norm(self, x: Tensor, layer: Depthwise, rows: Tensor, home: Home) -> Tensor:
+        """Depthwise causal conv, then layer norm: x (B, H + T, C) -> (B, T, C)."""
+        streams, length, channels = x.shape
+        steps = length - home.length
+        out = x.new_empty((streams, steps, channels))
+        depthwise_norm_kernel[(streams * (steps + triton.cdiv(_size(home), COPY)),)](
+            x, layer.weight, layer.bias, layer.norm_weight, layer.norm_bias, out, home.values, rows,
+            streams * steps, steps, x.stride(0), home.values.stride(0), _size(home), 1e-6,
+            TAPS=layer.weight.shape[0], C=channels, COPY=COPY, num_warps=4,
+        )  # fmt: skip
+        return out
+
+    def wave(self, x: Tensor, conv: Conv, rows: Tensor, home: Home, position: Tensor, frames: int, dtype: torch.dtype) -> Tensor:
+        """The last conv, clamped: x (B, H + T, C) -> (B, T) in [-1, 1], or int16 PCM. Moves the positions on."""
+        streams, length, channels = x.shape
+        steps = length - home.length
+        out = x.new_empty((streams, steps), dtype=dtype)
+        block = 64
+        tiles = triton.cdiv(streams * steps, block)
+        wave_kernel[(tiles + streams * triton.cdiv(_size(home), COPY),)](
+            x, conv.weight, conv.bias, out, home.values, rows, position, streams, frames, streams * steps, steps,
+            x.stride(0), home.values.stride(0), _size(home), TAPS=conv.taps, C=channels,
+            BC=triton.next_power_of_2(channels), BM=block, PCM=dtype == torch.int16, COPY=COPY, num_warps=4,
+        )  # fmt: skip
+        return out
+
+
+def norm_tile(positions: int, width: int) -> Tile:
+    """The tile of a norm fused into a product of depth 512."""
+    rows = 16 if positions <= 16 else 32 if positions <= 32 else 64
+    return Tile(rows, 32 if width <= 4096 and positions <= 64 else 64, 128, 1, 4, 4)
+
+
+def largest_power_below(n: int) -> int:
+    """The largest power of two smaller than n."""
+    return triton.next_power_of_2(n) // 2
+
+
+def _size(home: Home | None) -> int:
+    return home.length * home.channels if home else 0
+
+
+def _padded(like: Tensor, streams: int, steps: int, width: int, then: Home | None) -> Tensor:
+    if then is None:
+        return like.new_empty((streams, steps, width))
+    return like.new_empty((streams, then.length + steps * width // then.channels, then.channels))
