@@ -52,6 +52,12 @@ class Ops(Protocol):
 
     name: str
 
+    def rms_norm(self, x: Tensor, norm: Tensor, eps: float) -> Tensor:
+        """`x * rsqrt(mean(x^2) + eps)` in fp32, rounded to the dtype of x, then times norm: (R, K) -> (R, K)."""
+
+    def linear(self, x: Tensor, weight: Tensor) -> Tensor:
+        """`x @ weight.T`: x (R, K), weight (N, K) -> (R, N)."""
+
     def norm_linear(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
         """RMS-norm then project: x (R, K), norm (K,), weight (N, K) -> (R, N)."""
 
@@ -93,6 +99,19 @@ class Ops(Protocol):
     ) -> Tensor:
         """Dense attention of the code predictor: qkv (R, T, (H + 2 G) D) at positions start..start+T-1 of a cache
         (R, 16, G, D), causal -> (R, T, H D)."""
+
+    def embed(self, table: Tensor, ids: Tensor, text: Tensor) -> Tensor:
+        """`text + sum of table rows`: table (T, K), ids (R, C) int64, text (R, K) -> (R, K).
+
+        The sum is one reduction rounded once; adding the text rounds again.
+        """
+
+    def uniforms(self, seeds: Tensor, frames: Tensor, count: int) -> Tensor:
+        """Addressed randomness: (R, count) fp32 in (0, 1), a function of (seed, frame, codebook) alone.
+
+        Philox 4x32-10 (Salmon et al., SC 2011) with key = seed and counter = (frame, codebook, 0, 0); the first
+        output word w gives ((w >> 8) + 0.5) / 2^24. seeds (R,) int64 (the bits of a uint64), frames (R,) int64.
+        """
 
     def sample(self, logits: Tensor, picks: Picks) -> Tensor:
         """Draw one id a row from logits (R, V) by inverse transform of `picks.uniform` -> (R,) int64.

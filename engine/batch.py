@@ -1,0 +1,105 @@
+"""What crosses between the event loop and the device thread: one step's work, and what came of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.observer import StageTiming
+from engine.prompt import Column
+from engine.request import Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A speech enters a slot, or its next segment does. Empty but for cloning and for a speech that was evicted:
+
+    `primed`: frames that the codec has to run through without audio (the reference's, and those decoded before);
+    `pending`: frames from number `first_pending` of the segment on, made and not yet decoded;
+    `seen`: codebook-0 ids already generated in this segment.
+    """
+
+    slot: int
+    sampling: Sampling
+    seed: int
+    primed: Sequence[tuple[int, ...]]
+    pending: Sequence[tuple[int, ...]]
+    first_pending: int
+    seen: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """Columns at positions `start...` of a slot, to be written to the cache; `vector` is for the VECTOR column."""
+
+    slot: int
+    start: int
+    columns: Sequence[Column]
+    vector: npt.NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One speech makes one frame: the talker reads `text` and the slot's last codes at `position`.
+
+    `codes` overrides the slot's last codes (first frame after a prefill). `index`: the frame's number within the
+    segment, `frame`: within the turn, which addresses its randomness.
+    """
+
+    slot: int
+    position: int
+    text: int
+    codes: tuple[int, ...] | None
+    index: int
+    frame: int
+    may_end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Decode frames `first...first + count - 1` of a slot's segment to audio."""
+
+    slot: int
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One engine step, in this order: entries, blocks, prefills, rows, chunks.
+
+    `blocks`: (slot, the index of the first changed entry in its block table, block numbers from there on).
+    """
+
+    entries: Sequence[Entry] = ()
+    blocks: Sequence[tuple[int, int, Sequence[int]]] = ()
+    prefills: Sequence[Prefill] = ()
+    rows: Sequence[Row] = ()
+    chunks: Sequence[Chunk] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Nothing to run: the step only fetches results that are outstanding."""
+        return not (self.entries or self.blocks or self.prefills or self.rows or self.chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """What `batch` came to: codes (rows, code groups), finite (rows,): False where the model's values broke down;
+    audio: int16 samples a chunk; `sampled_at`: `time.monotonic()` when the codes were known."""
+
+    batch: Batch
+    codes: npt.NDArray[np.int32]
+    finite: npt.NDArray[np.bool_]
+    audio: Sequence[npt.NDArray[np.int16]]
+    sampled_at: float
+    timings: tuple[StageTiming, ...] = field(default=())
+
+
+class Runner(Protocol):
+    """What the engine loop asks of the device, on a thread of its own; the one place where tests put a fake."""
+
+    def step(self, batch: Batch) -> StepOutput | None:
+        """Run one step. A runner that works ahead returns an earlier batch's output, or None at its first step."""

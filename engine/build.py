@@ -1,0 +1,189 @@
+"""Wiring: the one place that knows every part of the engine."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine import hub, prompt
+from engine.blocks import BlockPool
+from engine.config import EngineConfig, ModelCard
+from engine.dummy import KINDS
+from engine.errors import CheckpointError
+from engine.layouts import Layouts
+from engine.loop import Engine
+from engine.model.codec import CodecDecoder
+from engine.model.codec_config import CodecDecoderConfig, CodecEncoderConfig, SpeakerEncoderConfig
+from engine.model.codec_encoder import CodecEncoder
+from engine.model.config import ModelConfig
+from engine.model.predictor import Predictor
+from engine.model.speaker import SpeakerEncoder
+from engine.model.talker import ProjectedText, Talker
+from engine.model.tensors import under
+from engine.observer import NullObserver, Observer
+from engine.ops.interface import LayerCache, Ops
+from engine.ops.reference import ReferenceOps
+from engine.request import FRAME_SECONDS, Reference, Sampling, SpeechRequest
+from engine.runner import StepRunner
+from engine.scheduler import Limits, Scheduler
+from engine.slots import SlotState
+from engine.stages.codec import CodecStage
+from engine.stages.frame import FrameStage
+from engine.stages.prefill import PrefillStage
+from engine.tokenizer import TextTokenizer
+from engine.voices import Cloner
+from engine.warmup import speak_once
+from engine.weights import Checkpoint, dummy_checkpoint, load_checkpoint
+
+CPU_CACHE_BYTES = 1 << 30
+POSITIONS_PER_SLOT = 4096  # more than this a slot on average is never worth its memory
+
+
+async def build_engine(
+    model: str, config: EngineConfig | None = None, observer: Observer | None = None
+) -> Engine:
+    """Load a checkpoint (folder, hub id, or a kind's name with `dummy_weights`), start the engine, speak once.
+
+    Raises `CheckpointError` when the checkpoint cannot be used.
+    """
+    config = config or EngineConfig()
+    observer = observer or NullObserver()
+    parts = await asyncio.to_thread(_Parts, model, config)
+    engine = parts.engine(observer)
+    try:
+        await speak_once(engine, parts.warm_up_request())
+    except BaseException:
+        await engine.close()
+        raise
+    return engine
+
+
+class _Parts:
+    """Everything that takes long to make, made off the event loop."""
+
+    @torch.inference_mode()
+    def __init__(self, model: str, config: EngineConfig) -> None:
+        self.config = config
+        self.device = choose_device(config.device)
+        self.dtype = _choose_dtype(config.dtype, self.device)
+        self.name = model.rstrip("/").rsplit("/", 1)[-1]
+        self.checkpoint, self.tokenizer = self._load(model)
+        self.ops: Ops = ReferenceOps()
+        self.model_config = self.checkpoint.config
+        self.pool = BlockPool(self._capacity(), config.block_size)
+        self.positions = min(self.model_config.max_positions, self.pool.capacity * config.block_size)
+        self.layouts = Layouts(self.model_config, self.tokenizer, self._cloner())
+        self.runner = self._runner()
+
+    def engine(self, observer: Observer) -> Engine:
+        """Start the loop; to be called on it."""
+        limits = Limits(
+            slots=self.config.max_speeches,
+            prefill_columns=self.config.max_prefill_columns,
+            positions=self.positions,
+            frames=int(self.config.max_audio_seconds / FRAME_SECONDS),
+        )
+        scheduler = Scheduler(limits, self.pool, observer)
+        defaults = self.checkpoint.defaults
+        return Engine(self._card(), defaults, self.config, self.layouts, scheduler, self.runner, observer)
+
+    def warm_up_request(self) -> SpeechRequest:
+        """A request of the kind that this checkpoint serves."""
+        sampling = Sampling(max_frames=4, seed=0)
+        request = SpeechRequest(request_id="warm-up", sampling=sampling)
+        match self.model_config.kind:
+            case "base":
+                silence = torch.zeros(24_000).numpy()
+                return replace(request, reference=Reference(silence, speaker_embedding_only=True))
+            case "voice_design":
+                return replace(request, instructions="A calm voice.")
+            case "custom_voice":
+                return request
+
+    def _load(self, model: str) -> tuple[Checkpoint, TextTokenizer]:
+        if self.config.dummy_weights:
+            if model not in KINDS:
+                raise CheckpointError(f"{model}: dummy weights come in the kinds {', '.join(KINDS)}")
+            checkpoint, words = dummy_checkpoint(model, self.device, self.dtype)
+            return checkpoint, TextTokenizer(words.entries, words.merges, self.config.tokenizer_split)
+        folder = hub.checkpoint_folder(model)
+        self.name = folder.resolve().name if Path(model).is_dir() else self.name
+        tokenizer = TextTokenizer.load(folder, self.config.tokenizer_split)
+        return load_checkpoint(folder, self.device, self.dtype), tokenizer
+
+    def _capacity(self) -> int:
+        """Blocks of the talker's cache."""
+        if self.config.kv_blocks is not None:
+            return self.config.kv_blocks
+        talker = self.model_config.talker
+        width = torch.empty((), dtype=self.dtype).element_size()
+        block_bytes = 2 * talker.layers * talker.kv_heads * talker.head_dim * width * self.config.block_size
+        wanted = self.config.max_speeches * POSITIONS_PER_SLOT // self.config.block_size
+        return max(1, min(wanted, self._cache_bytes() // block_bytes))
+
+    def _cache_bytes(self) -> int:
+        if self.device.type != "cuda":
+            return CPU_CACHE_BYTES
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return free // 2
+
+    def _runner(self) -> StepRunner:
+        config, weights, slots = self.model_config, self.checkpoint.main, self.config.max_speeches
+        state = SlotState(config, slots, self.pool.needed(self.positions), self.device)
+        talker_cache = self._cache(config.talker, self.pool.capacity + 1, self.config.block_size)
+        talker = Talker(config, weights, ProjectedText(weights), talker_cache, self.positions, self.ops)
+        predictor_cache = self._cache(config.predictor, slots, config.code_groups)
+        predictor = Predictor(config, weights, predictor_cache, self.ops)
+        frame = FrameStage(config, talker, predictor, state, self.ops)
+        return StepRunner(state, PrefillStage(config, talker, state), frame, self._codec(slots))
+
+    def _cache(self, sizes: Any, rows: int, length: int) -> list[LayerCache]:
+        shape = (rows, length, sizes.kv_heads, sizes.head_dim)
+        return [LayerCache(self._zeros(shape), self._zeros(shape)) for _ in range(sizes.layers)]
+
+    def _zeros(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.zeros(shape, dtype=self.dtype, device=self.device)
+
+    def _codec(self, slots: int) -> CodecStage:
+        config = CodecDecoderConfig.from_json(self.checkpoint.codec_json["decoder_config"])
+        decoder = CodecDecoder(config, under(self.checkpoint.codec, "decoder"))
+        return CodecStage(decoder, slots, self.device, torch.float32)
+
+    def _cloner(self) -> Cloner | None:
+        if self.model_config.kind != "base":
+            return None
+        encoder_config = CodecEncoderConfig.from_json(self.checkpoint.codec_json["encoder_config"])
+        encoder = CodecEncoder(encoder_config, under(self.checkpoint.codec, "encoder"))
+        speaker_config = SpeakerEncoderConfig.from_json(self.checkpoint.config_json["speaker_encoder_config"])
+        return Cloner(encoder, SpeakerEncoder(speaker_config, under(self.checkpoint.main, "speaker_encoder")))
+
+    def _card(self) -> ModelCard:
+        config = self.model_config
+        return ModelCard(
+            name=self.name,
+            kind=config.kind,
+            languages=prompt.languages(config),
+            voices=tuple(config.speakers),
+            instructions=config.supports_instructions,
+            description=f"{self.device}, {str(self.dtype).removeprefix('torch.')}, {self.ops.name} ops",
+        )
+
+
+def choose_device(name: str) -> torch.device:
+    """"auto" is the first GPU where there is one; raises `CheckpointError` for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda:0" if name == "cuda" else name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise CheckpointError(f"there is no device {name}")
+    return device
+
+
+def _choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype

@@ -1,0 +1,257 @@
+"""The engine: an asyncio loop that runs frame after frame for every speech that can go on."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from engine.batch import Batch, Runner, StepOutput
+from engine.config import EngineConfig, ModelCard
+from engine.errors import Busy, EngineError, EngineFailed, InputIdle, SlowConsumer, VoiceNotFound
+from engine.events import AudioChunk, FinishReason, FlushDone, Notice, NoticeCode
+from engine.layouts import Layouts
+from engine.observer import EngineState, Observer
+from engine.request import Reference, Sampling, SpeechRequest
+from engine.scheduler import Outcome, Scheduler
+from engine.sequence import Sequence
+from engine.speech import Speech
+from engine.voice import Voice
+
+HOUSEKEEPING = 0.25  # seconds between looks at time limits while nothing else happens
+
+
+class Engine:
+    """Speech from text. Example:
+
+    >>> async def hello() -> int:
+    ...     from engine.build import build_engine
+    ...     from engine.embedded import embedded_checkpoint
+    ...     async with await build_engine(str(embedded_checkpoint())) as engine:
+    ...         async with engine.open(SpeechRequest(voice=engine.card.voices[0])) as speech:
+    ...             speech.feed("Hello ")
+    ...             speech.feed("world.")
+    ...             speech.end()
+    ...             return sum(len(event.pcm) async for event in speech if isinstance(event, AudioChunk))
+    >>> asyncio.run(hello()) % 1920  # whole codec frames of 80 ms at 24 kHz
+    0
+    """
+
+    def __init__(
+        self,
+        card: ModelCard,
+        defaults: Sampling,
+        config: EngineConfig,
+        layouts: Layouts,
+        scheduler: Scheduler,
+        runner: Runner,
+        observer: Observer,
+    ) -> None:
+        self.card, self.defaults = card, defaults
+        self.failed: BaseException | None = None
+        self.last_step = time.monotonic()
+        self._config, self._layouts, self._scheduler = config, layouts, scheduler
+        self._runner, self._observer = runner, observer
+        self._speeches: dict[Sequence, Speech] = {}
+        self._preparing: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._device = ThreadPoolExecutor(1, "device")
+        self._encoder = ThreadPoolExecutor(1, "encoder")
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="engine")
+
+    # ---- the caller's side
+
+    def open(self, request: SpeechRequest) -> Speech:
+        """Queue a speech and return its handle, at once; text may be fed right away.
+
+        Raises `InvalidRequest`, `VoiceNotFound`, `Unsupported`, `RequestTooLarge`, `Busy` when the queue is full, or
+        `EngineFailed`.
+        """
+        request.validate()
+        self._check_capacity()
+        layout = self._layouts.of(request)
+        seed = secrets.randbits(64) if request.sampling.seed is None else request.sampling.seed
+        speech = Speech(
+            Sequence(request, seed, layout, self._layouts.tokenizer),
+            self._config.max_text_characters,
+            self._wake.set,
+            self._drop,
+        )
+        self._speeches[speech.sequence] = speech
+        if request.reference is None:
+            self._enqueue(speech)
+        else:
+            self._prepare(speech)
+        return speech
+
+    async def clone(self, reference: Reference) -> Voice:
+        """What is kept of a recording: codes and speaker embedding. Raises `InvalidRequest`, `Unsupported`."""
+        reference.validate()
+        return await asyncio.get_running_loop().run_in_executor(self._encoder, self._layouts.clone, reference)
+
+    def add_voice(self, name: str, voice: Voice) -> None:
+        """Make a cloned voice known under a name, in place of any of that name."""
+        self._layouts.voices[name] = voice
+
+    def remove_voice(self, name: str) -> None:
+        """Forget a cloned voice; speeches that use it go on. Raises `VoiceNotFound`."""
+        if self._layouts.voices.pop(name, None) is None:
+            raise VoiceNotFound(name)
+
+    def state(self) -> EngineState:
+        """Gauges of this moment."""
+        return self._scheduler.state(time.monotonic())
+
+    async def close(self) -> None:
+        """Cancel whatever runs and stop the loop; idempotent."""
+        self._closing = True
+        self._wake.set()
+        await asyncio.wait([self._task], timeout=self._config.step_timeout)
+        for speech in list(self._speeches.values()):
+            speech.cancel()
+        self._device.shutdown(wait=False)
+        self._encoder.shutdown(wait=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    # ---- the hot path
+
+    async def _run(self) -> None:
+        try:
+            while (batch := await self._scheduled()) is not None:
+                output = await self._on_device(batch)
+                if output is not None:
+                    self._deliver(self._scheduler.commit(output))
+                    self._observer.step(output.timings, self.state())
+        except Exception as error:  # whatever broke a step ends the engine, loudly, and every speech with it
+            self._fail(error)
+
+    async def _scheduled(self) -> Batch | None:
+        """The next batch, once there is one; None when the engine closes."""
+        while not self._closing:
+            now = time.monotonic()
+            self._deliver(self._scheduler.settle(now))
+            for sequence in self._scheduler.admit(now):
+                self._speeches[sequence].started()
+                self._observer.admitted(now - sequence.arrived)
+            self._look_at_clocks(now)
+            self._wake.clear()
+            batch = self._scheduler.schedule(now)
+            if batch is not None:
+                return batch
+            await self._sleep(now)
+        return None
+
+    async def _on_device(self, batch: Batch) -> StepOutput | None:
+        loop = asyncio.get_running_loop()
+        step = loop.run_in_executor(self._device, self._runner.step, batch)
+        output = await asyncio.wait_for(step, self._config.step_timeout)
+        self.last_step = time.monotonic()
+        return output
+
+    def _deliver(self, outcomes: Iterable[tuple[Sequence, Outcome]]) -> None:
+        for sequence, outcome in outcomes:
+            speech = self._speeches.get(sequence)
+            if speech is None:
+                continue
+            match outcome:
+                case AudioChunk():
+                    self._measure(sequence, outcome)
+                    speech.deliver(outcome)
+                case FlushDone():
+                    speech.deliver(outcome)
+                case FinishReason():
+                    self._drop(speech)
+                    speech.finish(outcome)
+                case EngineError():
+                    self._end(speech, outcome)
+
+    # ---- everything else
+
+    def _measure(self, sequence: Sequence, chunk: AudioChunk) -> None:
+        now = time.monotonic()
+        first = sequence.playback.frames == 0
+        late, gap = sequence.playback.deliver(len(chunk.codes), now)
+        self._observer.chunk(now - chunk.sampled_at, late, gap, first)
+
+    def _check_capacity(self) -> None:
+        if self.failed is not None or self._closing:
+            raise EngineFailed("the engine has stopped")
+        if len(self._speeches) >= self._config.max_speeches + self._config.max_queue:
+            raise Busy(retry_after=1.0)
+
+    def _enqueue(self, speech: Speech) -> None:
+        self._scheduler.add(speech.sequence)
+        self._wake.set()
+
+    def _prepare(self, speech: Speech) -> None:
+        """Encode the reference recording beside the steps, then queue the speech."""
+        task = asyncio.get_running_loop().create_task(self._encode(speech))
+        self._preparing.add(task)
+        task.add_done_callback(self._preparing.discard)
+
+    async def _encode(self, speech: Speech) -> None:
+        loop = asyncio.get_running_loop()
+        request = speech.sequence.request
+        try:
+            layout = await loop.run_in_executor(self._encoder, self._layouts.with_reference, request)
+        except EngineError as error:
+            self._end(speech, error)
+            return
+        if speech.sequence in self._speeches:
+            speech.sequence.use(layout)
+            self._enqueue(speech)
+
+    def _drop(self, speech: Speech) -> None:
+        """Take a speech out of the engine: its slot and blocks are free from here on."""
+        self._scheduler.remove(speech.sequence)
+        self._speeches.pop(speech.sequence, None)
+        self._wake.set()
+
+    def _end(self, speech: Speech, error: EngineError) -> None:
+        self._drop(speech)
+        speech.fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self.failed = error
+        for speech in list(self._speeches.values()):
+            failure = EngineFailed(f"the engine has stopped: {type(error).__name__}")
+            failure.__cause__ = error
+            self._end(speech, failure)
+
+    async def _sleep(self, now: float) -> None:
+        """Until somebody calls, playback makes a paced speech ready, or it is time to look at the clocks."""
+        wake_at = self._scheduler.wake_at(now)
+        pause = HOUSEKEEPING if wake_at is None else min(HOUSEKEEPING, wake_at - now)
+        try:
+            await asyncio.wait_for(self._wake.wait(), max(pause, 0.001) if self._speeches else None)
+        except TimeoutError:
+            return
+
+    def _look_at_clocks(self, now: float) -> None:
+        for sequence, speech in list(self._speeches.items()):
+            error = self._overdue(sequence, speech, now)
+            if error is not None:
+                self._end(speech, error)
+            elif sequence.starved_since is not None and sequence.playback.frames:
+                speech.notify(Notice(NoticeCode.TEXT_STARVED, "waiting for more text"))
+            elif sequence.paced(now):
+                speech.notify(Notice(NoticeCode.PACED, "far enough ahead of playback"))
+
+    def _overdue(self, sequence: Sequence, speech: Speech, now: float) -> EngineError | None:
+        idle = sequence.request.delivery.input_idle_timeout
+        waited = now - sequence.arrived
+        if sequence.admitted is None and waited > self._config.queue_timeout and not sequence.request.reference:
+            return Busy(retry_after=self._config.queue_timeout)
+        if idle and sequence.starved_since is not None and now - sequence.starved_since > idle:
+            return InputIdle(f"no text for {idle:g} s")
+        if speech.unread and now - speech.last_taken > self._config.slow_consumer_timeout:
+            return SlowConsumer(f"no audio was taken for {self._config.slow_consumer_timeout:g} s")
+        return None

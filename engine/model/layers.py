@@ -1,0 +1,76 @@
+"""The decoder stack that the talker and the code predictor share: five operations a layer."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.model.config import DecoderConfig
+from engine.ops.interface import HeadNorms, Ops, Rope
+
+# (layer number, qkv of the layer, the layer's head norms) -> attention output (R, H D)
+Attend = Callable[[int, Tensor, HeadNorms], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Weights of one layer: qkv ((H + 2 G) D, K), out (K, H D), gate_up (2 I, K), down (K, I), norms (K,)."""
+
+    qkv: Tensor
+    out: Tensor
+    gate_up: Tensor
+    down: Tensor
+    input_norm: Tensor
+    output_norm: Tensor
+    heads: HeadNorms
+
+
+class DecoderStack:
+    """Pre-norm layers with grouped-query attention and SwiGLU; where keys and values live is the caller's matter."""
+
+    def __init__(self, config: DecoderConfig, weights: Mapping[str, Tensor], prefix: str, ops: Ops) -> None:
+        self.eps = config.eps
+        self.layers = [_layer(weights, f"{prefix}.layers.{i}.", config.eps) for i in range(config.layers)]
+        self.norm = weights[f"{prefix}.norm.weight"]
+        self._ops = ops
+
+    def forward(self, x: Tensor, attend: Attend) -> Tensor:
+        """(R, K) -> (R, K), after the final norm."""
+        return self._ops.rms_norm(self.run_layers(x, attend), self.norm, self.eps)
+
+    def run_layers(self, x: Tensor, attend: Attend) -> Tensor:
+        """(R, K) -> (R, K), before the final norm."""
+        for number, layer in enumerate(self.layers):
+            qkv = self._ops.norm_linear(x, layer.input_norm, layer.qkv, self.eps)
+            x = self._ops.linear_residual(attend(number, qkv, layer.heads), layer.out, x)
+            hidden = self._ops.norm_swiglu(x, layer.output_norm, layer.gate_up, self.eps)
+            x = self._ops.linear_residual(hidden, layer.down, x)
+        return x
+
+
+def rope_tables(config: DecoderConfig, positions: int, like: Tensor) -> Rope:
+    """cos and sin (positions, D) of `position * theta^(-2i/D)`, fp32 rounded to the dtype of `like`.
+
+    The talker's multimodal sections see three equal position rows, so that plain rotary embedding is the same thing.
+    """
+    exponents = torch.arange(0, config.head_dim, 2, device=like.device, dtype=torch.float32) / config.head_dim
+    angles = torch.arange(positions, device=like.device)[:, None] / config.rope_theta**exponents
+    angles = torch.cat((angles, angles), -1)
+    return Rope(angles.cos().to(like.dtype), angles.sin().to(like.dtype))
+
+
+def _layer(weights: Mapping[str, Tensor], prefix: str, eps: float) -> Layer:
+    def take(*names: str) -> Tensor:
+        parts = [weights[f"{prefix}{name}.weight"] for name in names]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    return Layer(
+        qkv=take("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        out=take("self_attn.o_proj"),
+        gate_up=take("mlp.gate_proj", "mlp.up_proj"),
+        down=take("mlp.down_proj"),
+        input_norm=take("input_layernorm"),
+        output_norm=take("post_attention_layernorm"),
+        heads=HeadNorms(take("self_attn.q_norm"), take("self_attn.k_norm"), eps),
+    )

@@ -1,0 +1,70 @@
+"""The code predictor: from the talker's hidden state and codebook 0 to the frame's other fifteen codes."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.model.config import ModelConfig
+from engine.model.layers import DecoderStack, rope_tables
+from engine.ops.interface import HeadNorms, LayerCache, Ops
+
+# (step 0..14, logits (R, V)) -> the code drawn for codebook step + 1 (R,)
+Draw = Callable[[int, Tensor], Tensor]
+
+
+class Predictor:
+    """A small decoder run from scratch every frame: position 0 is the talker's hidden state, position g codebook g-1.
+
+    Embeddings have the talker's width and pass through one projection; since they are looked up and never mixed, the
+    projected tables are made once.
+    """
+
+    def __init__(
+        self, config: ModelConfig, weights: Mapping[str, Tensor], cache: list[LayerCache], ops: Ops
+    ) -> None:
+        name = "talker.code_predictor"
+        self.steps = config.code_groups - 1
+        self.stack = DecoderStack(config.predictor, weights, f"{name}.model", ops)
+        self.heads = [weights[f"{name}.lm_head.{g}.weight"] for g in range(self.steps)]
+        self._projection = _projection(weights, f"{name}.small_to_mtp_projection")
+        first = self._project(weights["talker.model.codec_embedding.weight"][: config.predictor.vocab])
+        later = [self._project(weights[f"{name}.model.codec_embedding.{g}.weight"]) for g in range(self.steps - 1)]
+        self.tables = [first, *later]
+        self.rope = rope_tables(config.predictor, config.code_groups, self.heads[0])
+        self.cache = cache
+        self._ops = ops
+
+    def forward(self, hidden: Tensor, first: Tensor, draw: Draw) -> Tensor:
+        """hidden (R, K of the talker), first = codebook 0 (R,) -> codes (R, code groups) int64."""
+        codes = [first]
+        x = torch.stack((self._project(hidden), F.embedding(first, self.tables[0])), 1)
+        for step in range(self.steps):
+            if step:
+                x = F.embedding(codes[step], self.tables[step])[:, None]
+            logits = self._ops.linear(self._run(x, step + 2 - x.shape[1]), self.heads[step])
+            codes.append(draw(step, logits))
+        return torch.stack(codes, 1)
+
+    def _run(self, x: Tensor, start: int) -> Tensor:
+        """x (R, T, K) at positions start... -> the last position's state after the final norm (R, K)."""
+        rows, steps, width = x.shape
+
+        def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
+            cache = LayerCache(self.cache[layer].keys[:rows], self.cache[layer].values[:rows])
+            out = self._ops.short_attention(qkv.view(rows, steps, -1), norms, self.rope, cache, start)
+            return out.view(rows * steps, -1)
+
+        out = self.stack.run_layers(x.reshape(rows * steps, width), attend)
+        return self._ops.rms_norm(out.view(rows, steps, width)[:, -1], self.stack.norm, self.stack.eps)
+
+    def _project(self, x: Tensor) -> Tensor:
+        return x if self._projection is None else F.linear(x, *self._projection)
+
+
+def _projection(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor] | None:
+    """None where talker and predictor have one width: the 0.6B models store no such tensors."""
+    if f"{name}.weight" not in weights:
+        return None
+    return weights[f"{name}.weight"], weights[f"{name}.bias"]

@@ -1,0 +1,116 @@
+"""The talker: text and codec embeddings in, codebook-0 logits and a hidden state a frame out."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.model.config import ModelConfig
+from engine.model.layers import DecoderStack, rope_tables
+from engine.ops.interface import HeadNorms, LayerCache, Ops
+
+
+class TextEmbedding(Protocol):
+    """Text ids (R,) -> (R, K)."""
+
+    def __call__(self, ids: Tensor) -> Tensor: ...
+
+
+class ProjectedText:
+    """`fc2(silu(fc1(embedding[ids])))`, computed for the ids at hand."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self._embedding = weights["talker.model.text_embedding.weight"]
+        self._first = _linear(weights, "talker.text_projection.linear_fc1")
+        self._second = _linear(weights, "talker.text_projection.linear_fc2")
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        hidden = F.silu(F.linear(F.embedding(ids, self._embedding), *self._first))
+        return F.linear(hidden, *self._second)
+
+    def table(self, piece: int = 8192) -> "TextTable":
+        """The projection of the whole vocabulary, worth its memory where every launch counts."""
+        ids = torch.arange(len(self._embedding), device=self._embedding.device)
+        return TextTable(torch.cat([self(part) for part in ids.split(piece)]))
+
+
+class TextTable:
+    """The projection looked up in a table made once: (text vocabulary, K)."""
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        return F.embedding(ids, self.rows)
+
+
+class CodecEmbedding:
+    """The sixteen codebooks' embeddings as one table, so that a frame is one lookup of sixteen rows.
+
+    Codebook 0 has the control, language and speaker ids too; the last row is zero and stands for an absent id.
+    """
+
+    def __init__(self, config: ModelConfig, weights: Mapping[str, Tensor]) -> None:
+        names = ["talker.model.codec_embedding.weight"]
+        names += [
+            f"talker.code_predictor.model.codec_embedding.{g}.weight" for g in range(config.code_groups - 1)
+        ]
+        tables = [weights[name] for name in names]
+        self.table = torch.cat([*tables, torch.zeros_like(tables[0][:1])])
+        sizes = torch.tensor([0] + [len(table) for table in tables[:-1]], device=self.table.device)
+        self._offsets = sizes.cumsum(0)
+        self._absent = len(self.table) - 1
+
+    def rows(self, codes: Tensor) -> Tensor:
+        """Rows of `table` for codes (R, code groups), -1 where absent."""
+        return torch.where(codes < 0, self._absent, codes + self._offsets)
+
+
+class Talker:
+    """Decoder over paged keys and values; `cache` holds one pair of tensors a layer."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: Mapping[str, Tensor],
+        text: TextEmbedding,
+        cache: list[LayerCache],
+        positions: int,
+        ops: Ops,
+    ) -> None:
+        self.stack = DecoderStack(config.talker, weights, "talker.model", ops)
+        self.head = weights["talker.codec_head.weight"]
+        self.text = text
+        self.codec = CodecEmbedding(config, weights)
+        self.rope = rope_tables(config.talker, positions, self.head)
+        self.cache = cache
+        self._ops = ops
+
+    def embed(self, text: Tensor, codes: Tensor) -> Tensor:
+        """Input of text ids (R,) and codes (R, code groups) -> (R, K)."""
+        return self._ops.embed(self.codec.table, self.codec.rows(codes), self.text(text))
+
+    def decode(self, x: Tensor, block_table: Tensor, slots: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """One position a row: x (R, K) -> hidden state after the final norm (R, K), logits (R, V)."""
+
+        def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
+            return self._ops.decode_attention(
+                qkv, norms, self.rope, self.cache[layer], block_table, slots, positions
+            )
+
+        hidden = self.stack.forward(x, attend)
+        return hidden, self._ops.linear(hidden, self.head)
+
+    def prefill(self, x: Tensor, block_table: Tensor, slot: int, start: int) -> None:
+        """Write keys and values of consecutive positions `start...`: x (T, K); a prompt's output is not needed."""
+
+        def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
+            return self._ops.prefill_attention(qkv, norms, self.rope, self.cache[layer], block_table, slot, start)
+
+        self.stack.run_layers(x, attend)
+
+
+def _linear(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
+    return weights[f"{name}.weight"], weights[f"{name}.bias"]

@@ -1,0 +1,72 @@
+"""A speech's input as a table: every column is one text id plus codec ids, or plus the speaker's vector.
+
+After the prefix, one rule covers prompt and decoding alike: column i holds text[i] and codes[i], where the text is the
+body's tokens, then end-of-text, then padding for ever, and the codes are begin-of-speech, the reference recording's
+frames (in-context cloning) and then the generated frames. The two text modes differ in the prefix alone.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from engine.errors import InvalidRequest
+from engine.model.config import ModelConfig
+from engine.voice import Voice
+
+
+class Column(NamedTuple):
+    """One position: the text id, and the codec ids added to it (none, one for codebook 0, or one a codebook)."""
+
+    text: int
+    codes: tuple[int, ...]
+
+
+VECTOR: tuple[int, ...] = (-1,)  # in `Column.codes`: the speaker's vector stands here
+
+
+def language_row(config: ModelConfig, language: str, voice: Voice) -> int | None:
+    """The codec row of a language by name, None to let the model detect it; a dialect speaker's Chinese is a dialect.
+
+    Raises `InvalidRequest` for a language that the checkpoint does not list.
+    """
+    name = language.lower()
+    if voice.dialect and name in ("", "auto", "chinese"):
+        return config.languages[voice.dialect]
+    if name in ("", "auto"):
+        return None
+    if name not in languages(config):
+        raise InvalidRequest("language", f"{language!r} is not one of {', '.join(languages(config))}")
+    return config.languages[name]
+
+
+def languages(config: ModelConfig) -> tuple[str, ...]:
+    """Languages that may be asked for by name; dialects come with their speakers only."""
+    return tuple(sorted(name for name in config.languages if "dialect" not in name))
+
+
+def prefix(
+    config: ModelConfig, role: Sequence[int], instruct: Sequence[int], language: int | None, voice: Voice
+) -> list[Column]:
+    """Columns before the text: the instruction, the role's three ids, language tags, the speaker, begin-of-text."""
+    text, codec = config.text, config.codec
+    tags = _tags(config, language)
+    speaker = [_speaker(voice)] if voice.is_given else []
+    under_pad = [Column(text.tts_pad, (tag,)) for tag in tags] + [Column(text.tts_pad, codes) for codes in speaker]
+    return (
+        [Column(token, ()) for token in (*instruct, *role)] + under_pad + [Column(text.tts_bos, (codec.pad,))]
+    )
+
+
+def whole_text(config: ModelConfig, body: Sequence[int]) -> list[Column]:
+    """The rest of the prefix when the whole text goes into the prompt: each token beside a codec pad."""
+    return [Column(token, (config.codec.pad,)) for token in (*body, config.text.tts_eos)]
+
+
+def _tags(config: ModelConfig, language: int | None) -> tuple[int, ...]:
+    codec = config.codec
+    if language is None:
+        return (codec.nothink, codec.think_bos, codec.think_eos)
+    return (codec.think, codec.think_bos, language, codec.think_eos)
+
+
+def _speaker(voice: Voice) -> tuple[int, ...]:
+    return VECTOR if voice.row is None else (voice.row,)

@@ -1,0 +1,361 @@
+"""Who runs in the next step: admission, readiness, blocks and preemption, chunks; pure bookkeeping over sequences."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from engine import chunks
+from engine.batch import Batch, Chunk, Entry, Prefill, Row, StepOutput
+from engine.blocks import BlockPool
+from engine.errors import EngineError, GenerationFailed, RequestTooLarge
+from engine.events import AudioChunk, FinishReason, FlushDone
+from engine.observer import EngineState, Observer
+from engine.request import SAMPLES_PER_FRAME
+from engine.segment import Segment
+from engine.sequence import Sequence
+
+EVICT_AFTER = 2.0  # seconds without text after which a waiting speech may take a parked one's slot
+MIN_TOKENS = 2  # the reference forbids end of speech for this many tokens
+Audio = npt.NDArray[np.int16]
+Outcome = AudioChunk | FlushDone | FinishReason | EngineError
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A batch on the device, with the speeches that its rows and chunks belong to."""
+
+    batch: Batch
+    rows: list[tuple[Sequence, Segment]]
+    chunks: list[tuple[Sequence, Segment]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds a step and a speech, in the unit of each name."""
+
+    slots: int
+    prefill_columns: int
+    positions: int  # the most one speech can hold
+    frames: int  # the longest speech
+
+
+class Plan:
+    """A batch being put together."""
+
+    def __init__(self, columns: int) -> None:
+        self.columns = columns  # prefill budget left
+        self.entries: list[Entry] = []
+        self.blocks: list[tuple[int, int, list[int]]] = []
+        self.prefills: list[Prefill] = []
+        self.rows: list[tuple[Row, Sequence]] = []
+        self.chunks: list[tuple[Chunk, Sequence]] = []
+
+    def drop(self, slot: int) -> None:
+        """Forget what was planned for a slot whose speech has just lost it."""
+        self.entries = [entry for entry in self.entries if entry.slot != slot]
+        self.blocks = [change for change in self.blocks if change[0] != slot]
+        self.prefills = [work for work in self.prefills if work.slot != slot]
+        self.rows = [(row, sequence) for row, sequence in self.rows if row.slot != slot]
+
+    def flight(self) -> Flight:
+        """The finished batch with its owners."""
+        rows, owners = [row for row, _ in self.rows], [(s, s.segment) for _, s in self.rows]
+        batch = Batch(self.entries, self.blocks, self.prefills, rows, [chunk for chunk, _ in self.chunks])
+        return Flight(batch, owners, [(s, s.segment) for _, s in self.chunks])
+
+
+class Scheduler:
+    """All methods run on the event loop's thread; nothing here waits."""
+
+    def __init__(self, limits: Limits, pool: BlockPool, observer: Observer) -> None:
+        self.waiting: list[Sequence] = []  # by arrival; evicted speeches come back here
+        self.running: list[Sequence] = []  # by admission; each has a slot
+        self._limits, self._pool, self._observer = limits, pool, observer
+        self._free = list(range(limits.slots - 1, -1, -1))
+        self._flights: deque[Flight] = deque()
+
+    def add(self, sequence: Sequence) -> None:
+        """Queue a speech, by its time of arrival."""
+        self.waiting.append(sequence)
+        self.waiting.sort(key=lambda waiting: waiting.arrived)
+
+    def remove(self, sequence: Sequence) -> None:
+        """Forget a speech wherever it is; frames of it still on the device are dropped as they come."""
+        sequence.closed = True
+        if sequence in self.waiting:
+            self.waiting.remove(sequence)
+        elif sequence in self.running:
+            self._leave(sequence)
+
+    def admit(self, now: float) -> list[Sequence]:
+        """Give free slots to waiting speeches in order of arrival; return those admitted for the first time."""
+        fresh = []
+        for sequence in [waiting for waiting in self.waiting if waiting.wants_slot]:
+            while not (self._free and self._fits(sequence)):
+                if not self._evict_parked(sequence, now):
+                    return fresh
+            self._enter(sequence)
+            if sequence.admitted is None:
+                sequence.admitted = now
+                fresh.append(sequence)
+        return fresh
+
+    def schedule(self, now: float) -> Batch | None:
+        """The next step's work; an empty batch while results are outstanding, None when there is nothing to do."""
+        plan = Plan(self._limits.prefill_columns)
+        for sequence in sorted(self.running, key=lambda running: _urgency(running, now)):
+            if sequence.slot is not None:  # an earlier one's need for blocks may have evicted it
+                self._plan_frame(plan, sequence, now)
+        for sequence in self.running:
+            self._plan_chunk(plan, sequence, now)
+        flight = plan.flight()
+        if flight.batch.empty:
+            return flight.batch if self._flights else None
+        self._flights.append(flight)
+        return flight.batch
+
+    def commit(self, output: StepOutput) -> Iterator[tuple[Sequence, Outcome]]:
+        """Take a step's results in, oldest step first; yield what its speeches are to be told."""
+        flight = self._flights.popleft()
+        assert flight.batch is output.batch
+        for (sequence, segment), codes, finite in zip(flight.rows, output.codes, output.finite, strict=True):
+            if segment.finish is not None or sequence.closed:
+                self._observer.frames(0, 1)
+            elif not finite:
+                yield sequence, GenerationFailed("the model's values are not finite")
+            else:
+                self._commit_frame(sequence, segment, tuple(codes.tolist()))
+        for (sequence, segment), chunk, pcm in zip(flight.chunks, flight.batch.chunks, output.audio, strict=True):
+            if not sequence.closed:
+                yield from _audio(sequence, segment, chunk, pcm, output.sampled_at)
+
+    def settle(self, now: float) -> Iterator[tuple[Sequence, Outcome]]:
+        """Close segments whose audio is out, and find speeches that can never be held."""
+        for sequence in (*self.running, *self.waiting):
+            while not sequence.closed and sequence.segment.complete:
+                yield from self._close_segment(sequence)
+            if not sequence.closed and self._too_large(sequence):
+                yield sequence, RequestTooLarge(f"the prompt needs more than {self._limits.positions} positions")
+            self._track_starvation(sequence, now)
+
+    def wake_at(self, now: float) -> float | None:
+        """When time alone makes a paced speech ready again."""
+        waits = [s.ready_in(now) for s in self.running if s.segment.ready and s.paced(now)]
+        return min((now + wait for wait in waits if wait is not None), default=None)
+
+    def state(self, now: float) -> EngineState:
+        """Gauges."""
+        parked = sum(s.starving for s in self.running) + sum(s.admitted is not None for s in self.waiting)
+        paced = sum(s.paced(now) for s in self.running)
+        queued = sum(s.admitted is None for s in self.waiting)
+        return EngineState(queued, len(self.running), parked, paced, self._pool.used, self._pool.capacity)
+
+    def check(self) -> None:
+        """Assert that slots and blocks are each owned once; cheap enough to run whenever the engine falls idle."""
+        slots = [s.slot for s in self.running] + self._free
+        assert sorted(slot for slot in slots if slot is not None) == list(range(self._limits.slots))
+        assert sum(len(s.blocks) for s in self.running) == self._pool.used
+        assert not any(s.blocks or s.slot is not None for s in self.waiting)
+
+    # ---- slots and blocks
+
+    def _enter(self, sequence: Sequence) -> None:
+        self.waiting.remove(sequence)
+        self.running.append(sequence)
+        sequence.slot = self._free.pop()
+        sequence.segment.launched = len(sequence.segment.frames)  # frames launched before an eviction have come in
+
+    def _leave(self, sequence: Sequence) -> None:
+        assert sequence.slot is not None
+        self.running.remove(sequence)
+        self._free.append(sequence.slot)
+        sequence.slot = None
+        self._pool.release(sequence.blocks)
+        sequence.forget_slot()
+
+    def _evict(self, sequence: Sequence, reason: str) -> None:
+        """Forget and recompute: back to the queue with nothing but text and codes."""
+        self._leave(sequence)
+        self.add(sequence)
+        self._observer.preempted(reason)
+
+    def _evict_parked(self, candidate: Sequence, now: float) -> bool:
+        """Free the slot that has waited longest for text, if the candidate could use it at once."""
+        parked = [s for s in self.running if s.starved_since is not None and now - s.starved_since > EVICT_AFTER]
+        if not parked or not candidate.segment.ready:
+            return False
+        self._evict(min(parked, key=lambda s: s.starved_since or now), "priority")
+        return True
+
+    def _fits(self, sequence: Sequence) -> bool:
+        """Whether the free blocks hold all that it has to read before its next frame."""
+        segment = sequence.segment
+        if segment.finish is not None or not segment.ready or self._too_large(sequence):
+            return True
+        return self._pool.needed(sequence.segment.position + 1) <= self._pool.capacity - self._pool.used
+
+    def _too_large(self, sequence: Sequence) -> bool:
+        segment = sequence.segment
+        return not segment.frames and segment.ready and segment.position >= self._limits.positions
+
+    def _grow(self, plan: Plan, sequence: Sequence, positions: int) -> bool:
+        """Blocks for `positions`, at the cost of speeches that came later, or of its own place."""
+        held = len(sequence.blocks)
+        while not self._pool.grow(sequence.blocks, positions):
+            victim = max((s for s in self.running if s.blocks or s is sequence), key=lambda s: s.arrived)
+            plan.drop(_slot(victim))
+            self._evict(victim, "kv")
+            if victim is sequence:
+                return False
+        if len(sequence.blocks) > held:
+            plan.blocks.append((_slot(sequence), held, sequence.blocks[held:]))
+        return True
+
+    # ---- one speech's share of a step
+
+    def _plan_frame(self, plan: Plan, sequence: Sequence, now: float) -> None:
+        segment = sequence.segment
+        if segment.finish is not None or not segment.ready or self._at_limit(sequence) or sequence.paced(now):
+            return
+        position = segment.position
+        stop = min(position, sequence.cached + plan.columns)
+        if self._grow(plan, sequence, stop + 1):
+            self._plan_entry(plan, sequence)
+            self._plan_prefill(plan, sequence, stop)
+            if sequence.cached == position:
+                self._plan_row(plan, sequence)
+
+    def _at_limit(self, sequence: Sequence) -> bool:
+        segment = sequence.segment
+        return segment.launched >= self._frame_limit(sequence) or segment.position >= self._limits.positions
+
+    def _frame_limit(self, sequence: Sequence) -> int:
+        """Frames that this segment may have: the request's own limit, or the cap for its text, and the server's."""
+        wanted = sequence.request.sampling.max_frames
+        server = self._limits.frames - sequence.total_frames
+        return min(server, sequence.segment.cap if wanted is None else wanted - sequence.total_frames)
+
+    def _plan_entry(self, plan: Plan, sequence: Sequence) -> None:
+        if sequence.entered:
+            return
+        segment = sequence.segment
+        plan.entries.append(
+            Entry(
+                slot=_slot(sequence),
+                sampling=sequence.request.sampling,
+                seed=sequence.seed,
+                primed=segment.codec_history,
+                pending=segment.frames[segment.decoded :],
+                first_pending=segment.decoded,
+                seen=[frame[0] for frame in segment.frames],
+            )
+        )
+        sequence.entered = True
+
+    def _plan_prefill(self, plan: Plan, sequence: Sequence, stop: int) -> None:
+        if sequence.cached >= stop:
+            return
+        columns = sequence.segment.columns(sequence.cached, stop)
+        vector = sequence.layout.voice.embedding
+        plan.prefills.append(Prefill(_slot(sequence), sequence.cached, columns, vector))
+        plan.columns -= len(columns)
+        sequence.cached, sequence.warm = stop, False
+
+    def _plan_row(self, plan: Plan, sequence: Sequence) -> None:
+        segment = sequence.segment
+        row = Row(
+            slot=_slot(sequence),
+            position=segment.position,
+            text=segment.next_text(),
+            codes=None if sequence.warm else segment.last_codes(),
+            index=segment.launched,
+            frame=segment.first_frame + segment.launched,
+            may_end=_may_end(sequence),
+        )
+        plan.rows.append((row, sequence))
+        segment.launched += 1
+        sequence.cached, sequence.warm = sequence.cached + 1, True
+
+    def _plan_chunk(self, plan: Plan, sequence: Sequence, now: float) -> None:
+        segment, delivery = sequence.segment, sequence.request.delivery
+        if segment.finish is None:
+            pending = segment.launched - segment.decoded
+            slack = sequence.playback.slack(now)
+            first = 1 if sequence.starving else delivery.first_chunk_frames
+            largest = delivery.max_chunk_frames
+            count = chunks.due(pending, None if sequence.starving else slack, first, largest)
+        else:
+            count = min(len(segment.frames) - segment.decoded, chunks.SIZES[-1])
+        if count > 0:
+            self._plan_entry(plan, sequence)
+            plan.chunks.append((Chunk(_slot(sequence), segment.decoded, count), sequence))
+            segment.decoded += count
+
+    # ---- what came of it
+
+    def _commit_frame(self, sequence: Sequence, segment: Segment, codes: tuple[int, ...]) -> None:
+        if codes[0] == sequence.layout.config.codec.eos:
+            segment.finish = FinishReason.STOP
+        else:
+            segment.frames.append(codes)
+            self._observer.frames(1, 0)
+            full = len(segment.frames) >= self._frame_limit(sequence)
+            out_of_room = segment.position >= self._limits.positions and segment.launched == len(segment.frames)
+            if full or out_of_room:
+                segment.finish = sequence.finish = FinishReason.LENGTH
+        if segment.finish is not None and sequence.slot is not None:
+            self._pool.release(sequence.blocks)
+
+    def _close_segment(self, sequence: Sequence) -> Iterator[tuple[Sequence, Outcome]]:
+        segment, over = sequence.segment, sequence.over
+        frames = sequence.total_frames + len(segment.frames)
+        if segment.mark is not None:
+            yield sequence, FlushDone(segment.mark, segment.number, frames)
+        self._pool.release(sequence.blocks)
+        if over:
+            yield sequence, sequence.finish
+        else:
+            sequence.next_segment()
+
+    def _track_starvation(self, sequence: Sequence, now: float) -> None:
+        if sequence.starving and not sequence.closed:
+            sequence.starved_since = sequence.starved_since or now
+        elif sequence.starved_since is not None:
+            self._observer.starved(now - sequence.starved_since)
+            sequence.starved_since = None
+
+
+def _audio(
+    sequence: Sequence, segment: Segment, chunk: Chunk, pcm: Audio, sampled_at: float
+) -> Iterator[tuple[Sequence, Outcome]]:
+    """The part of a chunk that is speech: frames launched past the end of speech are cut, causality keeps the rest."""
+    count = min(chunk.count, len(segment.frames) - chunk.first)
+    if count <= 0:
+        return
+    codes = np.array(segment.frames[chunk.first : chunk.first + count], np.int32)
+    segment.delivered += count
+    last = segment.complete and segment is sequence.segment and sequence.over
+    first_frame = segment.first_frame + chunk.first
+    audio = pcm[: count * SAMPLES_PER_FRAME]
+    yield sequence, AudioChunk(audio, codes, first_frame, segment.number, last, sampled_at)
+
+
+def _may_end(sequence: Sequence) -> bool:
+    """End of speech is open from the third token on; before all text is read only where the request allows it."""
+    sampling, segment = sequence.request.sampling, sequence.segment
+    early = sampling.talker.temperature == 0 if sampling.end_before_text is None else sampling.end_before_text
+    return segment.launched >= MIN_TOKENS and (early or segment.text_consumed)
+
+
+def _urgency(sequence: Sequence, now: float) -> float:
+    """First chunks outrank all; then whoever's listener runs dry first."""
+    slack = sequence.playback.slack(now)
+    return -float("inf") if slack is None else slack
+
+
+def _slot(sequence: Sequence) -> int:
+    assert sequence.slot is not None
+    return sequence.slot

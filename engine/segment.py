@@ -1,0 +1,173 @@
+"""One stretch of text between flushes: its prompt as columns, and the frames made for it so far."""
+
+from dataclasses import dataclass
+
+from engine import prompt
+from engine.events import FinishReason
+from engine.model.config import ModelConfig
+from engine.prompt import Column
+from engine.request import TextMode
+from engine.text import TextStream
+from engine.tokenizer import TextTokenizer
+from engine.voice import Voice
+
+ROLE = 2  # ids of the heading that follow im_start
+
+# A runaway ends at 8 s plus 2 s a text token; speech of real text needs less than a fifth of that.
+CAP_FRAMES = 100
+CAP_FRAMES_PER_TOKEN = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What every segment of a speech shares. `instruct`, `reference_text`: token ids; `language`: a codec row."""
+
+    config: ModelConfig
+    voice: Voice
+    mode: TextMode
+    language: int | None
+    instruct: tuple[int, ...] = ()
+    reference_text: tuple[int, ...] = ()
+
+
+class Segment:
+    """Position p of the talker holds `prefix[p]`, and after the prefix the pair (text[i], codes[i]); see `prompt`."""
+
+    def __init__(self, layout: Layout, tokenizer: TextTokenizer, number: int, first_frame: int) -> None:
+        self.number = number
+        self.first_frame = first_frame  # in the turn
+        self.mark: str | None = None  # of the flush that ended it
+        self.ended = False
+        self.characters = 0
+        self.frames: list[tuple[int, ...]] = []
+        self.launched = 0  # frames given to the device, ahead of `frames` by those in flight
+        self.decoded = 0  # frames given to the codec
+        self.delivered = 0  # frames whose audio has come back
+        self.finish: FinishReason | None = None
+        self._layout = layout
+        self._ids: list[int] = []
+        self._stream = TextStream(tokenizer)
+        self._prefix: list[Column] | None = None
+        self._spoken = ((layout.config.codec.bos,), *layout.voice.frames)
+
+    def use(self, layout: Layout) -> None:
+        """Replace the layout, before any column has been read."""
+        assert self._prefix is None
+        self._layout = layout
+        self._spoken = ((layout.config.codec.bos,), *layout.voice.frames)
+
+    def feed(self, text: str) -> None:
+        """Append text; legal until `end`."""
+        assert not self.ended
+        self.characters += len(text)
+        self._ids += self._stream.feed(text)
+
+    def end(self, mark: str | None) -> None:
+        """No more text for this segment; `mark` names the flush that ended it."""
+        self._ids += self._stream.end()
+        self.ended, self.mark = True, mark
+        if not self.characters:
+            self.finish = FinishReason.STOP
+
+    @property
+    def tokens(self) -> int:
+        """Text tokens known so far."""
+        return max(0, len(self._ids) - ROLE)
+
+    @property
+    def cap(self) -> int:
+        """Frames after which this much text counts as a runaway."""
+        return CAP_FRAMES + CAP_FRAMES_PER_TOKEN * self.tokens
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next frame's input is known."""
+        return self.prefix is not None and self._text(self._index(self.launched)) is not None
+
+    @property
+    def text_consumed(self) -> bool:
+        """Whether the talker has read all text, end-of-text included, before its next frame."""
+        return self.ended and self._index(self.launched) >= self._texts - 1
+
+    @property
+    def prefix(self) -> list[Column] | None:
+        """Columns before text and codes run side by side; None until enough text is known."""
+        if self._prefix is None and (self.ended if self._whole else len(self._ids) >= ROLE):
+            self._prefix = self._build_prefix()
+        return self._prefix
+
+    @property
+    def position(self) -> int:
+        """Position of the next frame's input: all columns before it belong in the cache."""
+        assert self.prefix is not None
+        return len(self.prefix) + self._index(self.launched)
+
+    def columns(self, start: int, stop: int) -> list[Column]:
+        """Columns at positions start...stop-1, all of them known."""
+        return [self._column(position) for position in range(start, stop)]
+
+    def next_text(self) -> int:
+        """The text id that the next frame reads; known whenever the segment is ready."""
+        text = self._text(self._index(self.launched))
+        assert text is not None
+        return text
+
+    def last_codes(self) -> tuple[int, ...]:
+        """The codes that the next frame reads; known whenever no frame is in flight."""
+        return self._codes(self._index(self.launched))
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is over and all its audio has come back."""
+        return self.finish is not None and self.delivered >= len(self.frames)
+
+    @property
+    def codec_history(self) -> tuple[tuple[int, ...], ...]:
+        """Frames that the codec must have seen before the next chunk: the reference's, and those decoded."""
+        return (*self._layout.voice.frames, *self.frames[: self.decoded])
+
+    def _build_prefix(self) -> list[Column]:
+        layout = self._layout
+        role = (layout.config.text.im_start, *self._ids[:ROLE])
+        columns = prompt.prefix(layout.config, role, layout.instruct, layout.language, layout.voice)
+        if self._whole:
+            columns += prompt.whole_text(layout.config, (*layout.reference_text, *self._ids[ROLE:]))
+        return columns
+
+    @property
+    def _whole(self) -> bool:
+        return self._layout.mode is TextMode.WHOLE
+
+    @property
+    def _texts(self) -> int:
+        """Length of the text side: none in whole mode, else reference, body and end-of-text."""
+        return 0 if self._whole else len(self._layout.reference_text) + self.tokens + int(self.ended)
+
+    def _index(self, frame: int) -> int:
+        return len(self._spoken) - 1 + frame
+
+    def _column(self, position: int) -> Column:
+        assert self.prefix is not None
+        if position < len(self.prefix):
+            return self.prefix[position]
+        index = position - len(self.prefix)
+        text = self._text(index)
+        assert text is not None
+        return Column(text, self._codes(index))
+
+    def _codes(self, index: int) -> tuple[int, ...]:
+        generated = index - len(self._spoken)
+        return self._spoken[index] if generated < 0 else self.frames[generated]
+
+    def _text(self, index: int) -> int | None:
+        text, reference = self._layout.config.text, self._layout.reference_text
+        if self._whole:
+            return text.tts_pad
+        if index < len(reference):
+            return reference[index]
+        body = index - len(reference) + ROLE
+        if body < len(self._ids):
+            return self._ids[body]
+        if not self.ended:
+            return None
+        return text.tts_eos if body == len(self._ids) else text.tts_pad

@@ -1,0 +1,120 @@
+"""One speech as the scheduler sees it: its segments, its slot and blocks, and why it cannot go on right now."""
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from engine.events import FinishReason
+from engine.playback import Playback
+from engine.request import FRAME_SECONDS, SpeechRequest
+from engine.segment import Layout, Segment
+from engine.tokenizer import TextTokenizer
+
+Block = int
+
+
+@dataclass(eq=False, slots=True)
+class Sequence:
+    """Owned by the event loop. `cached` positions are in the blocks; `taken` frames have reached the caller."""
+
+    request: SpeechRequest
+    seed: int
+    layout: Layout
+    tokenizer: TextTokenizer
+    arrived: float = field(default_factory=time.monotonic)
+    segments: deque[Segment] = field(default_factory=deque)
+    text_ended: bool = False
+    slot: int | None = None
+    blocks: list[Block] = field(default_factory=list)
+    cached: int = 0
+    entered: bool = False  # the slot has been set up for this segment
+    warm: bool = False  # the slot's last codes are this segment's
+    admitted: float | None = None
+    starved_since: float | None = None
+    total_frames: int = 0  # of finished segments
+    taken: int = 0
+    tokens: int = 0  # of finished segments
+    characters: int = 0
+    playback: Playback = field(default_factory=Playback)
+    finish: FinishReason = FinishReason.STOP  # of the turn: its last segment's that is not STOP
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        self._open_segment()
+
+    @property
+    def segment(self) -> Segment:
+        """The segment being spoken."""
+        return self.segments[0]
+
+    def use(self, layout: Layout) -> None:
+        """Replace the layout while the speech is not queued yet."""
+        self.layout = layout
+        for segment in self.segments:
+            segment.use(layout)
+
+    def feed(self, text: str) -> None:
+        """Append text to the newest segment."""
+        self.characters += len(text)
+        self.segments[-1].feed(text)
+
+    def flush(self, mark: str) -> None:
+        """End the newest segment and open the next."""
+        self.segments[-1].end(mark)
+        self._open_segment()
+
+    def end(self) -> None:
+        """No more text."""
+        self.segments[-1].end(None)
+        self.text_ended = True
+
+    def next_segment(self) -> None:
+        """The segment being spoken is over: go on with the next one, whose cache starts empty."""
+        done = self.segments.popleft()
+        self.total_frames += len(done.frames)
+        self.tokens += done.tokens
+        if self.segments:
+            self.segment.first_frame = self.total_frames
+        self.forget_slot()
+
+    def forget_slot(self) -> None:
+        """What the slot held for this segment is gone; the next entry starts from the prompt."""
+        self.cached, self.entered, self.warm = 0, False, False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to say once the segment being spoken is complete."""
+        unspoken = any(segment.characters for segment in list(self.segments)[1:])
+        return self.finish is not FinishReason.STOP or (self.text_ended and not unspoken)
+
+    @property
+    def wants_slot(self) -> bool:
+        """Whether a slot would be of use: to begin, to go on, or to decode what has been made."""
+        segment = self.segment
+        undecoded = segment.finish is not None and segment.decoded < len(segment.frames)
+        return self.admitted is None or undecoded or (segment.finish is None and segment.ready)
+
+    @property
+    def starving(self) -> bool:
+        """Whether only missing text keeps it from going on."""
+        return self.segment.finish is None and not self.segment.ready
+
+    def lead(self, now: float) -> float:
+        """Seconds of audio made ahead of the listener, or of a caller who has stopped reading."""
+        made = self.total_frames + self.segment.launched
+        return (made - min(self.playback.played(now), self.taken)) * FRAME_SECONDS
+
+    def paced(self, now: float) -> bool:
+        """Whether it is far enough ahead; before the first chunk nothing holds it back."""
+        return self.playback.frames > 0 and self.lead(now) >= self.request.delivery.max_lead
+
+    def ready_in(self, now: float) -> float | None:
+        """Seconds until playback alone ends the pacing; None where the caller must read first."""
+        made = (self.total_frames + self.segment.launched) * FRAME_SECONDS
+        if made - self.taken * FRAME_SECONDS >= self.request.delivery.max_lead:
+            return None
+        return max(0.0, self.lead(now) - self.request.delivery.max_lead)
+
+    def _open_segment(self) -> None:
+        number = self.segments[-1].number + 1 if self.segments else 0
+        self.segments.append(Segment(self.layout, self.tokenizer, number, self.total_frames))

@@ -1,0 +1,67 @@
+"""Device-resident state of running speeches, one row a slot: a step passes slot numbers, never the state itself."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from engine.batch import Entry
+from engine.model.config import ModelConfig
+from engine.ops.interface import Picks
+
+RING = 64  # frames a slot keeps for the codec; no more than this may wait to be decoded
+
+
+class SlotState:
+    """`slots` rows and one more, the dummy that padded batch rows use: its blocks are the scratch block 0."""
+
+    def __init__(self, config: ModelConfig, slots: int, blocks_per_slot: int, device: torch.device) -> None:
+        rows, groups = slots + 1, config.code_groups
+        self.dummy = slots
+        self.block_table = torch.zeros(rows, blocks_per_slot, dtype=torch.int32, device=device)
+        self.codes = torch.full((rows, groups), -1, dtype=torch.int64, device=device)
+        self.frames = torch.zeros(rows, RING, groups, dtype=torch.int64, device=device)
+        self.seen = torch.zeros(rows, config.talker.vocab, dtype=torch.bool, device=device)
+        self.seed = torch.zeros(rows, dtype=torch.int64, device=device)
+        self.penalty = torch.ones(rows, device=device)
+        self._temperature = torch.zeros(2, rows, device=device)  # row 0: talker, row 1: predictor
+        self._top_k = torch.zeros(2, rows, dtype=torch.int32, device=device)
+        self._top_p = torch.ones(2, rows, device=device)
+
+    def enter(self, entry: Entry) -> None:
+        """Set a slot up for a speech, or for the next segment of the one that holds it."""
+        slot, sampling = entry.slot, entry.sampling
+        for side, pick in enumerate((sampling.talker, sampling.predictor)):
+            self._temperature[side, slot] = pick.temperature
+            self._top_k[side, slot] = pick.top_k
+            self._top_p[side, slot] = pick.top_p
+        self.penalty[slot] = sampling.repetition_penalty
+        self.seed[slot] = entry.seed - (1 << 64) if entry.seed >= 1 << 63 else entry.seed
+        self.seen[slot] = False
+        self.seen[slot, torch.tensor(entry.seen, dtype=torch.int64, device=self.seen.device)] = True
+
+    def restore(self, slot: int, first: int, frames: Sequence[tuple[int, ...]]) -> None:
+        """Put frames `first...` of the segment back where the codec will look for them."""
+        for number, codes in enumerate(frames, first):
+            self.frames[slot, number % RING] = torch.tensor(codes, device=self.frames.device)
+
+    def set_codes(self, slot: int, codes: tuple[int, ...]) -> None:
+        """Set what the slot's next frame reads: a whole frame, or begin-of-speech alone."""
+        self.codes[slot] = -1
+        self.codes[slot, : len(codes)] = torch.tensor(codes, device=self.codes.device)
+
+    def set_blocks(self, slot: int, first: int, blocks: Sequence[int]) -> None:
+        """Write block numbers into a slot's table from index `first` on."""
+        row = torch.tensor(blocks, dtype=torch.int32, device=self.block_table.device)
+        self.block_table[slot, first : first + len(blocks)] = row
+
+    def talker_picks(self, slots: Tensor, uniform: Tensor) -> Picks:
+        """Sampling parameters of codebook 0 for rows at `slots`, with their random numbers (R,)."""
+        return self._picks(0, slots, uniform)
+
+    def predictor_picks(self, slots: Tensor, uniform: Tensor) -> Picks:
+        """Sampling parameters of codebooks 1 to 15 for rows at `slots`, with their random numbers (R,)."""
+        return self._picks(1, slots, uniform)
+
+    def _picks(self, side: int, slots: Tensor, uniform: Tensor) -> Picks:
+        return Picks(self._temperature[side, slots], self._top_k[side, slots], self._top_p[side, slots], uniform)

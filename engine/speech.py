@@ -1,0 +1,174 @@
+"""The caller's handle on one speech: feed text in, iterate events out."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from engine.errors import EngineError, InvalidRequest, TextTooLong
+from engine.events import AudioChunk, Event, Finished, FinishReason, Notice, NoticeCode, Started
+from engine.sequence import Sequence
+
+
+class Speech:
+    """An asynchronous iterator of events: `Started` first, `Finished` last, audio between.
+
+    Used as a context manager it cancels on exit whatever is unfinished. All methods belong to the event loop's
+    thread. The outbox is bounded by the pacing: a caller who stops reading stops the synthesis `max_lead` later.
+    """
+
+    def __init__(self, sequence: Sequence, characters: int, wake: Callable[[], None], drop: Callable[[Self], None]):
+        self.sequence = sequence
+        self._characters, self._wake, self._drop = characters, wake, drop
+        self._outbox: deque[Event] = deque()
+        self._arrival = asyncio.Event()
+        self._error: EngineError | None = None
+        self._over = False
+        self._last_sent = False
+        self._noticed: set[NoticeCode] = set()
+        self._first_audio = 0.0
+        self.last_taken = time.monotonic()
+
+    @property
+    def request_id(self) -> str:
+        """As the request gave it."""
+        return self.sequence.request.request_id
+
+    @property
+    def seed(self) -> int:
+        """The seed in use: repeating the request with it repeats the audio."""
+        return self.sequence.seed
+
+    @property
+    def over(self) -> bool:
+        """Whether the last event has been queued, or an error has ended the speech."""
+        return self._over
+
+    @property
+    def unread(self) -> bool:
+        """Whether events wait for the caller."""
+        return bool(self._outbox)
+
+    def feed(self, text: str) -> None:
+        """Append text verbatim; it may end inside a word. Raises `TextTooLong` past the limit of characters."""
+        if self.sequence.text_ended:
+            raise InvalidRequest("text", "came after the end of the text")
+        if self.sequence.characters + len(text) > self._characters:
+            raise TextTooLong(f"the text is over {self._characters} characters")
+        self.sequence.feed(text)
+        self._wake()
+
+    def flush(self, mark: str) -> None:
+        """Speak all text so far to its end, then send `FlushDone(mark)`; later text starts the next segment."""
+        if self.sequence.text_ended:
+            raise InvalidRequest("flush", "came after the end of the text")
+        self.sequence.flush(mark)
+        self._wake()
+
+    def end(self) -> None:
+        """No more text. Raises `InvalidRequest` if there was none at all."""
+        if self.sequence.text_ended:
+            return
+        if self.sequence.characters == 0:
+            raise InvalidRequest("text", "is empty", "TEXT_EMPTY")
+        self.sequence.end()
+        self._wake()
+
+    def cancel(self) -> None:
+        """Stop now; `Finished` with reason CANCELLED follows the audio already queued."""
+        if not self._over:
+            self._drop(self)
+            self.finish(FinishReason.CANCELLED)
+
+    def notify(self, notice: Notice) -> None:
+        """Queue a notice, once per code."""
+        if not self._over and notice.code not in self._noticed:
+            self._noticed.add(notice.code)
+            self._put(notice)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._outbox:
+            if self._error is not None:
+                raise self._error
+            if self._over:
+                raise StopAsyncIteration
+            self._arrival.clear()
+            await self._arrival.wait()
+        event = self._outbox.popleft()
+        self.last_taken = time.monotonic()
+        if isinstance(event, AudioChunk):
+            self.sequence.taken += len(event.codes)
+            self._wake()
+        return event
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.cancel()
+
+    # ---- the engine's side
+
+    def started(self) -> None:
+        """The speech has its slot."""
+        self._put(Started(self.seed, self._queue_wait))
+
+    def deliver(self, event: Event) -> None:
+        """Queue an event for the caller."""
+        if isinstance(event, AudioChunk):
+            self._last_sent = event.last
+            self._first_audio = self._first_audio or time.monotonic() - self.sequence.arrived
+        self._put(event)
+
+    def finish(self, reason: FinishReason) -> None:
+        """Queue the end: an empty last chunk if the audio's last was not marked, then the summary."""
+        if not self._last_sent:
+            self.deliver(self._empty_chunk())
+        self._put(self._summary(reason))
+        self._over = True
+
+    def fail(self, error: EngineError) -> None:
+        """End the speech with an error, raised once the queued events have been taken."""
+        self._error, self._over = error, True
+        self._arrival.set()
+
+    def _put(self, event: Event) -> None:
+        if not self._outbox:
+            self.last_taken = time.monotonic()
+        self._outbox.append(event)
+        self._arrival.set()
+
+    @property
+    def _queue_wait(self) -> float:
+        admitted = self.sequence.admitted
+        return 0.0 if admitted is None else admitted - self.sequence.arrived
+
+    def _empty_chunk(self) -> AudioChunk:
+        sequence = self.sequence
+        groups, frames = sequence.layout.config.code_groups, sequence.playback.frames
+        number = sequence.segment.number
+        return AudioChunk(
+            np.empty(0, np.int16), np.empty((0, groups), np.int32), frames, number, last=True, sampled_at=time.monotonic()
+        )
+
+    def _summary(self, reason: FinishReason) -> Finished:
+        sequence, playback = self.sequence, self.sequence.playback
+        return Finished(
+            reason=reason,
+            frames=playback.frames,
+            text_characters=sequence.characters,
+            text_tokens=sequence.tokens + sum(segment.tokens for segment in sequence.segments),
+            seed=sequence.seed,
+            queue_wait=self._queue_wait,
+            time_to_first_audio=self._first_audio,
+            total_time=time.monotonic() - sequence.arrived,
+            longest_gap=playback.longest_gap,
+            underruns=playback.underruns,
+        )

@@ -1,0 +1,25 @@
+"""The token ids of a text that is still growing: only ids that later text cannot change come out."""
+
+from engine.tokenizer import TextTokenizer
+
+# A prompt's text is tokenised together with the chat turn's heading, whose newline may merge with the text's first.
+HEADING = "assistant\n"
+
+
+class TextStream:
+    """Feed pieces of any size; the ids returned by all calls together equal those of the whole text at once."""
+
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._open = HEADING
+
+    def feed(self, text: str) -> list[int]:
+        """Append `text` verbatim; return the ids that have become certain."""
+        self._open += text
+        ids, self._open = self._tokenizer.encode_stable(self._open)
+        return ids
+
+    def end(self) -> list[int]:
+        """No more text: return the remaining ids."""
+        rest, self._open = self._open, ""
+        return self._tokenizer.encode(rest)

@@ -1,0 +1,21 @@
+"""The first speech: proof that every part works, before anybody is told that the engine serves."""
+
+import asyncio
+
+from engine.errors import EngineError, EngineFailed
+from engine.loop import Engine
+from engine.request import SpeechRequest
+
+LIMIT = 300.0  # seconds; a first speech may have to wait for kernels to be compiled
+
+
+async def speak_once(engine: Engine, request: SpeechRequest) -> None:
+    """Speak a few frames to the end; raises `EngineFailed` if that does not work."""
+    try:
+        async with asyncio.timeout(LIMIT), engine.open(request) as speech:
+            speech.feed("Hello.")
+            speech.end()
+            async for _ in speech:
+                pass
+    except (EngineError, TimeoutError) as error:
+        raise EngineFailed(f"the first speech failed: {error}") from (engine.failed or error)
