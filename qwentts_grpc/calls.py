@@ -1,0 +1,120 @@
+"""One RPC from its arrival to its status: its id, its clock, and how it ended."""
+
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import grpc
+
+from engine.errors import EngineError
+from qwentts_grpc import logs
+from qwentts_grpc.errors import Cut, Internal, Refusal, refusal
+
+DEADLINE_SLACK = 0.05  # seconds; a client's clock may end a call just before the server's does
+
+log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a call ended: its outcome, and where it applies the reason it was refused or who cut it short."""
+
+    outcome: str
+    rejected: str | None = None
+    cancelled: str | None = None
+
+
+class Call:
+    """One RPC. `request_id` is made up until the caller's own is known; `ending` is set once, at the end."""
+
+    def __init__(self, method: str, context: Context) -> None:
+        self.method = method
+        self.context = context
+        self.arrived = time.monotonic()
+        self.ending: Ending | None = None
+        self.request_id = ""
+        self.identify(uuid.uuid4().hex)
+
+    def identify(self, request_id: str) -> None:
+        """Go by this id from now on, in the log too."""
+        self.request_id = request_id
+        logs.request_id.set(request_id)
+
+    def elapsed(self) -> float:
+        """Seconds since the call arrived."""
+        return time.monotonic() - self.arrived
+
+    def out_of_time(self, margin: float) -> bool:
+        """Whether the caller's deadline is less than `margin` seconds away."""
+        remaining = self.context.time_remaining()
+        return remaining is not None and remaining < margin
+
+
+@asynccontextmanager
+async def answering(call: Call) -> AsyncIterator[Call]:
+    """Run the work of `call` inside; what it raises becomes the call's status, once, here.
+
+    A cancel by the caller shows as CancelledError, or as an error of gRPC where it met a blocked write; both are
+    an ending of their own, and only CancelledError goes on up.
+    """
+    error: EngineError | None = None
+    done = False
+    try:
+        yield call
+        done = True
+    except* EngineError as group:
+        error = _first(group)
+    except* grpc.aio.BaseError:
+        log.debug("the caller left during a write")
+    except* Exception as group:
+        log.error("a call failed inside the server", exc_info=group)
+        error = error or Internal()
+    finally:
+        if not done and (error is None or call.context.cancelled()):
+            call.ending = call.ending or _left(call)
+            log.info("%s ended by the caller: %s", call.method, call.ending.outcome)
+    if error is not None:
+        await _refuse(call, error)
+
+
+async def answer(call: Call, work: Callable[[], Answer]) -> Answer:
+    """What `work` returns, as the answer of a call with one message; what it raises as the call's status."""
+    results = []
+    async with answering(call):
+        results.append(work())
+    return results[0]
+
+
+def _first(group: BaseExceptionGroup[EngineError]) -> EngineError:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _left(call: Call) -> Ending:
+    if call.out_of_time(DEADLINE_SLACK):
+        return Ending("deadline")
+    return Ending("cancelled_rpc", cancelled="rpc")
+
+
+async def _refuse(call: Call, error: EngineError) -> None:
+    answer = refusal(error, call.request_id)
+    call.ending = call.ending or _ending(error, answer)
+    log.info("%s refused: %s %s", call.method, answer.code.name, answer.reason)
+    await call.context.abort(answer.code, answer.message, answer.trailers)
+
+
+def _ending(error: EngineError, answer: Refusal) -> Ending:
+    if isinstance(error, Cut):
+        return Ending("failed", cancelled="drain")
+    if answer.rejected is not None:
+        return Ending("rejected", rejected=answer.rejected)
+    if answer.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return Ending("deadline")
+    return Ending("failed", cancelled="slow_consumer" if answer.reason == "SLOW_CONSUMER" else None)

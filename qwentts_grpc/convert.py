@@ -1,0 +1,185 @@
+"""Wire messages to engine values: pure functions that check what only the wire can get wrong."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from google.protobuf.duration_pb2 import Duration
+
+from engine.config import ModelCard
+from engine.errors import InvalidRequest
+from engine.request import FRAME_SECONDS, Delivery, Pick, Reference, Sampling, SpeechRequest, TextMode
+from qwentts_grpc.limits import NAME, REQUEST_ID, Limits
+from qwentts_grpc.v1 import tts_pb2
+
+LARGEST_CHUNK = 25  # frames; the engine refuses more, and a hint is lowered rather than refused
+FRAME_NANOSECONDS = round(FRAME_SECONDS * 1e9)
+
+_TEXT_MODES = {
+    tts_pb2.TEXT_MODE_UNSPECIFIED: TextMode.INCREMENTAL,
+    tts_pb2.TEXT_MODE_INCREMENTAL: TextMode.INCREMENTAL,
+    tts_pb2.TEXT_MODE_WHOLE: TextMode.WHOLE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What a request is checked against and completed from."""
+
+    card: ModelCard
+    defaults: Sampling
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request for the engine, and the hints that were lowered on the way, one line each."""
+
+    request: SpeechRequest
+    adjusted: tuple[str, ...]
+
+
+def asked(
+    config: tts_pb2.SynthesisConfig, request_id: str, server: Server, reference: Reference | None = None
+) -> Asked:
+    """The speech that `config` describes; `reference` is its recording, decoded.
+
+    Raises `InvalidRequest` naming the field inside the config ("sampling.top_p").
+    """
+    sampling, longest = _sampling(config.sampling, server.defaults, server.limits)
+    delivery, lowered = _delivery(config.delivery)
+    request = SpeechRequest(
+        request_id=request_id,
+        voice=name("voice", config.voice),
+        reference=reference,
+        instructions=_instructions(config.instructions, server.limits),
+        language=name("language", config.language),
+        sampling=sampling,
+        delivery=delivery,
+    )
+    request.validate()
+    return Asked(request, longest + lowered + _unheard(config.instructions, server.card))
+
+
+@contextmanager
+def fields_of_config() -> Iterator[None]:
+    """Name the fields of an `InvalidRequest` from the root of the message: "config.sampling.top_p"."""
+    try:
+        yield
+    except InvalidRequest as error:
+        raise InvalidRequest(f"config.{error.field}", error.description, error.reason) from error
+
+
+def request_id(config: tts_pb2.SynthesisConfig) -> str:
+    """The caller's id for the turn, or an empty string; raises `InvalidRequest` for one that a log cannot hold."""
+    value = config.request_id
+    if len(value) > REQUEST_ID or not (value.isascii() and (value.isprintable())):
+        raise InvalidRequest("request_id", f"needs at most {REQUEST_ID} printable ASCII characters")
+    return value
+
+
+def check_model(config: tts_pb2.SynthesisConfig, loaded: str) -> None:
+    """Raise `InvalidRequest` where the caller wants another checkpoint than the one loaded."""
+    if name("model", config.model) not in ("", loaded):
+        raise InvalidRequest("model", f"is not loaded here; this server has {loaded!r}")
+
+
+def name(field: str, value: str) -> str:
+    """`value`, or `InvalidRequest` where it is too long for a name."""
+    if len(value) > NAME:
+        raise InvalidRequest(field, f"is longer than {NAME} characters")
+    return value
+
+
+def nanoseconds(field: str, value: Duration) -> int:
+    """A duration as an integer; raises `InvalidRequest` for one that is negative or malformed."""
+    total = value.seconds * 1_000_000_000 + value.nanos
+    if total < 0 or not 0 <= value.nanos < 1_000_000_000:
+        raise InvalidRequest(field, "is not a duration of zero or more")
+    return total
+
+
+def _instructions(text: str, limits: Limits) -> str:
+    if len(text) > limits.text_characters:
+        raise InvalidRequest("instructions", f"are longer than {limits.text_characters} characters", "TEXT_TOO_LONG")
+    return text
+
+
+def _unheard(instructions: str, card: ModelCard) -> tuple[str, ...]:
+    """Instructions that a small custom-voice checkpoint was never taught to follow."""
+    deaf = card.kind == "custom_voice" and not card.instructions
+    return ("instructions: not followed by this checkpoint",) if instructions and deaf else ()
+
+
+def _sampling(options: tts_pb2.SamplingOptions, defaults: Sampling, limits: Limits) -> tuple[Sampling, tuple[str, ...]]:
+    frames, adjusted = _longest(options, defaults, limits)
+    sampling = Sampling(
+        talker=_pick(options, "", defaults.talker),
+        predictor=_pick(options, "predictor_", defaults.predictor),
+        repetition_penalty=_real(options, "repetition_penalty", defaults.repetition_penalty),
+        seed=options.seed if options.HasField("seed") else defaults.seed,
+        max_frames=frames,
+    )
+    return sampling, adjusted
+
+
+def _pick(options: tts_pb2.SamplingOptions, prefix: str, default: Pick) -> Pick:
+    top_k = f"{prefix}top_k"
+    return Pick(
+        temperature=_real(options, f"{prefix}temperature", default.temperature),
+        top_k=getattr(options, top_k) if options.HasField(top_k) else default.top_k,
+        top_p=_real(options, f"{prefix}top_p", default.top_p),
+    )
+
+
+def _real(options: tts_pb2.SamplingOptions, field: str, default: float) -> float:
+    # A float32 on the wire becomes the decimal that was meant: 0.9, not 0.8999999761581421.
+    return float(str(np.float32(getattr(options, field)))) if options.HasField(field) else default
+
+
+def _longest(
+    options: tts_pb2.SamplingOptions, defaults: Sampling, limits: Limits
+) -> tuple[int | None, tuple[str, ...]]:
+    if not options.HasField("max_audio"):
+        return defaults.max_frames, ()
+    frames = nanoseconds("sampling.max_audio", options.max_audio) // FRAME_NANOSECONDS
+    most = int(limits.audio_seconds / FRAME_SECONDS)
+    return _lowered("sampling.max_audio", frames, most, f"{limits.audio_seconds:g} s")
+
+
+def _delivery(options: tts_pb2.DeliveryOptions) -> tuple[Delivery, tuple[str, ...]]:
+    default = Delivery()
+    first, first_adjusted = _chunk(options, "first_chunk_frames", default.first_chunk_frames)
+    most, most_adjusted = _chunk(options, "max_chunk_frames", default.max_chunk_frames)
+    delivery = Delivery(
+        text_mode=_text_mode(options.text_mode),
+        first_chunk_frames=first,
+        max_chunk_frames=most,
+        max_lead=_seconds(options, "max_lead", default.max_lead),
+        input_idle_timeout=_seconds(options, "input_idle_timeout", default.input_idle_timeout),
+    )
+    timings = ("delivery.word_timings: not available from this model",) if options.word_timings else ()
+    return delivery, first_adjusted + most_adjusted + timings
+
+
+def _text_mode(value: tts_pb2.TextMode) -> TextMode:
+    if value not in _TEXT_MODES:
+        raise InvalidRequest("delivery.text_mode", f"{value} is not a value of TextMode")
+    return _TEXT_MODES[value]
+
+
+def _chunk(options: tts_pb2.DeliveryOptions, field: str, default: int) -> tuple[int, tuple[str, ...]]:
+    if not options.HasField(field):
+        return default, ()
+    return _lowered(f"delivery.{field}", getattr(options, field), LARGEST_CHUNK, f"{LARGEST_CHUNK} frames")
+
+
+def _lowered(field: str, value: int, most: int, words: str) -> tuple[int, tuple[str, ...]]:
+    return (value, ()) if value <= most else (most, (f"{field}: lowered to {words}",))
+
+
+def _seconds(options: tts_pb2.DeliveryOptions, field: str, default: float) -> float:
+    if not options.HasField(field):
+        return default
+    return nanoseconds(f"delivery.{field}", getattr(options, field)) / 1e9

@@ -1,0 +1,168 @@
+"""Every error in one table: its status code, its typed details, and what a client may do about it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from engine.errors import Busy, EngineError, InvalidRequest, VoiceNotFound
+
+DOMAIN = "qwentts"
+PUSHBACK = "grpc-retry-pushback-ms"
+LONGEST_MESSAGE = 400  # characters; details and trailers together must stay under 8 KiB of metadata
+RETRY_ELSEWHERE = 1.0  # seconds; a hint for clients that know only this replica
+
+Trailers = tuple[tuple[str, str | bytes], ...]
+RpcMessage = Any  # a message of google.rpc, whose package has no types
+Detail = Callable[[EngineError], RpcMessage]
+
+
+class NotServing(EngineError):
+    """The server takes no calls now: STARTING, or DRAINING before it stops."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Cut(NotServing):
+    """An open turn that did not end before the server had to."""
+
+    def __init__(self) -> None:
+        super().__init__("DRAINING", "the server stopped before this turn had ended")
+
+
+class OutOfTime(EngineError):
+    """The call's deadline leaves no time for any audio."""
+
+    reason = "DEADLINE"
+
+    def __init__(self) -> None:
+        super().__init__("the deadline leaves no time for any audio")
+
+
+class NotOffered(EngineError):
+    """The call or the value is part of the contract but not of this server."""
+
+    reason = "NOT_OFFERED"
+
+
+class Internal(EngineError):
+    """A fault of the server itself; its text stays in the server's log."""
+
+    reason = "INTERNAL"
+
+    def __init__(self) -> None:
+        super().__init__("internal error; the server's log has it under this request id")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How one reason leaves the server. `rejected`: its label in metrics, None where the call counts as failed."""
+
+    code: grpc.StatusCode
+    rejected: str | None = None
+    details: tuple[Detail, ...] = ()
+    pushback: Callable[[EngineError], str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error in the form in which a call is aborted."""
+
+    code: grpc.StatusCode
+    message: str
+    trailers: Trailers
+    reason: str
+    rejected: str | None
+
+
+def refusal(error: EngineError, request_id: str) -> Refusal:
+    """The status, details and trailers for `error`; reasons that are not in the table become INTERNAL."""
+    rule = TABLE.get(error.reason)
+    if rule is None:
+        return refusal(Internal(), request_id)
+    message = str(error)[:LONGEST_MESSAGE]
+    status = status_pb2.Status(code=_number(rule.code), message=message)
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
+    request = error_details_pb2.RequestInfo(request_id=request_id)
+    for detail in (info, *(make(error) for make in rule.details), request):
+        status.details.add().Pack(detail)
+    trailers: Trailers = tuple(rpc_status.to_status(status).trailing_metadata)
+    if rule.pushback is not None:
+        trailers += ((PUSHBACK, rule.pushback(error)),)
+    return Refusal(rule.code, message, trailers, error.reason, rule.rejected)
+
+
+def _number(code: grpc.StatusCode) -> int:
+    return int(code_pb2.Code.Value(code.name))
+
+
+def _bad_field(error: EngineError) -> RpcMessage:
+    field, description = "text", str(error)
+    if isinstance(error, InvalidRequest):
+        field, description = error.field, error.description
+    violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=description[:LONGEST_MESSAGE])
+    return error_details_pb2.BadRequest(field_violations=[violation])
+
+
+def _voice(error: EngineError) -> RpcMessage:
+    name = error.name[:LONGEST_MESSAGE] if isinstance(error, VoiceNotFound) else ""
+    return error_details_pb2.ResourceInfo(resource_type="qwentts.v1.Voice", resource_name=name)
+
+
+def _capability(error: EngineError) -> RpcMessage:
+    violation = error_details_pb2.PreconditionFailure.Violation(
+        type=error.reason, subject="model", description=str(error)[:LONGEST_MESSAGE]
+    )
+    return error_details_pb2.PreconditionFailure(violations=[violation])
+
+
+def _queue(error: EngineError) -> RpcMessage:
+    violation = error_details_pb2.QuotaFailure.Violation(subject="queue", description="every place is taken")
+    return error_details_pb2.QuotaFailure(violations=[violation])
+
+
+def _retry(error: EngineError) -> RpcMessage:
+    delay = Duration()
+    delay.FromMilliseconds(_retry_milliseconds(error))
+    return error_details_pb2.RetryInfo(retry_delay=delay)
+
+
+def _retry_milliseconds(error: EngineError) -> int:
+    seconds = error.retry_after if isinstance(error, Busy) else RETRY_ELSEWHERE
+    return max(1, round(seconds * 1000))
+
+
+_INVALID = Rule(grpc.StatusCode.INVALID_ARGUMENT, "invalid", (_bad_field,))
+
+TABLE: dict[str, Rule] = {
+    "CONFIG_NOT_FIRST": _INVALID,
+    "CONFIG_REPEATED": _INVALID,
+    "FIELD_INVALID": _INVALID,
+    "TEXT_EMPTY": _INVALID,
+    "REFERENCE_DURATION": _INVALID,
+    "TEXT_TOO_LONG": Rule(grpc.StatusCode.OUT_OF_RANGE, "invalid", (_bad_field,)),
+    "VOICE_NOT_FOUND": Rule(grpc.StatusCode.NOT_FOUND, "invalid", (_voice,)),
+    "MODEL_CAPABILITY": Rule(grpc.StatusCode.FAILED_PRECONDITION, "invalid", (_capability,)),
+    "NOT_OFFERED": Rule(grpc.StatusCode.UNIMPLEMENTED, "invalid"),
+    "QUEUE_FULL": Rule(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "queue_full",
+        (_retry, _queue),
+        lambda error: str(_retry_milliseconds(error)),
+    ),
+    "REQUEST_TOO_LARGE": Rule(grpc.StatusCode.RESOURCE_EXHAUSTED, "too_large", pushback=lambda error: "-1"),
+    "STARTING": Rule(grpc.StatusCode.UNAVAILABLE, "starting", (_retry,)),
+    "DRAINING": Rule(grpc.StatusCode.UNAVAILABLE, "draining", (_retry,)),
+    "ENGINE_FAILED": Rule(grpc.StatusCode.UNAVAILABLE, None, (_retry,)),
+    "DEADLINE": Rule(grpc.StatusCode.DEADLINE_EXCEEDED),
+    "SLOW_CONSUMER": Rule(grpc.StatusCode.ABORTED),
+    "INPUT_IDLE": Rule(grpc.StatusCode.ABORTED),
+    "GENERATION_FAILED": Rule(grpc.StatusCode.INTERNAL),
+    "INTERNAL": Rule(grpc.StatusCode.INTERNAL),
+}

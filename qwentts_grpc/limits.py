@@ -1,0 +1,19 @@
+"""How much one call may ask for."""
+
+from dataclasses import dataclass
+
+NAME = 256  # characters of a voice, model, language or flush mark
+REQUEST_ID = 128  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in the unit of their name, times in seconds."""
+
+    text_characters: int = 60_000  # of a whole turn, and of its instructions
+    chunk_bytes: int = 4_096  # of one text message
+    appends: int = 1_024  # text, flush and empty messages of one turn
+    audio_seconds: float = 600.0  # longest `max_audio`
+    reference_seconds: float = 60.0
+    config_timeout: float = 30.0  # for the first message of a turn to come
+    shortest_deadline: float = 0.02  # a call with less time left is refused at once

@@ -1,0 +1,149 @@
+"""A speech's events as wire messages: `sequence` without holes, `pts` the sum of durations, one Summary at the end."""
+
+from collections.abc import Iterator
+
+from google.protobuf.duration_pb2 import Duration
+
+from engine.events import AudioChunk, Event, Finished, FinishReason, FlushDone, Notice, NoticeCode, Started
+from qwentts_grpc.audio.encoded import Encoded
+from qwentts_grpc.audio.encoders import Encoder
+from qwentts_grpc.v1 import tts_pb2
+
+Payload = tts_pb2.Started | tts_pb2.AudioFrame | tts_pb2.FlushDone | tts_pb2.Notice | tts_pb2.Summary
+
+_FINISH_REASONS = {
+    FinishReason.STOP: tts_pb2.FINISH_REASON_STOP,
+    FinishReason.CANCELLED: tts_pb2.FINISH_REASON_CANCELLED,
+    FinishReason.LENGTH: tts_pb2.FINISH_REASON_LENGTH,
+    FinishReason.GUARD: tts_pb2.FINISH_REASON_GUARD,
+}
+_NOTICES = {
+    NoticeCode.DRAINING: tts_pb2.NOTICE_CODE_DRAINING,
+    NoticeCode.TEXT_STARVED: tts_pb2.NOTICE_CODE_TEXT_STARVED,
+    NoticeCode.PACED: tts_pb2.NOTICE_CODE_PACED,
+}
+# The field of the response's oneof for each kind of message; both response types use the same names.
+FIELDS: dict[type[Payload], str] = {
+    tts_pb2.Started: "started",
+    tts_pb2.AudioFrame: "audio",
+    tts_pb2.FlushDone: "flush_done",
+    tts_pb2.Notice: "notice",
+    tts_pb2.Summary: "summary",
+}
+
+
+class Narration:
+    """The messages of one turn. `first` is the `Started` to send, less the wait for a slot; `adjusted` the lowered
+    hints to tell of. `samples`: length of the turn so far at the output rate.
+
+    `Started` comes first whatever happens: notices wait for it, and a turn that is cancelled in the queue has one.
+    """
+
+    def __init__(self, first: tts_pb2.Started, encoder: Encoder, adjusted: tuple[str, ...] = ()) -> None:
+        self.samples = 0
+        self._audio_frames = 0
+        self._first = first
+        self._rate = first.audio_format.sample_rate_hertz
+        self._encoder = encoder
+        self._waiting = [
+            tts_pb2.Notice(code=tts_pb2.NOTICE_CODE_VALUE_ADJUSTED, message=message) for message in adjusted
+        ]
+        self._segment = 0
+        self._begun = False
+        self._ended = False
+
+    @property
+    def seconds(self) -> float:
+        """Length of the turn so far."""
+        return self.samples / self._rate
+
+    def messages(self, event: Event) -> Iterator[Payload]:
+        """What to send for `event`, in order; often one message, none for audio that the encoder holds back."""
+        match event:
+            case Started():
+                yield from self._begin(event.queue_wait)
+            case Notice():
+                yield from self._notice(tts_pb2.Notice(code=_NOTICES[event.code], message=event.message))
+            case AudioChunk():
+                yield from self._begin()
+                yield from self._audio(event)
+            case FlushDone():
+                yield tts_pb2.FlushDone(mark=event.mark, segment=event.segment, pts=self._at(self.samples))
+            case Finished():
+                yield from self._begin(event.queue_wait)
+                yield from self._finished(event)
+
+    def _begin(self, queue_wait: float = 0.0) -> Iterator[Payload]:
+        if not self._begun:
+            self._begun = True
+            self._first.queue_wait.CopyFrom(seconds(queue_wait))
+            yield self._first
+            yield from self._waiting
+
+    def _notice(self, notice: tts_pb2.Notice) -> Iterator[Payload]:
+        if self._begun:
+            yield notice
+        else:
+            self._waiting.append(notice)
+
+    def _audio(self, event: AudioChunk) -> Iterator[Payload]:
+        self._segment = event.segment
+        encoded = self._encoder.encode(event.pcm)
+        if event.last:
+            yield self._last(encoded)
+        elif encoded.data:
+            yield self._frame(encoded)
+
+    def _finished(self, event: Finished) -> Iterator[Payload]:
+        if not self._ended:
+            yield self._last(Encoded(b"", 0))
+        yield tts_pb2.Summary(
+            finish_reason=_FINISH_REASONS[event.reason],
+            audio_duration=self._at(self.samples),
+            audio_samples=self.samples,
+            audio_frames=self._audio_frames,
+            codec_frames=event.frames,
+            text_characters=event.text_characters,
+            text_tokens=event.text_tokens,
+            seed=event.seed,
+            queue_wait=seconds(event.queue_wait),
+            time_to_first_audio=seconds(event.time_to_first_audio),
+            total_time=seconds(event.total_time),
+            longest_gap=seconds(event.longest_gap),
+            underruns=event.underruns,
+        )
+
+    def _last(self, encoded: Encoded) -> tts_pb2.AudioFrame:
+        self._ended = True
+        frame = self._frame(encoded + self._encoder.finish())
+        frame.last = True
+        return frame
+
+    def _frame(self, encoded: Encoded) -> tts_pb2.AudioFrame:
+        start, self.samples = self.samples, self.samples + encoded.samples
+        sequence, self._audio_frames = self._audio_frames, self._audio_frames + 1
+        return tts_pb2.AudioFrame(
+            data=encoded.data,
+            sequence=sequence,
+            pts=self._at(start),
+            duration=_nanoseconds(self._nanoseconds_at(self.samples) - self._nanoseconds_at(start)),
+            segment=self._segment,
+        )
+
+    def _at(self, samples: int) -> Duration:
+        return _nanoseconds(self._nanoseconds_at(samples))
+
+    def _nanoseconds_at(self, samples: int) -> int:
+        # Rounded as a point in time, so that durations, being differences, add up to it exactly.
+        return round(samples * 1_000_000_000 / self._rate)
+
+
+def seconds(value: float) -> Duration:
+    """A time in seconds as a wire duration; what has not happened is zero."""
+    return _nanoseconds(max(0, round(value * 1e9)))
+
+
+def _nanoseconds(value: int) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(value)
+    return duration

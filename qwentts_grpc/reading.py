@@ -1,0 +1,78 @@
+"""What a caller sends in one turn: the config first, then text, flushes and a cancel, into a speech."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from engine.errors import InputIdle, InvalidRequest, TextTooLong
+from engine.speech import Speech
+from qwentts_grpc.convert import name
+from qwentts_grpc.limits import Limits
+from qwentts_grpc.v1 import tts_pb2
+
+Requests = AsyncIterator[tts_pb2.SynthesizeRequest]
+
+
+async def first_config(requests: Requests, patience: float) -> tts_pb2.SynthesisConfig:
+    """The config that a turn begins with; raises `InputIdle` where none comes within `patience` seconds."""
+    try:
+        async with asyncio.timeout(patience):
+            first = await anext(requests, None)
+    except TimeoutError:
+        raise InputIdle(f"no config came within {patience:g} s") from None
+    if first is None or first.WhichOneof("payload") != "config":
+        raise InvalidRequest("config", "must be the first message of the turn", "CONFIG_NOT_FIRST")
+    return first.config
+
+
+def whole_text(text: str) -> str:
+    """`text`, or `InvalidRequest` where there is nothing in it to speak."""
+    if not text.strip():
+        raise InvalidRequest("text", "has nothing to speak", "TEXT_EMPTY")
+    return text
+
+
+class TurnReader:
+    """Feeds a speech from the messages that follow the config, until half-close or a cancel."""
+
+    def __init__(self, requests: Requests, limits: Limits) -> None:
+        self._requests = requests
+        self._limits = limits
+        self._messages = 0
+        self._any_text = False
+
+    async def feed(self, speech: Speech) -> None:
+        """Raises `InvalidRequest` and `TextTooLong`; returns where nothing more can matter."""
+        async for request in self._requests:
+            if self._take(request, speech):
+                return
+        whole_text("text" if self._any_text else "")
+        speech.end()
+
+    def _take(self, request: tts_pb2.SynthesizeRequest, speech: Speech) -> bool:
+        """One message into the speech; True for the cancel, after which nothing counts."""
+        match request.WhichOneof("payload"):
+            case "text":
+                self._count()
+                speech.feed(self._text(request.text.text))
+            case "flush":
+                self._count()
+                speech.flush(name("flush.mark", request.flush.mark))
+            case "cancel":
+                speech.cancel()
+                return True
+            case "config":
+                raise InvalidRequest("config", "was given before; a turn has one", "CONFIG_REPEATED")
+            case _:
+                raise InvalidRequest("payload", "the message holds nothing that this server knows")
+        return False
+
+    def _count(self) -> None:
+        self._messages += 1
+        if self._messages > self._limits.appends:
+            raise TextTooLong(f"more than {self._limits.appends} messages of text in one turn")
+
+    def _text(self, text: str) -> str:
+        if len(text.encode()) > self._limits.chunk_bytes:
+            raise TextTooLong(f"one text message holds more than {self._limits.chunk_bytes} bytes")
+        self._any_text = self._any_text or bool(text.strip())
+        return text

@@ -1,0 +1,209 @@
+"""The server process: ports first, then the model, then calls, then a drain."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from engine.build import build_engine
+from engine.config import EngineConfig
+from engine.errors import EngineFailed
+from engine.loop import Engine
+from qwentts_grpc import __version__
+from qwentts_grpc.errors import Cut
+from qwentts_grpc.gate import Gate
+from qwentts_grpc.http import SidePort, metrics_page, probe
+from qwentts_grpc.limits import Limits
+from qwentts_grpc.metrics import Metrics
+from qwentts_grpc.reflection import add_reflection
+from qwentts_grpc.service import TTSService
+from qwentts_grpc.v1 import tts_pb2, tts_pb2_grpc
+from qwentts_grpc.voice_service import VoiceService
+from qwentts_grpc.watchdog import watch
+
+SERVICES = tuple(service.full_name for service in tts_pb2.DESCRIPTOR.services_by_name.values())
+EXIT_FAULT = 70  # EX_SOFTWARE of sysexits.h: a supervisor should start the process again
+SPARE_CALLS = 64  # beyond slots and queue: health, reflection, lists, and refusals with their details
+
+OPTIONS = (
+    ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a share of another server's calls
+    ("grpc.keepalive_time_ms", 10_000),  # a caller who has vanished holds a slot for 15 s at most
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # voice agents ping idle channels
+    ("grpc.max_receive_message_length", 4 * 2**20),
+    ("grpc.max_send_message_length", 4 * 2**20),
+    ("grpc.max_metadata_size", 8 * 2**10),
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """`model`: a folder or hub id. Port 0 picks a free one. Times in seconds: `drain_delay` is the least time for
+    which new calls are refused before the port closes, `drain_seconds` the most that open turns get to end."""
+
+    model: str
+    host: str = "127.0.0.1"
+    port: int = 50_051
+    metrics_port: int = 9_464
+    drain_delay: float = 0.5
+    drain_seconds: float = 30.0
+    engine: EngineConfig = field(default_factory=EngineConfig)
+
+
+class Server:
+    """One gRPC port, one side port, one engine. `start`, `load`, then `watch` and `drain`, and `close` at last."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+        self.gate = Gate()
+        self.metrics = Metrics()
+        self.engine: Engine | None = None
+        self._health = health.aio.HealthServicer()
+        self._grpc = self._make_grpc()
+        self._side = SidePort(
+            {
+                "/metrics": metrics_page(self.metrics.registry),
+                "/livez": probe(lambda: not self.gate.broken),
+                "/readyz": probe(lambda: self.gate.serving),
+            }
+        )
+
+    def _make_grpc(self) -> grpc.aio.Server:
+        engine = self.config.engine
+        limits = Limits(text_characters=engine.max_text_characters, audio_seconds=engine.max_audio_seconds)
+        server = grpc.aio.server(
+            options=OPTIONS, maximum_concurrent_rpcs=engine.max_speeches + engine.max_queue + SPARE_CALLS
+        )
+        speaking = TTSService(self.gate, self.metrics.calls, limits, engine.max_speeches)
+        tts_pb2_grpc.add_TTSServiceServicer_to_server(speaking, server)
+        tts_pb2_grpc.add_VoiceServiceServicer_to_server(VoiceService(self.gate), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        add_reflection((*SERVICES, health.SERVICE_NAME), server)
+        return server
+
+    async def start(self) -> tuple[int, int]:
+        """Open both ports, refusing speeches for now; return them. Raises OSError where one is taken."""
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        side_port = await self._side.start(self.config.host, self.config.metrics_port)
+        try:
+            port = self._grpc.add_insecure_port(f"{self.config.host}:{self.config.port}")
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {self.config.host}:{self.config.port}") from error
+        await self._grpc.start()
+        return port, side_port
+
+    async def load(self) -> None:
+        """Build the engine, which speaks once before this returns, and serve. Raises `CheckpointError`."""
+        self.engine = await build_engine(self.config.model, self.config.engine, self.metrics.engine)
+        card = self.engine.card
+        self.metrics.describe({"version": __version__, "model": card.name, **_torch()})
+        self.metrics.engine.stand(self.engine.state())
+        self.gate.open_to(self.engine)
+        self.metrics.ready.set(1)
+        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        log.info("serving %s: %s", card.name, card.description)
+
+    async def watch(self) -> EngineFailed:
+        """Wait until the engine is lost; by then no speech is open and no new one is taken."""
+        assert self.engine is not None
+        try:
+            await watch(self.engine, self.config.engine.step_timeout)
+        except EngineFailed as error:
+            log.critical("%s", error, exc_info=self.engine.failed)
+            self.metrics.ready.set(0)
+            self.gate.fail(error)
+            await self._health.enter_graceful_shutdown()
+            return error
+
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Take no new speeches, and give the open ones their time; `hurry` cuts it short."""
+        log.info("draining: %d open speeches", self.gate.speeches)
+        await self._health.enter_graceful_shutdown()
+        self.metrics.ready.set(0)
+        self.gate.drain()
+        waits = asyncio.create_task(self._quiet()), asyncio.create_task(hurry.wait())
+        await asyncio.wait(waits, timeout=self.config.drain_seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        if self.gate.speeches:
+            log.warning("cutting %d speeches that did not end in time", self.gate.speeches)
+            self.gate.fail(Cut())
+
+    async def _quiet(self) -> None:
+        await asyncio.sleep(self.config.drain_delay)
+        while self.gate.speeches:
+            await asyncio.sleep(0.02)
+
+    async def close(self) -> None:
+        """Close both ports and the engine."""
+        await self._grpc.stop(0.5)
+        await self._side.close()
+        if self.engine is not None:
+            await self.engine.close()
+
+    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in ("", *SERVICES):
+            await self._health.set(name, status)
+
+
+async def serve(config: ServerConfig, say: Callable[[str], None]) -> int:
+    """Run a server until SIGTERM or SIGINT, and return the process's exit code; `say` takes lines for its user.
+
+    Raises `CheckpointError` and OSError (a port is taken). A second signal hurries.
+    """
+    signals = Signals()
+    server = Server(config)
+    port, side_port = await server.start()
+    say(f"metrics on http://{config.host}:{side_port}/metrics")
+    try:
+        if await first(server.load(), signals.stop.wait()) == 1:
+            return 0
+        say(f"serving on {config.host}:{port}")
+        if await first(server.watch(), signals.stop.wait()) == 0:
+            return EXIT_FAULT
+        await server.drain(signals.hurry)
+        return 0
+    finally:
+        await server.close()
+
+
+class Signals:
+    """SIGTERM and SIGINT: the first asks to `stop`, the second to `hurry`."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.hurry = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._caught)
+
+    def _caught(self) -> None:
+        (self.hurry if self.stop.is_set() else self.stop).set()
+
+
+async def first(*waits: Coroutine[Any, Any, object]) -> int:
+    """Which of `waits` ended first; the others are cancelled. Raises what it raised."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        return next(index for index, task in enumerate(tasks) if task in done)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _torch() -> dict[str, str]:
+    """Version labels; the build of torch says for which CUDA it was made ("2.11.0+cu128")."""
+    version, _, build = metadata.version("torch").partition("+")
+    return {"torch": version, "cuda": build.removeprefix("cu") if build.startswith("cu") else "none"}

@@ -1,0 +1,149 @@
+"""TTSService: each call is one turn, from its config to its Summary."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+from engine.config import ModelCard
+from engine.loop import Engine
+from engine.request import FRAME_SECONDS, SAMPLE_RATE, Reference
+from engine.speech import Speech
+from qwentts_grpc import __version__, convert, formats
+from qwentts_grpc.audio.decode import decode_reference
+from qwentts_grpc.audio.encoders import Encoder
+from qwentts_grpc.calls import Call, Context, Ending, answer, answering
+from qwentts_grpc.errors import OutOfTime
+from qwentts_grpc.gate import Gate
+from qwentts_grpc.limits import Limits
+from qwentts_grpc.metrics import CallMetrics
+from qwentts_grpc.narration import Narration, seconds
+from qwentts_grpc.reading import Requests, TurnReader, first_config, whole_text
+from qwentts_grpc.telling import Response, Telling
+from qwentts_grpc.v1 import tts_pb2, tts_pb2_grpc
+
+Feed = Callable[[Speech], Coroutine[Any, Any, None]]
+
+MODEL_KINDS = {
+    "custom_voice": tts_pb2.MODEL_KIND_CUSTOM_VOICE,
+    "voice_design": tts_pb2.MODEL_KIND_VOICE_DESIGN,
+    "base": tts_pb2.MODEL_KIND_BASE,
+}
+
+
+class TTSService(tts_pb2_grpc.TTSServiceServicer):
+    """The speaking half of the contract; every call goes through `gate`."""
+
+    def __init__(self, gate: Gate, metrics: CallMetrics, limits: Limits, max_speeches: int) -> None:
+        self._gate = gate
+        self._metrics = metrics
+        self._limits = limits
+        self._max_speeches = max_speeches
+
+    async def Synthesize(self, request_iterator: Requests, context: Context) -> None:
+        """Text as it comes, audio as it is made."""
+        async with self._counted(Call("Synthesize", context)) as call:
+            self._gate.engine()
+            config = await first_config(aiter(request_iterator), self._limits.config_timeout)
+            reader = TurnReader(request_iterator, self._limits)
+            await self._speak(call, config, reader.feed, tts_pb2.SynthesizeResponse)
+
+    async def SynthesizeText(self, request: tts_pb2.SynthesizeTextRequest, context: Context) -> None:
+        """The text is complete; the audio still streams."""
+
+        async def feed(speech: Speech) -> None:
+            speech.feed(text)
+            speech.end()
+
+        async with self._counted(Call("SynthesizeText", context)) as call:
+            self._gate.engine()
+            text = whole_text(request.text)
+            await self._speak(call, request.config, feed, tts_pb2.SynthesizeTextResponse)
+
+    async def GetServerInfo(
+        self, request: tts_pb2.GetServerInfoRequest, context: Context
+    ) -> tts_pb2.GetServerInfoResponse:
+        """What runs here, and how much one call may ask for."""
+        return await answer(Call("GetServerInfo", context), lambda: self._info(self._gate.engine().card))
+
+    def _info(self, card: ModelCard) -> tts_pb2.GetServerInfoResponse:
+        model = tts_pb2.ModelInfo(
+            name=card.name,
+            kind=MODEL_KINDS[card.kind],
+            languages=card.languages,
+            instructions_supported=card.instructions,
+        )
+        return tts_pb2.GetServerInfoResponse(
+            server_version=__version__,
+            models=[model],
+            native_sample_rate_hertz=SAMPLE_RATE,
+            codec_frame=seconds(FRAME_SECONDS),
+            audio_formats=formats.offered(),
+            max_text_characters=self._limits.text_characters,
+            max_audio=seconds(self._limits.audio_seconds),
+            max_concurrent_streams=self._max_speeches,
+        )
+
+    @asynccontextmanager
+    async def _counted(self, call: Call) -> AsyncIterator[Call]:
+        """Answer `call`, and count how it ended exactly once."""
+        self._metrics.opened(call.method)
+        try:
+            async with answering(call):
+                yield call
+        finally:
+            assert call.ending is not None
+            self._count(call.method, call.ending)
+
+    def _count(self, method: str, ending: Ending) -> None:
+        self._metrics.closed(method, ending.outcome)
+        if ending.rejected is not None:
+            self._metrics.rejected(ending.rejected)
+        if ending.cancelled is not None:
+            self._metrics.cancelled(ending.cancelled)
+
+    async def _speak(self, call: Call, config: tts_pb2.SynthesisConfig, feed: Feed, response: Response) -> None:
+        """Nothing is sent before `Started`, which waits for a slot, so a call refused until then can be retried."""
+        engine = self._gate.engine()
+        with convert.fields_of_config():
+            asked, encoder = await self._prepare(call, config, engine)
+            speech = engine.open(asked.request)
+        narration = Narration(self._started(config, speech, engine.card), encoder, asked.adjusted)
+        telling = Telling(call, narration, self._metrics, response)
+        async with speech, asyncio.TaskGroup() as group:
+            with self._gate.holds(speech):
+                tasks = feed(speech), self._gate.fault()
+                others = [group.create_task(task) for task in tasks]
+                async for event in speech:
+                    await telling.tell(event)
+                for other in others:
+                    other.cancel()
+
+    async def _prepare(
+        self, call: Call, config: tts_pb2.SynthesisConfig, engine: Engine
+    ) -> tuple[convert.Asked, Encoder]:
+        """Check all that needs no engine; the encoder is made here because it knows its own rates."""
+        if call.out_of_time(self._limits.shortest_deadline):
+            raise OutOfTime
+        call.identify(convert.request_id(config) or call.request_id)
+        convert.check_model(config, engine.card.name)
+        encoder = formats.encoder(formats.effective(config.audio_format))
+        reference = await self._reference(config)
+        server = convert.Server(engine.card, engine.defaults, self._limits)
+        return convert.asked(config, call.request_id, server, reference), encoder
+
+    def _started(self, config: tts_pb2.SynthesisConfig, speech: Speech, card: ModelCard) -> tts_pb2.Started:
+        return tts_pb2.Started(
+            request_id=speech.request_id,
+            model=card.name,
+            voice=config.voice,
+            audio_format=formats.effective(config.audio_format),
+            seed=speech.seed,
+        )
+
+    async def _reference(self, config: tts_pb2.SynthesisConfig) -> Reference | None:
+        if config.WhichOneof("voice_source") != "reference":
+            return None
+        given = config.reference
+        samples = await asyncio.to_thread(decode_reference, given.audio, max_seconds=self._limits.reference_seconds)
+        return Reference(samples, given.transcript, given.speaker_embedding_only)

@@ -1,0 +1,65 @@
+"""The serve command: flags to configuration, and a process that always ends."""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from typing import NoReturn
+
+from engine.config import EngineConfig
+from engine.embedded import embedded_checkpoint
+from engine.errors import CheckpointError
+from qwentts_grpc import logs
+from qwentts_grpc.server import ServerConfig, serve
+from qwentts_grpc.speaking import UsageError
+
+
+def run(options: argparse.Namespace) -> NoReturn:
+    """Serve until told to stop, and end the process; raises `UsageError` where it could not begin."""
+    logs.configure(options.log_level)
+    try:
+        code = asyncio.run(serve(_config(options), _say))
+    except (CheckpointError, OSError) as error:
+        raise UsageError(" ".join(str(error).split())) from error
+    _leave(code)
+
+
+def _config(options: argparse.Namespace) -> ServerConfig:
+    return ServerConfig(
+        model=_model(options),
+        host=options.host,
+        port=options.port,
+        metrics_port=options.metrics_port,
+        drain_seconds=options.drain_seconds,
+        engine=EngineConfig(
+            device=options.device,
+            dtype=options.dtype,
+            max_speeches=options.max_speeches,
+            max_queue=options.max_queue,
+            tokenizer_split=options.tokenizer_split,
+            dummy_weights=options.dummy_weights is not None,
+            cuda_graphs=not options.no_cuda_graphs,
+            reference_ops=options.reference_ops,
+        ),
+    )
+
+
+def _model(options: argparse.Namespace) -> str:
+    if options.dummy_weights is not None:
+        if options.model is not None:
+            raise UsageError("--model and --dummy-weights exclude each other")
+        return str(options.dummy_weights)
+    return options.model or os.environ.get("QWENTTS_MODEL") or str(embedded_checkpoint())
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _leave(code: int) -> NoReturn:
+    """End without waiting for threads: one may be loading a model, or hang in a device call."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

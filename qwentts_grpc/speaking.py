@@ -1,0 +1,161 @@
+"""The commands that talk to a server: speak and voices."""
+
+import argparse
+import asyncio
+import sys
+import threading
+import time
+import wave
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+
+from qwentts_grpc.client import SAMPLE_RATE, AsyncClient, Turn, open_wav
+
+FAILED = 1
+LINES_AHEAD = 16  # of standard input, read before the server has taken them
+
+
+class UsageError(Exception):
+    """A flag, path or checkpoint that cannot work, in one line."""
+
+
+async def speak(options: argparse.Namespace) -> int:
+    """Speak `options.text` into `options.out`; progress goes to stderr."""
+    _check_out(options.out)
+    reference = _read(options.reference) if options.reference else b""
+    text = stdin_lines() if options.text == "-" else _utf8(options.text)
+    try:
+        async with AsyncClient(options.server) as client:
+            turn = client.synthesize(
+                text,
+                voice=options.voice or await _default_voice(client, options),
+                reference=reference,
+                transcript=options.transcript,
+                language=options.language,
+                instructions=options.instructions,
+                seed=options.seed,
+            )
+            await _write(turn, options.out)
+    except grpc.aio.AioRpcError as error:
+        return _failed(error, options.server)
+    return 0
+
+
+async def voices(options: argparse.Namespace) -> int:
+    """Print a line for each voice."""
+    try:
+        async with AsyncClient(options.server) as client:
+            found = await client.voices(options.language)
+    except grpc.aio.AioRpcError as error:
+        return _failed(error, options.server)
+    width = max((len(voice.name) for voice in found), default=0)
+    for voice in found:
+        print(f"{voice.name:<{width}}  {', '.join(voice.languages)}")
+    if not found:
+        print("no such voice on this server", file=sys.stderr)
+    return 0
+
+
+async def stdin_lines() -> AsyncIterator[str]:
+    """Lines of standard input as they come; a daemon thread waits for them, so that leaving never does."""
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[str] = asyncio.Queue(LINES_AHEAD)
+
+    def pump() -> None:
+        for line in iter(lambda: sys.stdin.buffer.readline().decode("utf-8", "replace"), ""):
+            asyncio.run_coroutine_threadsafe(lines.put(line), loop).result()
+        asyncio.run_coroutine_threadsafe(lines.put(""), loop).result()
+
+    threading.Thread(target=pump, name="stdin", daemon=True).start()
+    while line := await lines.get():
+        yield line
+
+
+async def _default_voice(client: AsyncClient, options: argparse.Namespace) -> str:
+    """The first voice there is, where neither a recording nor a description takes its place."""
+    if options.reference:
+        return ""
+    found = await client.voices()
+    return found[0].name if found else ""
+
+
+async def _write(turn: Turn, path: Path) -> None:
+    progress = Progress(path)
+    file: wave.Wave_write | None = None
+    try:
+        async for frame in turn:
+            file = file or open_wav(path)
+            file.writeframes(frame.data)
+            progress.show(file.getnframes() / SAMPLE_RATE)
+    finally:
+        progress.end()
+        if file is not None:
+            file.close()
+    progress.report(turn)
+
+
+class Progress:
+    """How far a turn has come, on stderr: a line that is rewritten on a terminal, one line at the end elsewhere."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._live = sys.stderr.isatty()
+        self._began = time.monotonic()
+        self._first: float | None = None
+        self._seconds = 0.0
+
+    def show(self, seconds: float) -> None:
+        """The audio is `seconds` long by now."""
+        if self._first is None and seconds:
+            self._first = time.monotonic() - self._began
+        self._seconds = seconds
+        if self._live:
+            print(f"\r{self._line()}", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self._live and self._first is not None:
+            print(file=sys.stderr)
+
+    def report(self, turn: Turn) -> None:
+        """Say what came of it."""
+        for notice in turn.notices:
+            print(notice.message, file=sys.stderr)
+        print(f"{self._path}: {self._line()}, seed {turn.summary.seed}", file=sys.stderr)
+
+    def _line(self) -> str:
+        taken = time.monotonic() - self._began
+        factor = f", {taken / self._seconds:.2f} s of work a second" if self._seconds else ""
+        return f"{self._seconds:.2f} s of audio, first after {self._first or 0:.3f} s{factor}"
+
+
+def _check_out(path: Path) -> None:
+    if path.is_dir() or not path.parent.is_dir():
+        raise UsageError(f"--out: {path} is not a file in a folder that exists")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"--reference: cannot read {path}: {error.strerror}") from error
+
+
+def _utf8(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError("the text is not UTF-8") from None
+    return text
+
+
+def _failed(error: grpc.aio.AioRpcError, server: str) -> int:
+    """One line: what the server said, or that there is none."""
+    answered = any(key == "grpc-status-details-bin" for key, _ in error.trailing_metadata() or ())
+    if error.code() is grpc.StatusCode.UNAVAILABLE and not answered:
+        print(f"qwentts-grpc: no server answers at {server} (qwentts-grpc serve starts one)", file=sys.stderr)
+    else:
+        print(f"qwentts-grpc: {error.code().name}: {error.details()}", file=sys.stderr)
+    return FAILED

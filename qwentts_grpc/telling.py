@@ -1,0 +1,73 @@
+"""One turn's way out: its messages are sent, measured, and summed up in trailers and one line of log."""
+
+import logging
+import time
+
+from engine.events import AudioChunk, Event, Finished, FinishReason
+from qwentts_grpc.calls import Call, Ending
+from qwentts_grpc.metrics import CallMetrics, Finish
+from qwentts_grpc.narration import FIELDS, Narration, Payload
+from qwentts_grpc.v1 import tts_pb2
+
+Response = type[tts_pb2.SynthesizeResponse] | type[tts_pb2.SynthesizeTextResponse]
+
+_ENDINGS = {
+    FinishReason.STOP: Ending("stop"),
+    FinishReason.LENGTH: Ending("length"),
+    FinishReason.GUARD: Ending("guard"),
+    FinishReason.CANCELLED: Ending("cancelled_soft", cancelled="message"),
+}
+
+log = logging.getLogger(__name__)
+
+
+class Telling:
+    """Tells the caller of every event; `response` is the type that its messages travel in."""
+
+    def __init__(self, call: Call, narration: Narration, metrics: CallMetrics, response: Response) -> None:
+        self._call = call
+        self._narration = narration
+        self._metrics = metrics
+        self._response = response
+        self._first_audio: float | None = None
+
+    async def tell(self, event: Event) -> None:
+        """Send what `event` comes to; the last one ends the call."""
+        for message in self._narration.messages(event):
+            if isinstance(event, AudioChunk) and event.pcm.size:
+                self._heard(event)
+            await self._send(message)
+        if isinstance(event, Finished):
+            self._finish(event)
+
+    async def _send(self, message: Payload) -> None:
+        response = self._response()
+        getattr(response, FIELDS[type(message)]).CopyFrom(message)
+        handed = time.monotonic()
+        await self._call.context.write(response)
+        self._metrics.written(time.monotonic() - handed)
+
+    def _heard(self, chunk: AudioChunk) -> None:
+        first = self._first_audio is None
+        self._metrics.chunk(time.monotonic() - chunk.sampled_at, first)
+        if first:
+            self._first_audio = self._call.elapsed()
+            self._metrics.first_audio(self._call.method, self._first_audio)
+
+    def _finish(self, event: Finished) -> None:
+        self._call.ending = _ENDINGS[event.reason]
+        audio = self._narration.seconds
+        self._metrics.finished(Finish(audio, event.total_time - event.queue_wait, event.text_characters))
+        self._call.context.set_trailing_metadata(
+            (("audio-samples", str(self._narration.samples)), ("finish-reason", event.reason.value))
+        )
+        log.info(
+            "%s %s: %.2f s of audio in %.2f s, first after %.3f s, queued %.3f s, underruns %d",
+            self._call.method,
+            event.reason.value,
+            audio,
+            event.total_time,
+            self._first_audio or 0.0,
+            event.queue_wait,
+            event.underruns,
+        )
