@@ -2,7 +2,8 @@
 
 Zero memory equals the zero padding at the start of a stream, so a stream's first frame is like any other, and frames
 may come in any split and beside any other streams. Letters in shapes: B rows of this call, n new frames, S slots
-with the scratch one, C channels, T samples at a layer's own rate.
+with the scratch one, C channels, T samples at a layer's own rate. Signals are (C, B, T): then a convolution is one
+matrix product for all rows.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from engine.model.codec_transformer import CodecTransformer
 from engine.model.tensors import Tensors, under
 
 RESIDUAL_DILATIONS = (1, 3, 9)
-CONVOLUTION_REACH = 12  # frames: 2 before the transformer and 9.4 after it, rounded up
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,6 @@ class CodecDecoder:
         self.last = CausalConv(under(decoder, f"{last + 1}.conv"), layout)
         self.tail_size = layout.size
 
-    @property
-    def reach(self) -> int:
-        """Frames after which a stream has forgotten: longer pasts leave the same state, up to fp32 rounding."""
-        return self.config.layers * (self.config.window - 1) + CONVOLUTION_REACH
-
     def new_state(self, slots: int, device: torch.device | str, dtype: torch.dtype) -> CodecState:
         """The memory of `slots` streams, all at their start, and of the scratch slot at index `slots`."""
         c, rows = self.config, slots + 1
@@ -82,7 +77,7 @@ class CodecDecoder:
         """
         tails, frames = state.tails.index_select(0, rows), state.frames.index_select(0, rows)
         x = self.pre_conv(self.quantizer(codes), tails)
-        x = self.transformer(x.transpose(1, 2), state.rings, rows, frames).transpose(1, 2)
+        x = self.transformer(x.permute(1, 2, 0), state.rings, rows, frames).permute(2, 0, 1)
         for upsample in self.upsample:
             x = upsample(x, tails)
         x = self.first(x, tails)
@@ -91,7 +86,7 @@ class CodecDecoder:
         x = self.last(self.snake(x), tails)
         state.tails.index_copy_(0, rows, tails)
         state.frames.index_copy_(0, rows, frames + codes.shape[1])
-        return x.squeeze(1).clamp(-1, 1)
+        return x.squeeze(0).clamp(-1, 1)
 
 
 class TailLayout:
@@ -106,28 +101,56 @@ class TailLayout:
         return start
 
 
-class CausalConv:
-    """A convolution over the past alone: its `(kernel - 1) * dilation` latest inputs stand before the new ones."""
+class _Tail:
+    """The `length` latest inputs of one causal layer, which stand before the new ones."""
 
-    def __init__(self, weights: Tensors, layout: TailLayout, dilation: int = 1, groups: int = 1) -> None:
-        self.weight, self.bias = weights["weight"], weights["bias"]  # (out, in / groups, kernel), (out,)
-        self.dilation, self.groups = dilation, groups
-        self.channels = self.weight.shape[1] * groups
-        self.length = (self.weight.shape[2] - 1) * dilation
-        self.start = layout.take(self.channels * self.length)
+    def __init__(self, channels: int, length: int, layout: TailLayout) -> None:
+        self.channels, self.length = channels, length
+        self.start = layout.take(channels * length)
+
+    def before(self, x: Tensor, tails: Tensor) -> Tensor:
+        """x (C, B, T) -> (C, B, length + T), its end remembered in `tails` (B, tail values) in place."""
+        tail = tails.narrow(1, self.start, self.channels * self.length).view(-1, self.channels, self.length)
+        x = torch.cat((tail.transpose(0, 1), x), 2)
+        tail.copy_(x[:, :, -self.length :].transpose(0, 1))
+        return x
+
+
+def _taps(x: Tensor, kernel: int, dilation: int) -> Tensor:
+    """What each output of a convolution sees: x (C, B, T + (kernel - 1) * dilation) -> (C, kernel, B * T)."""
+    windows = x.unfold(2, (kernel - 1) * dilation + 1, 1)[..., ::dilation]  # (C, B, T, kernel)
+    return windows.permute(0, 3, 1, 2).flatten(2)
+
+
+class CausalConv:
+    """A convolution over the past alone, as one matrix product for all rows."""
+
+    def __init__(self, weights: Tensors, layout: TailLayout, dilation: int = 1) -> None:
+        self.weight, self.bias = weights["weight"].flatten(1), weights["bias"][:, None]  # (out, in * kernel), (out, 1)
+        channels, self.kernel = weights["weight"].shape[1:]
+        self.dilation = dilation
+        self.tail = _Tail(channels, (self.kernel - 1) * dilation, layout)
 
     def __call__(self, x: Tensor, tails: Tensor) -> Tensor:
-        """(B, in, T) -> (B, out, T); `tails` (B, tail values) is updated in place."""
-        if self.length:
-            x = self._after_tail(x, tails)
-        y: Tensor = F.conv1d(x, self.weight, self.bias, dilation=self.dilation, groups=self.groups)
-        return y
+        """(in, B, T) -> (out, B, T)"""
+        shape = x.shape[1:]
+        if self.kernel > 1:
+            x = _taps(self.tail.before(x, tails), self.kernel, self.dilation)
+        return torch.addmm(self.bias, self.weight, x.reshape(self.weight.shape[1], -1)).view(-1, *shape)
 
-    def _after_tail(self, x: Tensor, tails: Tensor) -> Tensor:
-        tail = tails.narrow(1, self.start, self.channels * self.length).view(-1, self.channels, self.length)
-        x = torch.cat((tail, x), 2)
-        tail.copy_(x[:, :, -self.length :])
-        return x
+
+class CausalDepthwise:
+    """A causal convolution of each channel with a kernel of its own."""
+
+    def __init__(self, weights: Tensors, layout: TailLayout) -> None:
+        self.weight, self.bias = weights["weight"], weights["bias"][:, None, None]  # (C, 1, kernel), (C, 1, 1)
+        channels, _, self.kernel = self.weight.shape
+        self.tail = _Tail(channels, self.kernel - 1, layout)
+
+    def __call__(self, x: Tensor, tails: Tensor) -> Tensor:
+        """(C, B, T) -> (C, B, T)"""
+        taps = _taps(self.tail.before(x, tails), self.kernel, 1)
+        return torch.baddbmm(self.bias, self.weight, taps).view(x.shape)
 
 
 class CausalUpsampler:
@@ -139,20 +162,21 @@ class CausalUpsampler:
     def __init__(self, weights: Tensors, stride: int, layout: TailLayout) -> None:
         self.stride = stride
         weight = weights["weight"].unflatten(2, (-1, stride)).flip(2)  # (in, out, k, stride), oldest input first
-        weight = weight.permute(1, 3, 0, 2).flatten(0, 1).contiguous()  # (out * stride, in, k)
+        weight = weight.permute(1, 3, 0, 2).flatten(0, 1)  # (out * stride, in, k)
         self.conv = CausalConv({"weight": weight, "bias": weights["bias"].repeat_interleave(stride)}, layout)
 
     def __call__(self, x: Tensor, tails: Tensor) -> Tensor:
-        """(B, in, T) -> (B, out, T * stride)"""
-        return self.conv(x, tails).unflatten(1, (-1, self.stride)).transpose(2, 3).flatten(2)
+        """(in, B, T) -> (out, B, T * stride)"""
+        phases: Tensor = self.conv(x, tails).unflatten(0, (-1, self.stride))  # (out, stride, B, T)
+        return phases.permute(0, 2, 3, 1).flatten(2)
 
 
 class Snake:
     """`x + sin(a x)^2 / (b + 1e-9)` with a = exp(alpha), b = exp(beta) a channel (SnakeBeta)."""
 
     def __init__(self, weights: Tensors) -> None:
-        self.frequency = weights["alpha"].exp()[:, None]
-        self.height = (1.0 / (weights["beta"].exp() + 1e-9))[:, None]
+        self.frequency = weights["alpha"].exp()[:, None, None]
+        self.height = (1.0 / (weights["beta"].exp() + 1e-9))[:, None, None]
 
     def __call__(self, x: Tensor) -> Tensor:
         return torch.addcmul(x, (x * self.frequency).sin_().square_(), self.height)
@@ -168,19 +192,16 @@ class _Quantizer:
         self.starts = torch.arange(0, len(self.table), len(tables[0]), device=self.table.device)
 
     def __call__(self, codes: Tensor) -> Tensor:
-        """(B, n, 16) -> (B, C, n)"""
-        return F.embedding(codes + self.starts, self.table).sum(2).transpose(1, 2)
+        """(B, n, 16) -> (C, B, n)"""
+        return F.embedding(codes + self.starts, self.table).sum(2).permute(2, 0, 1)
 
 
 def _tables(weights: Tensors) -> list[Tensor]:
     """The projected codebooks of one residual quantizer, (2048, C) each."""
     projection = weights["output_proj.weight"].squeeze(2)  # (C, width)
-    books = [under(weights, f"vq.layers.{i}._codebook") for i in range(_count(weights, "_codebook.embedding_sum"))]
-    return [book["embedding_sum"] / book["cluster_usage"].clamp(min=1e-5)[:, None] @ projection.T for book in books]
-
-
-def _count(weights: Tensors, suffix: str) -> int:
-    return sum(name.endswith(suffix) for name in weights)
+    count = sum(name.endswith(".embedding_sum") for name in weights)
+    books = [under(weights, f"vq.layers.{i}._codebook") for i in range(count)]
+    return [(book["embedding_sum"] / book["cluster_usage"].clamp(min=1e-5)[:, None]) @ projection.T for book in books]
 
 
 class _Upsample:
@@ -189,17 +210,17 @@ class _Upsample:
     def __init__(self, weights: Tensors, ratio: int, layout: TailLayout) -> None:
         block = under(weights, "1")
         self.upsampler = CausalUpsampler(under(weights, "0.conv"), ratio, layout)
-        self.depthwise = CausalConv(under(block, "dwconv.conv"), layout, groups=block["dwconv.conv.weight"].shape[0])
+        self.depthwise = CausalDepthwise(under(block, "dwconv.conv"), layout)
         self.norm = block["norm.weight"], block["norm.bias"]
         self.widen = block["pwconv1.weight"], block["pwconv1.bias"]
         self.narrow = block["gamma"][:, None] * block["pwconv2.weight"], block["gamma"] * block["pwconv2.bias"]
 
     def __call__(self, x: Tensor, tails: Tensor) -> Tensor:
-        """(B, C, T) -> (B, C, T * ratio)"""
+        """(C, B, T) -> (C, B, T * ratio)"""
         x = self.upsampler(x, tails)
-        y = self.depthwise(x, tails).transpose(1, 2)
+        y = self.depthwise(x, tails).permute(1, 2, 0)
         y = F.layer_norm(y, y.shape[2:], *self.norm, eps=1e-6)
-        return x + F.linear(F.gelu(F.linear(y, *self.widen)), *self.narrow).transpose(1, 2)
+        return x + F.linear(F.gelu(F.linear(y, *self.widen)), *self.narrow).permute(2, 0, 1)
 
 
 class _Block:
@@ -213,7 +234,7 @@ class _Block:
         ]
 
     def __call__(self, x: Tensor, tails: Tensor) -> Tensor:
-        """(B, C, T) -> (B, C / 2, T * rate)"""
+        """(C, B, T) -> (C / 2, B, T * rate)"""
         x = self.upsampler(self.snake(x), tails)
         for unit in self.units:
             x = unit(x, tails)
@@ -229,5 +250,5 @@ class _ResidualUnit:
         self.pointwise = CausalConv(under(weights, "conv2.conv"), layout)
 
     def __call__(self, x: Tensor, tails: Tensor) -> Tensor:
-        """(B, C, T) -> (B, C, T)"""
+        """(C, B, T) -> (C, B, T)"""
         return x + self.pointwise(self.inner(self.dilated(self.outer(x), tails)), tails)

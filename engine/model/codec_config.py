@@ -7,6 +7,8 @@ from typing import Any
 
 Json = Mapping[str, Any]
 
+CONVOLUTION_REACH = 12  # frames that the decoder's convolutions look back: 2 before its transformer, 9.4 after it
+
 
 @dataclass(frozen=True, slots=True)
 class CodecDecoderConfig:
@@ -27,6 +29,11 @@ class CodecDecoderConfig:
     def samples_per_frame(self) -> int:
         """Samples that one frame of codes becomes (1920)."""
         return math.prod(self.upsampling_ratios + self.upsample_rates)
+
+    @property
+    def reach(self) -> int:
+        """Frames after which a stream has forgotten: with a longer past its state is the same, up to rounding."""
+        return self.layers * (self.window - 1) + CONVOLUTION_REACH
 
     @classmethod
     def from_json(cls, data: Json) -> "CodecDecoderConfig":

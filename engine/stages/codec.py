@@ -1,13 +1,27 @@
 """The codec stage: frames of codes to PCM16 for the speeches in given slots, on the device thread."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from engine.model.codec import CodecDecoder
+from engine.model.codec import CodecState
+from engine.model.codec_config import CodecDecoderConfig
 
-PRIME_FRAMES = 32  # frames a call while priming: bounds the memory of one call
+PRIME_FRAMES = 16  # frames a call while priming: bounds the memory of one call
+
+
+class Decoder(Protocol):
+    """A streaming decoder over slots: plain PyTorch, or fused kernels."""
+
+    config: CodecDecoderConfig
+
+    def new_state(self, slots: int, device: torch.device | str, dtype: torch.dtype) -> CodecState:
+        """The memory of `slots` streams and a scratch slot, all at their start."""
+
+    def forward(self, codes: Tensor, state: CodecState, rows: Tensor) -> Tensor:
+        """The next n frames of slots `rows` (B,): codes (B, n, 16) -> (B, n * 1920) in [-1, 1]; updates `state`."""
 
 
 class CodecStage:
@@ -17,7 +31,7 @@ class CodecStage:
     on 25 frames of context, fewer than its attention sees: up to there both agree, beyond it this is the better signal.
     """
 
-    def __init__(self, decoder: CodecDecoder, slots: int, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, decoder: Decoder, slots: int, device: torch.device, dtype: torch.dtype) -> None:
         self.decoder = decoder
         self.device = device
         self.state = decoder.new_state(slots, device, dtype)
@@ -31,9 +45,9 @@ class CodecStage:
     def prime(self, slot: int, codes: Tensor) -> None:
         """Start `slot` anew as if it had just decoded `codes` (T, 16) int64; only frames still in memory are run."""
         self.reset([slot])
-        rows = self._rows([slot])
-        for piece in codes[-self.decoder.reach :].to(self.device)[None].split(PRIME_FRAMES, 1):
-            self.decoder.forward(piece, self.state, rows)
+        rows, heard = self._rows([slot]), codes[-self.decoder.config.reach :].to(self.device)[None]
+        for start in range(0, heard.shape[1], PRIME_FRAMES):
+            self.decoder.forward(heard[:, start : start + PRIME_FRAMES], self.state, rows)
 
     @torch.inference_mode()
     def decode(self, slots: Sequence[int], codes: Tensor) -> Tensor:
