@@ -1,0 +1,185 @@
+"""What is compared: checkpoints of every kind and several sizes, and on each the speeches that exercise its modes."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.config import Split
+from engine.dummy.tokenizer import REAL_ENTRIES
+from engine.request import TextMode
+
+WHOLE, INCREMENTAL = TextMode.WHOLE, TextMode.INCREMENTAL
+
+SHORT = "Hi."
+PLAIN = "Hello world, how is the light of this morning?"
+CHINESE = "你好，世界。今天是的。"
+MIXED = "\nHello, 世界! Привет мир — café, naïve;\n\nこんにちは 42 안녕 🙂"
+LONG = "The quick brown river is in the old world, and every little word was said after the first one. " * 3
+CAMEL = "My iPhone and McDonald's eBay\n\n order: HTTPServer  v2.0!"
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A reference recording of `seconds`, made from `seed`; without a transcript only the embedding is used."""
+
+    seconds: float
+    transcript: str = ""
+    seed: int = 0
+
+    def samples(self) -> npt.NDArray[np.float32]:
+        """A gliding tone with noise: mono at 24 kHz."""
+        time = np.arange(round(self.seconds * 24_000)) / 24_000
+        noise = np.random.default_rng(self.seed).standard_normal(time.size)
+        tone = np.sin(2 * np.pi * (150 + 40 * self.seed + 60 * time) * time)
+        return (0.2 * tone * (0.6 + 0.4 * np.sin(9 * time)) + 0.02 * noise).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One speech, greedy, of at most `frames` frames."""
+
+    name: str
+    text: str = PLAIN
+    mode: TextMode = INCREMENTAL
+    voice: str = ""
+    language: str = ""
+    instructions: str = ""
+    recording: Recording | None = None
+    frames: int = 24
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """A checkpoint to write, and the speeches to make with it."""
+
+    name: str
+    kind: str
+    cases: tuple[Case, ...]
+    seed: int = 0
+    eos_scale: float = 1.6
+    text_vocab: int | None = None
+    split: Split = "qwen2"
+    config: dict[str, Any] = field(default_factory=dict)
+    codec: dict[str, Any] = field(default_factory=dict)
+
+
+CUSTOM_VOICE = (
+    Case("vivian-auto", voice="vivian"),
+    Case("vivian-auto-whole", voice="vivian", mode=WHOLE),
+    Case("ryan-english-short", SHORT, voice="Ryan", language="English"),
+    Case("ryan-english-short-whole", SHORT, WHOLE, voice="Ryan", language="English"),
+    Case("dialect-by-chinese", CHINESE, voice="eric", language="Chinese"),
+    Case("dialect-by-auto", CHINESE, WHOLE, voice="dylan"),
+    Case("dialect-speaker-in-english", voice="dylan", language="english"),
+    Case("no-speaker", MIXED, voice=""),
+    Case("newline-first", MIXED, WHOLE, voice="ono_anna", language="japanese"),
+    Case("long", LONG, voice="serena", language="russian", frames=60),
+    Case("long-whole", LONG, WHOLE, voice="uncle_fu", frames=40),
+)
+INSTRUCTED = (
+    Case("instructed", voice="serena", language="english", instructions="Very happy, like a small river."),
+    Case("instructed-whole", CHINESE, WHOLE, voice="eric", instructions="慢\nslow"),
+)
+VOICE_DESIGN = (
+    Case("described", instructions="An old man, good and happy.", language="english"),
+    Case("described-whole", MIXED, WHOLE, instructions="A young woman.\n你好"),
+    Case("not-described", SHORT),
+    Case("not-described-whole", LONG, WHOLE, language="french", frames=40),
+    Case("described-long", LONG, instructions="A voice of light", language="chinese", frames=60),
+)
+CLONE = (
+    Case("in-context", recording=Recording(1.3, "good morning, hello", 1), language="english"),
+    Case("in-context-whole", mode=WHOLE, recording=Recording(1.3, "good morning, hello", 1)),
+    Case("in-context-text-shorter", SHORT, recording=Recording(4.0, "Hello.", 2), language="chinese"),
+    Case("in-context-text-longer", LONG, recording=Recording(0.4, "你好 " * 12, 3), frames=40),
+    Case("in-context-whole-long", LONG, WHOLE, recording=Recording(2.24, MIXED, 4), language="german"),
+    Case("embedding", recording=Recording(1.0, seed=5), language="english"),
+    Case("embedding-whole", MIXED, WHOLE, recording=Recording(2.7, seed=6)),
+    Case("embedding-short", SHORT, recording=Recording(0.5, seed=7), language="korean"),
+)
+
+_OTHER_SIZES = {  # another ratio of heads, other widths and depths
+    "talker_config": {
+        "hidden_size": 80,
+        "intermediate_size": 144,
+        "num_attention_heads": 6,
+        "num_hidden_layers": 2,
+        "num_key_value_heads": 2,
+        "text_hidden_size": 56,
+        "code_predictor_config": {
+            "hidden_size": 32,
+            "intermediate_size": 80,
+            "layer_types": ["full_attention"] * 3,
+            "num_attention_heads": 2,
+            "num_hidden_layers": 3,
+            "num_key_value_heads": 1,
+        },
+    }
+}
+_OTHER_CODEC = {
+    "decoder_config": {
+        "decoder_dim": 48,
+        "head_dim": 8,
+        "hidden_size": 40,
+        "latent_dim": 24,
+        "num_attention_heads": 6,
+        "num_key_value_heads": 6,
+        "sliding_window": 16,
+    },
+    "encoder_config": {"num_filters": 6, "num_hidden_layers": 3},
+}
+
+SUBJECTS = (
+    Subject("0.6B-CustomVoice", "0.6B-CustomVoice", CUSTOM_VOICE),
+    Subject("1.7B-CustomVoice", "1.7B-CustomVoice", CUSTOM_VOICE + INSTRUCTED, seed=1),
+    Subject("1.7B-VoiceDesign", "1.7B-VoiceDesign", VOICE_DESIGN, seed=2),
+    Subject("0.6B-Base", "0.6B-Base", CLONE, seed=3),
+    Subject("1.7B-Base", "1.7B-Base", CLONE, seed=4),
+    Subject(
+        "other-sizes-CustomVoice",
+        "1.7B-CustomVoice",
+        CUSTOM_VOICE[:4] + INSTRUCTED,
+        seed=5,
+        config=_OTHER_SIZES,
+        codec=_OTHER_CODEC,
+    ),
+    Subject(
+        "other-sizes-Base",
+        "1.7B-Base",
+        CLONE[:6],
+        seed=6,
+        config=_OTHER_SIZES | {"speaker_encoder_config": {"enc_dim": 80}},
+        codec=_OTHER_CODEC,
+    ),
+    Subject(
+        "many-ends",
+        "1.7B-CustomVoice",
+        tuple(
+            Case(f"{voice}-{language}", voice=voice, language=language)
+            for voice in ("aiden", "sohee", "vivian")
+            for language in ("", "english", "italian")
+        ),
+        seed=7,
+        eos_scale=3.0,
+    ),
+    Subject(
+        "never-ends",
+        "0.6B-CustomVoice",
+        (
+            Case("300-frames", LONG, voice="ryan", frames=300),
+            Case("300-frames-whole", LONG, WHOLE, voice="", frames=120),
+        ),
+        seed=8,
+        eos_scale=0.0,
+    ),
+    Subject(
+        "full-vocabulary",
+        "0.6B-CustomVoice",
+        (Case("camel-case", CAMEL, voice="ryan"), Case("camel-case-whole", CAMEL, WHOLE, voice="ryan")),
+        seed=9,
+        text_vocab=REAL_ENTRIES,
+        split="mistral",
+    ),
+)
