@@ -17,10 +17,10 @@ class Resampler:
     """24 kHz int16 mono to `rate`, by soxr at its HQ setting (linear phase).
 
     Exact at seams: the concatenated output is the same, bit for bit, for any division of the input. After
-    `finish`, n samples in have become floor(n * rate / 24000 + 1/2) samples out. soxr works in blocks, so output
-    trails input by at most 39 ms (8 kHz: 74 ms; 24 kHz: none, samples pass untouched); a first chunk of 80 ms
-    gives at least 61 ms at once. The filter runs on float32 and is rounded here, because soxr's own int16 output
-    is dithered from a random seed.
+    `finish`, n samples in have become the integer nearest to n * rate / 24000 (exact for whole codec frames; at a
+    tie either neighbour, which one depends on n alone). soxr works in blocks, so output trails input by at most
+    39 ms (8 kHz: 74 ms; 24 kHz: none, samples pass untouched); a first chunk of 80 ms gives at least 61 ms at once.
+    The filter runs on float32 and is rounded here, because soxr's own int16 output is dithered from a random seed.
     """
 
     def __init__(self, rate: int) -> None:

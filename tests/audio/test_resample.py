@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qwentts_grpc.audio.resample import SAMPLE_RATES, Pcm, Resampler
@@ -27,8 +27,15 @@ def test_output_does_not_depend_on_the_cuts(speech: Pcm, rate: int, cuts: list[i
 @RATES
 @settings(max_examples=40, deadline=None)
 @given(samples=st.integers(0, 30_000))
-def test_length_is_the_input_times_the_ratio_rounded_half_up(rate: int, samples: int) -> None:
-    assert len(whole(rate, np.zeros(samples, np.int16))) == (2 * samples * rate + 24_000) // 48_000
+@example(samples=240)  # 220.5 at 22,050 Hz
+def test_length_is_the_integer_nearest_to_the_input_times_the_ratio(rate: int, samples: int) -> None:
+    assert abs(len(whole(rate, np.zeros(samples, np.int16))) * 24_000 - samples * rate) <= 12_000
+
+
+@RATES
+@pytest.mark.parametrize("frames", [1, 2, 13, 125])
+def test_whole_codec_frames_have_a_whole_length_at_every_rate(rate: int, frames: int) -> None:
+    assert len(whole(rate, np.zeros(1_920 * frames, np.int16))) * 25 == 2 * rate * frames
 
 
 @pytest.mark.parametrize(
