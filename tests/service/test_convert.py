@@ -1,0 +1,160 @@
+"""Wire messages become engine values, and what the wire gets wrong is refused by the name of its field."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from engine.config import ModelCard
+from engine.errors import InvalidRequest
+from engine.request import Delivery, Pick, Sampling, TextMode
+from qwentts_grpc import convert
+from qwentts_grpc.limits import Limits
+from qwentts_grpc.v1 import tts_pb2 as pb
+
+DEFAULTS = Sampling(Pick(0.7, 20, 0.8), Pick(0.6, 10, 0.9), 1.1)
+CARD = ModelCard("tiny", "custom_voice", ("english",), ("ryan",), True, "")
+SERVER = convert.Server(CARD, DEFAULTS, Limits(text_characters=50, audio_seconds=60.0))
+
+
+def asked(config: pb.SynthesisConfig, server: convert.Server = SERVER) -> convert.Asked:
+    return convert.asked(config, "id", server)
+
+
+def test_an_empty_config_is_the_checkpoints_defaults() -> None:
+    request = asked(pb.SynthesisConfig()).request
+    assert request.sampling == DEFAULTS
+    assert request.delivery == Delivery()
+    assert request.request_id == "id"
+
+
+def test_an_explicit_zero_differs_from_a_default() -> None:
+    options = pb.SamplingOptions(temperature=0.0, top_k=0, predictor_temperature=0.0, predictor_top_k=0, seed=0)
+    sampling = asked(pb.SynthesisConfig(sampling=options)).request.sampling
+    assert sampling.talker == Pick(0.0, 0, 0.8)
+    assert sampling.predictor == Pick(0.0, 0, 0.9)
+    assert sampling.seed == 0
+
+
+def test_every_knob_reaches_its_place() -> None:
+    options = pb.SamplingOptions(
+        temperature=0.9,
+        top_p=0.5,
+        top_k=3,
+        repetition_penalty=1.05,
+        seed=2**64 - 1,
+        predictor_temperature=0.8,
+        predictor_top_p=0.4,
+        predictor_top_k=4,
+        max_audio=Duration(seconds=1),
+    )
+    sampling = asked(pb.SynthesisConfig(sampling=options)).request.sampling
+    # The decimals that were meant, not what float32 makes of them.
+    assert sampling == Sampling(Pick(0.9, 3, 0.5), Pick(0.8, 4, 0.4), 1.05, 2**64 - 1, max_frames=12)
+
+
+def test_delivery_reaches_its_place() -> None:
+    delivery = pb.DeliveryOptions(
+        text_mode=pb.TEXT_MODE_WHOLE,
+        first_chunk_frames=2,
+        max_chunk_frames=8,
+        max_lead=Duration(seconds=2, nanos=500_000_000),
+        input_idle_timeout=Duration(),
+    )
+    assert asked(pb.SynthesisConfig(delivery=delivery)).request.delivery == Delivery(TextMode.WHOLE, 2, 8, 2.5, 0.0)
+
+
+def test_end_before_text_is_left_to_the_engine() -> None:
+    greedy = pb.SamplingOptions(temperature=0)
+    assert asked(pb.SynthesisConfig(sampling=greedy)).request.sampling.end_before_text is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanos", "frames"), [(0, 80_000_000, 1), (1, 0, 12), (1, 40_000_000, 13), (0, 160_000_001, 2)]
+)
+def test_max_audio_is_never_exceeded(seconds: int, nanos: int, frames: int) -> None:
+    options = pb.SamplingOptions(max_audio=Duration(seconds=seconds, nanos=nanos))
+    assert asked(pb.SynthesisConfig(sampling=options)).request.sampling.max_frames == frames
+
+
+def test_hints_that_are_too_high_are_lowered_and_told() -> None:
+    config = pb.SynthesisConfig(
+        sampling=pb.SamplingOptions(max_audio=Duration(seconds=61)),
+        delivery=pb.DeliveryOptions(first_chunk_frames=26, max_chunk_frames=100, word_timings=True),
+    )
+    result = asked(config)
+    assert result.request.sampling.max_frames == 750
+    assert result.request.delivery.first_chunk_frames == result.request.delivery.max_chunk_frames == 25
+    assert [line.split(":")[0] for line in result.adjusted] == [
+        "sampling.max_audio",
+        "delivery.first_chunk_frames",
+        "delivery.max_chunk_frames",
+        "delivery.word_timings",
+    ]
+
+
+def test_the_largest_chunk_is_the_engines() -> None:
+    Delivery(first_chunk_frames=convert.LARGEST_CHUNK).validate()
+    with pytest.raises(InvalidRequest):
+        Delivery(first_chunk_frames=convert.LARGEST_CHUNK + 1).validate()
+
+
+def test_instructions_that_the_checkpoint_does_not_follow_are_told() -> None:
+    deaf = convert.Server(ModelCard("tiny", "custom_voice", (), (), False, ""), DEFAULTS, Limits())
+    assert asked(pb.SynthesisConfig(instructions="softly"), deaf).adjusted == (
+        "instructions: not followed by this checkpoint",
+    )
+    assert asked(pb.SynthesisConfig(instructions="softly")).adjusted == ()
+
+
+SAMPLING, DELIVERY = pb.SamplingOptions, pb.DeliveryOptions
+BAD: list[tuple[str, Callable[[], pb.SynthesisConfig]]] = [
+    ("sampling.temperature", lambda: pb.SynthesisConfig(sampling=SAMPLING(temperature=math.nan))),
+    ("sampling.temperature", lambda: pb.SynthesisConfig(sampling=SAMPLING(temperature=-1))),
+    ("sampling.top_p", lambda: pb.SynthesisConfig(sampling=SAMPLING(top_p=0))),
+    ("sampling.top_p", lambda: pb.SynthesisConfig(sampling=SAMPLING(top_p=1.5))),
+    ("sampling.top_k", lambda: pb.SynthesisConfig(sampling=SAMPLING(top_k=-1))),
+    ("sampling.repetition_penalty", lambda: pb.SynthesisConfig(sampling=SAMPLING(repetition_penalty=0))),
+    ("sampling.predictor_temperature", lambda: pb.SynthesisConfig(sampling=SAMPLING(predictor_temperature=math.inf))),
+    ("sampling.predictor_top_p", lambda: pb.SynthesisConfig(sampling=SAMPLING(predictor_top_p=-1))),
+    ("sampling.predictor_top_k", lambda: pb.SynthesisConfig(sampling=SAMPLING(predictor_top_k=-5))),
+    ("sampling.max_audio", lambda: pb.SynthesisConfig(sampling=SAMPLING(max_audio=Duration()))),
+    ("sampling.max_audio", lambda: pb.SynthesisConfig(sampling=SAMPLING(max_audio=Duration(seconds=-1)))),
+    ("sampling.max_audio", lambda: pb.SynthesisConfig(sampling=SAMPLING(max_audio=Duration(nanos=2_000_000_000)))),
+    ("delivery.text_mode", lambda: pb.SynthesisConfig(delivery=DELIVERY(text_mode=9))),  # type: ignore[arg-type]
+    ("delivery.first_chunk_frames", lambda: pb.SynthesisConfig(delivery=DELIVERY(first_chunk_frames=0))),
+    ("delivery.max_chunk_frames", lambda: pb.SynthesisConfig(delivery=DELIVERY(max_chunk_frames=-3))),
+    ("delivery.max_lead", lambda: pb.SynthesisConfig(delivery=DELIVERY(max_lead=Duration()))),
+    ("delivery.input_idle_timeout", lambda: pb.SynthesisConfig(delivery=DELIVERY(input_idle_timeout=Duration(nanos=-1)))),
+    ("voice", lambda: pb.SynthesisConfig(voice="x" * 257)),
+    ("language", lambda: pb.SynthesisConfig(language="x" * 257)),
+    ("instructions", lambda: pb.SynthesisConfig(instructions="x" * 51)),
+]
+
+
+@pytest.mark.parametrize(("field", "config"), BAD, ids=[f"{field}-{i}" for i, (field, _) in enumerate(BAD)])
+def test_a_bad_value_is_refused_by_name(field: str, config: Callable[[], pb.SynthesisConfig]) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        asked(config())
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize("bad", ["x" * 129, "two\nlines", "naïve", "\x7f"])
+def test_a_request_id_fits_a_log_line(bad: str) -> None:
+    with pytest.raises(InvalidRequest):
+        convert.request_id(pb.SynthesisConfig(request_id=bad))
+
+
+def test_another_checkpoint_is_refused() -> None:
+    convert.check_model(pb.SynthesisConfig(model="tiny"), "tiny")
+    convert.check_model(pb.SynthesisConfig(), "tiny")
+    with pytest.raises(InvalidRequest) as refused:
+        convert.check_model(pb.SynthesisConfig(model="other"), "tiny")
+    assert refused.value.field == "model"
+
+
+def test_fields_of_the_config_are_named_from_the_root() -> None:
+    with pytest.raises(InvalidRequest) as refused, convert.fields_of_config():
+        raise InvalidRequest("voice", "is odd", "FIELD_INVALID")
+    assert (refused.value.field, refused.value.description) == ("config.voice", "is odd")
