@@ -58,31 +58,25 @@ class CodecEncoderConfig:
 
     quantizers: int
     layers: int
-    heads: int
     head_dim: int
     rope_theta: float
     eps: float
-    ratios: tuple[int, ...]
-    residual_layers: int
-    dilation_growth: int
-    frame_stride: int
+    strides: tuple[int, ...]
+    residual_dilations: tuple[int, ...]
 
     @classmethod
     def from_json(cls, data: Json) -> "CodecEncoderConfig":
         """Read the whole file, whose `encoder_config` has the sizes; raises KeyError for a missing key."""
         encoder = data["encoder_config"]
-        ratios = tuple(reversed(encoder["upsampling_ratios"]))  # listed for decoding; encoding runs them backwards
+        growth, residual_layers = encoder["dilation_growth_rate"], encoder["num_residual_layers"]
         return cls(
             quantizers=data["encoder_valid_num_quantizers"],
             layers=encoder["num_hidden_layers"],
-            heads=encoder["num_attention_heads"],
             head_dim=encoder["head_dim"],
             rope_theta=float(encoder["rope_theta"]),
             eps=encoder["norm_eps"],
-            ratios=ratios,
-            residual_layers=encoder["num_residual_layers"],
-            dilation_growth=encoder["dilation_growth_rate"],
-            frame_stride=round(encoder["sampling_rate"] / math.prod(ratios) / encoder["_frame_rate"]),
+            strides=tuple(reversed(encoder["upsampling_ratios"])),  # listed as a decoder would run them
+            residual_dilations=tuple(growth**i for i in range(residual_layers)),
         )
 
 
