@@ -32,11 +32,16 @@ class Spoken:
     pcm: npt.NDArray[np.int16]
 
 
+def load_reference(folder: Path) -> Any:
+    """The package's own model object over a checkpoint."""
+    return Qwen3TTSModel.from_pretrained(str(folder), dtype=torch.float32)
+
+
 class Reference:
     """A checkpoint loaded by qwen-tts. Results are kept, so that several tests may ask for the same speech."""
 
     def __init__(self, folder: Path) -> None:
-        self._tts = Qwen3TTSModel.from_pretrained(str(folder), dtype=torch.float32)
+        self._tts = load_reference(folder)
         self._codes: npt.NDArray[np.int64] = np.empty((0, 16), np.int64)
         self._generate = self._tts.model.generate
         self._tts.model.generate = self._recorded
