@@ -14,8 +14,9 @@ from engine.request import Sampling
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A speech enters a slot, or its next segment does. Empty but for cloning and for a speech that was evicted:
+    """A speech enters a slot, or its next segment does. `vector`: what stands in the prompt's VECTOR column, if any.
 
+    Empty but for cloning and for a speech that was evicted:
     `primed`: frames that the codec has to run through without audio (the reference's, and those decoded before);
     `pending`: frames from number `first_pending` of the segment on, made and not yet decoded;
     `seen`: codebook-0 ids already generated in this segment.
@@ -24,6 +25,7 @@ class Entry:
     slot: int
     sampling: Sampling
     seed: int
+    vector: npt.NDArray[np.float32] | None
     primed: Sequence[tuple[int, ...]]
     pending: Sequence[tuple[int, ...]]
     first_pending: int
@@ -32,17 +34,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Prefill:
-    """Columns at positions `start...` of a slot, to be written to the cache; `vector` is for the VECTOR column."""
+    """Columns at positions `start...` of a slot, to be written to the cache; `blocks`: the block of each position."""
 
     slot: int
     start: int
     columns: Sequence[Column]
-    vector: npt.NDArray[np.float32] | None
+    blocks: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One speech makes one frame: the talker reads `text` and the slot's last codes at `position`.
+    """One speech makes one frame: the talker reads `text` and the slot's last codes at `position`, held in `block`.
 
     `codes` overrides the slot's last codes (first frame after a prefill). `index`: the frame's number within the
     segment, `frame`: within the turn, which addresses its randomness.
@@ -50,6 +52,7 @@ class Row:
 
     slot: int
     position: int
+    block: int
     text: int
     codes: tuple[int, ...] | None
     index: int
@@ -68,13 +71,9 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One engine step, in this order: entries, blocks, prefills, rows, chunks.
-
-    `blocks`: (slot, the index of the first changed entry in its block table, block numbers from there on).
-    """
+    """One engine step, in this order: entries, prefills, rows, chunks."""
 
     entries: Sequence[Entry] = ()
-    blocks: Sequence[tuple[int, int, Sequence[int]]] = ()
     prefills: Sequence[Prefill] = ()
     rows: Sequence[Row] = ()
     chunks: Sequence[Chunk] = ()
@@ -82,7 +81,7 @@ class Batch:
     @property
     def empty(self) -> bool:
         """Nothing to run: the step only fetches results that are outstanding."""
-        return not (self.entries or self.blocks or self.prefills or self.rows or self.chunks)
+        return not (self.entries or self.prefills or self.rows or self.chunks)
 
 
 @dataclass(frozen=True, slots=True)

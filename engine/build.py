@@ -51,7 +51,10 @@ async def build_engine(
     """
     config = config or EngineConfig()
     observer = observer or NullObserver()
-    parts = await asyncio.to_thread(_Parts, model, config)
+    try:
+        parts = await asyncio.to_thread(_Parts, model, config)
+    except KeyError as error:
+        raise CheckpointError(f"{model}: the checkpoint lacks {error}") from error
     engine = parts.engine(observer)
     try:
         await speak_once(engine, parts.warm_up_request())
@@ -132,13 +135,14 @@ class _Parts:
 
     def _runner(self) -> StepRunner:
         config, weights, slots = self.model_config, self.checkpoint.main, self.config.max_speeches
-        state = SlotState(config, slots, self.pool.needed(self.positions), self.device)
+        like = weights["talker.codec_head.weight"]
+        state = SlotState(config, slots, self.pool.needed(self.positions), self.config.block_size, like)
         talker_cache = self._cache(config.talker, self.pool.capacity + 1, self.config.block_size)
         talker = Talker(config, weights, ProjectedText(weights), talker_cache, self.positions, self.ops)
         predictor_cache = self._cache(config.predictor, slots, config.code_groups)
         predictor = Predictor(config, weights, predictor_cache, self.ops)
         frame = FrameStage(config, talker, predictor, state, self.ops)
-        return StepRunner(state, PrefillStage(config, talker, state), frame, self._codec(slots))
+        return StepRunner(state, PrefillStage(talker, state), frame, self._codec(slots))
 
     def _cache(self, sizes: Any, rows: int, length: int) -> list[LayerCache]:
         shape = (rows, length, sizes.kv_heads, sizes.head_dim)
@@ -155,7 +159,7 @@ class _Parts:
     def _cloner(self) -> Cloner | None:
         if self.model_config.kind != "base":
             return None
-        encoder_config = CodecEncoderConfig.from_json(self.checkpoint.codec_json["encoder_config"])
+        encoder_config = CodecEncoderConfig.from_json(self.checkpoint.codec_json)
         encoder = CodecEncoder(encoder_config, under(self.checkpoint.codec, "encoder"))
         speaker_config = SpeakerEncoderConfig.from_json(self.checkpoint.config_json["speaker_encoder_config"])
         return Cloner(encoder, SpeakerEncoder(speaker_config, under(self.checkpoint.main, "speaker_encoder")))

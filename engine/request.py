@@ -75,8 +75,8 @@ class Delivery:
 
     def validate(self) -> None:
         """Raise `InvalidRequest` naming the field that is out of range."""
-        _in_range("delivery.first_chunk_frames", self.first_chunk_frames, 1, 25)
-        _in_range("delivery.max_chunk_frames", self.max_chunk_frames, 1, 25)
+        _in_range("delivery.first_chunk_frames", self.first_chunk_frames, 1, 12)
+        _in_range("delivery.max_chunk_frames", self.max_chunk_frames, 1, 12)
         _in_range("delivery.max_lead", self.max_lead, FRAME_SECONDS, 86_400.0)
         _in_range("delivery.input_idle_timeout", self.input_idle_timeout, 0.0, 86_400.0)
 

@@ -14,6 +14,7 @@ from engine.observer import StageTiming
 from engine.slots import RING, SlotState
 from engine.stages.codec import CodecStage
 from engine.stages.frame import FrameStage
+from engine.stages.inputs import pack_prefills, pack_rows
 from engine.stages.prefill import PrefillStage
 
 Audio = npt.NDArray[np.int16]
@@ -39,6 +40,7 @@ class StepRunner:
 
     def __init__(self, state: SlotState, prefill: PrefillStage, frame: FrameStage, codec: CodecStage) -> None:
         self._state, self._prefill, self._frame, self._codec = state, prefill, frame, codec
+        self._device, self._groups = state.codes.device, state.codes.shape[1]
 
     @torch.inference_mode()
     def step(self, batch: Batch) -> StepOutput:
@@ -46,13 +48,11 @@ class StepRunner:
         watch = Stopwatch()
         for entry in batch.entries:
             self._enter(entry)
-        for slot, first, blocks in batch.blocks:
-            self._state.set_blocks(slot, first, blocks)
-        for work in batch.prefills:
-            self._prefill.run(work)
-        watch.lap("prefill", sum(len(work.columns) for work in batch.prefills))
-        frames = self._run_rows(batch.rows)
-        watch.lap("frame", len(batch.rows))
+        if batch.prefills:
+            table = pack_prefills(batch.prefills, self._groups)
+            self._prefill.forward(torch.from_numpy(table).to(self._device))
+            watch.lap("prefill", len(table))
+        frames = self._run_rows(batch.rows, watch)
         sampled_at = time.monotonic()
         audio = self._decode(batch.chunks)
         watch.lap("codec", len(batch.chunks))
@@ -62,20 +62,17 @@ class StepRunner:
 
     def _enter(self, entry: Entry) -> None:
         self._state.enter(entry)
-        self._state.restore(entry.slot, entry.first_pending, entry.pending)
         self._codec.reset([entry.slot])
         if entry.primed:
-            self._codec.prime(entry.slot, torch.tensor(entry.primed, device=self._state.codes.device))
+            self._codec.prime(entry.slot, torch.tensor(entry.primed, device=self._device))
 
-    def _run_rows(self, rows: Sequence[Row]) -> npt.NDArray[np.int32]:
+    def _run_rows(self, rows: Sequence[Row], watch: Stopwatch) -> npt.NDArray[np.int32]:
         if not rows:
-            return np.empty((0, self._state.codes.shape[1] + 1), np.int32)
-        device = self._state.codes.device
-        for row in rows:
-            if row.codes is not None:
-                self._state.set_codes(row.slot, row.codes)
-        packed = torch.tensor(self._frame.pack(rows), device=device)
-        result: npt.NDArray[np.int32] = self._frame.forward(packed).cpu().numpy()
+            return np.empty((0, self._groups + 1), np.int32)
+        table = torch.from_numpy(pack_rows(rows, self._groups)).to(self._device)
+        frames = self._frame.forward(table, lambda: watch.lap("talker", len(rows)))
+        watch.lap("predictor", len(rows))
+        result: npt.NDArray[np.int32] = frames.cpu().numpy()
         return result
 
     def _decode(self, chunks: Sequence[Chunk]) -> list[Audio]:
@@ -90,7 +87,7 @@ class StepRunner:
 
     def _decode_group(self, chunks: Sequence[Chunk], size: int) -> Audio:
         slots = [chunk.slot for chunk in chunks]
-        device = self._state.codes.device
+        device = self._device
         firsts = torch.tensor([chunk.first for chunk in chunks], device=device)
         ring = (firsts[:, None] + torch.arange(size, device=device)) % RING
         codes = self._state.frames[torch.tensor(slots, device=device)[:, None], ring]

@@ -48,7 +48,6 @@ class Plan:
     def __init__(self, columns: int) -> None:
         self.columns = columns  # prefill budget left
         self.entries: list[Entry] = []
-        self.blocks: list[tuple[int, int, list[int]]] = []
         self.prefills: list[Prefill] = []
         self.rows: list[tuple[Row, Sequence]] = []
         self.chunks: list[tuple[Chunk, Sequence]] = []
@@ -56,14 +55,13 @@ class Plan:
     def drop(self, slot: int) -> None:
         """Forget what was planned for a slot whose speech has just lost it."""
         self.entries = [entry for entry in self.entries if entry.slot != slot]
-        self.blocks = [change for change in self.blocks if change[0] != slot]
         self.prefills = [work for work in self.prefills if work.slot != slot]
         self.rows = [(row, sequence) for row, sequence in self.rows if row.slot != slot]
 
     def flight(self) -> Flight:
         """The finished batch with its owners."""
         rows, owners = [row for row, _ in self.rows], [(s, s.segment) for _, s in self.rows]
-        batch = Batch(self.entries, self.blocks, self.prefills, rows, [chunk for chunk, _ in self.chunks])
+        batch = Batch(self.entries, self.prefills, rows, [chunk for chunk, _ in self.chunks])
         return Flight(batch, owners, [(s, s.segment) for _, s in self.chunks])
 
 
@@ -203,16 +201,16 @@ class Scheduler:
 
     def _grow(self, plan: Plan, sequence: Sequence, positions: int) -> bool:
         """Blocks for `positions`, at the cost of speeches that came later, or of its own place."""
-        held = len(sequence.blocks)
         while not self._pool.grow(sequence.blocks, positions):
             victim = max((s for s in self.running if s.blocks or s is sequence), key=lambda s: s.arrived)
             plan.drop(_slot(victim))
             self._evict(victim, "kv")
             if victim is sequence:
                 return False
-        if len(sequence.blocks) > held:
-            plan.blocks.append((_slot(sequence), held, sequence.blocks[held:]))
         return True
+
+    def _block(self, sequence: Sequence, position: int) -> int:
+        return sequence.blocks[position // self._pool.block_size]
 
     # ---- one speech's share of a step
 
@@ -247,6 +245,7 @@ class Scheduler:
                 slot=_slot(sequence),
                 sampling=sequence.request.sampling,
                 seed=sequence.seed,
+                vector=sequence.layout.voice.embedding,
                 primed=segment.codec_history,
                 pending=segment.frames[segment.decoded :],
                 first_pending=segment.decoded,
@@ -259,8 +258,8 @@ class Scheduler:
         if sequence.cached >= stop:
             return
         columns = sequence.segment.columns(sequence.cached, stop)
-        vector = sequence.layout.voice.embedding
-        plan.prefills.append(Prefill(_slot(sequence), sequence.cached, columns, vector))
+        blocks = [self._block(sequence, position) for position in range(sequence.cached, stop)]
+        plan.prefills.append(Prefill(_slot(sequence), sequence.cached, columns, blocks))
         plan.columns -= len(columns)
         sequence.cached, sequence.warm = stop, False
 
@@ -269,6 +268,7 @@ class Scheduler:
         row = Row(
             slot=_slot(sequence),
             position=segment.position,
+            block=self._block(sequence, segment.position),
             text=segment.next_text(),
             codes=None if sequence.warm else segment.last_codes(),
             index=segment.launched,

@@ -15,12 +15,14 @@ RING = 64  # frames a slot keeps for the codec; no more than this may wait to be
 class SlotState:
     """`slots` rows and one more, the dummy that padded batch rows use: its blocks are the scratch block 0."""
 
-    def __init__(self, config: ModelConfig, slots: int, blocks_per_slot: int, device: torch.device) -> None:
-        rows, groups = slots + 1, config.code_groups
-        self.dummy = slots
-        self.block_table = torch.zeros(rows, blocks_per_slot, dtype=torch.int32, device=device)
+    def __init__(self, config: ModelConfig, slots: int, blocks: int, block_size: int, like: Tensor) -> None:
+        """`blocks` of `block_size` positions are what one slot can hold; `like` gives the model's device and dtype."""
+        rows, groups, device = slots + 1, config.code_groups, like.device
+        self.dummy, self.block_size = slots, block_size
+        self.block_table = torch.zeros(rows, blocks, dtype=torch.int32, device=device)
         self.codes = torch.full((rows, groups), -1, dtype=torch.int64, device=device)
         self.frames = torch.zeros(rows, RING, groups, dtype=torch.int64, device=device)
+        self.vector = like.new_zeros(rows, config.talker.hidden)
         self.seen = torch.zeros(rows, config.talker.vocab, dtype=torch.bool, device=device)
         self.seed = torch.zeros(rows, dtype=torch.int64, device=device)
         self.penalty = torch.ones(rows, device=device)
@@ -38,22 +40,20 @@ class SlotState:
         self.penalty[slot] = sampling.repetition_penalty
         self.seed[slot] = entry.seed - (1 << 64) if entry.seed >= 1 << 63 else entry.seed
         self.seen[slot] = False
-        self.seen[slot, torch.tensor(entry.seen, dtype=torch.int64, device=self.seen.device)] = True
+        if entry.seen:
+            self.seen[slot, self._moved(entry.seen)] = True
+        if entry.vector is not None:
+            self.vector[slot] = torch.from_numpy(entry.vector).to(self.vector)
+        if entry.pending:
+            numbers = range(entry.first_pending, entry.first_pending + len(entry.pending))
+            self.frames[slot, self._moved([number % RING for number in numbers])] = self._moved(entry.pending)
 
-    def restore(self, slot: int, first: int, frames: Sequence[tuple[int, ...]]) -> None:
-        """Put frames `first...` of the segment back where the codec will look for them."""
-        for number, codes in enumerate(frames, first):
-            self.frames[slot, number % RING] = torch.tensor(codes, device=self.frames.device)
+    def map_blocks(self, slots: Tensor, positions: Tensor, blocks: Tensor) -> None:
+        """Note in the block table which block holds each row's position; repeating what is there does no harm."""
+        self.block_table[slots, positions // self.block_size] = blocks.int()
 
-    def set_codes(self, slot: int, codes: tuple[int, ...]) -> None:
-        """Set what the slot's next frame reads: a whole frame, or begin-of-speech alone."""
-        self.codes[slot] = -1
-        self.codes[slot, : len(codes)] = torch.tensor(codes, device=self.codes.device)
-
-    def set_blocks(self, slot: int, first: int, blocks: Sequence[int]) -> None:
-        """Write block numbers into a slot's table from index `first` on."""
-        row = torch.tensor(blocks, dtype=torch.int32, device=self.block_table.device)
-        self.block_table[slot, first : first + len(blocks)] = row
+    def _moved(self, values: Sequence[object]) -> Tensor:
+        return torch.tensor(values, dtype=torch.int64, device=self.codes.device)
 
     def talker_picks(self, slots: Tensor, uniform: Tensor) -> Picks:
         """Sampling parameters of codebook 0 for rows at `slots`, with their random numbers (R,)."""

@@ -103,11 +103,13 @@ class Talker:
         hidden = self.stack.forward(x, attend)
         return hidden, self._ops.linear(hidden, self.head)
 
-    def prefill(self, x: Tensor, block_table: Tensor, slot: int, start: int) -> None:
-        """Write keys and values of consecutive positions `start...`: x (T, K); a prompt's output is not needed."""
+    def prefill(self, x: Tensor, block_table: Tensor, slots: Tensor, positions: Tensor) -> None:
+        """Write keys and values of rows that may be several positions of a slot: x (R, K); there is no output."""
 
         def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
-            return self._ops.prefill_attention(qkv, norms, self.rope, self.cache[layer], block_table, slot, start)
+            return self._ops.prefill_attention(
+                qkv, norms, self.rope, self.cache[layer], block_table, slots, positions
+            )
 
         self.stack.run_layers(x, attend)
 

@@ -89,10 +89,10 @@ class Ops(Protocol):
         rope: Rope,
         cache: LayerCache,
         block_table: Tensor,
-        slot: int,
-        start: int,
+        slots: Tensor,
+        positions: Tensor,
     ) -> Tensor:
-        """As `decode_attention` for R consecutive positions `start...` of one slot, causal -> (R, H D)."""
+        """As `decode_attention` where rows may be several positions of one slot, all stored before any is read."""
 
     def short_attention(
         self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, start: int

@@ -9,7 +9,7 @@ from engine.ops.philox import uniforms
 
 
 class ReferenceOps:
-    """Works on any device; on CUDA it stays free of host synchronisation, so that graphs can be captured of it."""
+    """Works on any device; on CUDA all but `prefill_attention` can be captured as graphs."""
 
     name = "reference"
 
@@ -57,17 +57,19 @@ class ReferenceOps:
         rope: Rope,
         cache: LayerCache,
         block_table: Tensor,
-        slot: int,
-        start: int,
+        slots: Tensor,
+        positions: Tensor,
     ) -> Tensor:
         q, k, v = self._heads(qkv, norms, cache)
-        positions = torch.arange(start, start + len(qkv), device=qkv.device)
         q, k = rotate(q, rope, positions), rotate(k, rope, positions)
-        table = block_table[slot : slot + 1]
-        _write(cache, table, positions, k, v)
-        keys, values = _read(cache, table, start + len(qkv))
-        visible = torch.arange(keys.shape[1], device=qkv.device) <= positions[:, None]
-        return _attend(q[None], keys, values, visible[None])[0].flatten(1)
+        _write(cache, block_table.index_select(0, slots), positions, k, v)
+        out = torch.empty_like(q)
+        for slot in slots.unique():  # waits for a device: prefill by this definition is not for graphs
+            mine = slots == slot
+            keys, values = _read(cache, block_table[slot][None], int(positions[mine].max()) + 1)
+            visible = torch.arange(keys.shape[1], device=qkv.device) <= positions[mine, None]
+            out[mine] = _attend(q[mine][None], keys, values, visible[None])[0]
+        return out.flatten(1)
 
     def short_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, start: int) -> Tensor:
         end = start + qkv.shape[1]
@@ -140,10 +142,9 @@ def _longest(positions: Tensor, table: Tensor, cache: LayerCache) -> int:
 
 
 def _write(cache: LayerCache, table: Tensor, positions: Tensor, keys: Tensor, values: Tensor) -> None:
-    """Store R rows at (block of position, offset in block); `table` has R rows or one for all."""
+    """Store R rows at (block of position, offset in block): table (R, M), positions (R,)."""
     size = cache.keys.shape[1]
-    rows = torch.arange(len(positions), device=positions.device) if len(table) > 1 else 0
-    blocks, offsets = table[rows, positions // size].long(), positions % size
+    blocks, offsets = table.gather(1, (positions // size)[:, None])[:, 0].long(), positions % size
     cache.keys[blocks, offsets] = keys
     cache.values[blocks, offsets] = values
 
