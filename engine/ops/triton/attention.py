@@ -1,0 +1,396 @@
+"""Attention of decoding, with everything around it in the same kernel: head norms, rotation, cache write.
+
+A program owns one row, one key-value head and one split of the positions. Positions are cut into chunks of fixed size
+dealt out to the splits in turn, and the split that finishes last adds the parts in split order: neither the chunks nor
+the order depend on how many rows run, and the host plans nothing.
+"""
+
+import functools
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from engine.ops.interface import HeadNorms, LayerCache, Rope
+from engine.ops.triton.launch import arrive, overlap, start
+
+CHUNK = 64  # positions taken at a time
+SPLITS = 4  # programs that share one row and head
+MOST_PROGRAMS = 1 << 16  # rows x key-value heads of one launch
+
+
+@triton.jit
+def _round_to(x, dtype):  # type: ignore[no-untyped-def]
+    """Round fp32 values as a store to `dtype` would, and go on in fp32."""
+    return x.to(dtype).to(tl.float32)
+
+
+@triton.jit
+def _rotated(raw, mate, scale, mate_scale, cos, sin, eps, D: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Norm, then rotate heads (n, D); every step rounds to the model's dtype as separate operations would.
+
+    `mate` and `mate_scale` are `raw` and `scale` with their halves swapped; sin is negated on the low half.
+    """
+    dtype = raw.dtype
+    wide = raw.to(tl.float32)
+    rate = tl.rsqrt(tl.sum(wide * wide, 1) / D + eps)[:, None]
+    own = _round_to(_round_to(wide * rate, dtype) * scale, dtype)
+    other = _round_to(_round_to(mate.to(tl.float32) * rate, dtype) * mate_scale, dtype)
+    return (_round_to(own * cos, dtype) + _round_to(other * sin, dtype)).to(dtype)
+
+
+@triton.jit
+def _pick(x, chosen):  # type: ignore[no-untyped-def]
+    """The one row of x (n, D) where `chosen` (n,) holds -> (1, D)."""
+    return tl.sum(tl.where(chosen[:, None], x.to(tl.float32), 0.0), 0)[None, :].to(x.dtype)
+
+
+@triton.jit
+def _decode(
+    qkv_ptr,  # (R, (H + 2 G) D)
+    q_norm_ptr,  # (D,)
+    k_norm_ptr,  # (D,)
+    cos_ptr,  # (positions, D)
+    sin_ptr,
+    keys_ptr,  # (blocks, B, G, D)
+    values_ptr,
+    table_ptr,  # (S, M) int32
+    slots_ptr,  # (R,)
+    positions_ptr,  # (R,)
+    out_ptr,  # (R, H D)
+    parts_ptr,  # (R, G, SPLITS, E, D + 2) fp32: weighted values, then maximum and sum
+    arrivals_ptr,  # (R, G) int32, zero between launches
+    table_stride,
+    eps,
+    scale,
+    G: tl.constexpr,
+    E: tl.constexpr,  # query heads a key-value head
+    D: tl.constexpr,
+    B: tl.constexpr,
+    CHUNK: tl.constexpr,
+    SPLITS: tl.constexpr,
+    OWN: tl.constexpr,  # the row's own key and value come from qkv and are stored; otherwise they are in the cache
+    OVERLAP: tl.constexpr,
+):  # type: ignore[no-untyped-def]
+    start(OVERLAP)
+    row, group, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    position = tl.load(positions_ptr + row).to(tl.int32)
+    chunks = position // CHUNK + 1
+    if split < chunks:
+        d = tl.arange(0, D)
+        mate_d = (d + D // 2) % D
+        e = tl.arange(0, 16)  # rows of a matrix product: the queries, then the key
+        is_query = (e < E)[:, None]
+        norm = tl.where(is_query, tl.load(q_norm_ptr + d)[None, :], tl.load(k_norm_ptr + d)[None, :])
+        mate_norm = tl.where(is_query, tl.load(q_norm_ptr + mate_d)[None, :], tl.load(k_norm_ptr + mate_d)[None, :])
+        cos = tl.load(cos_ptr + position * D + d)[None, :].to(tl.float32)
+        sin = tl.load(sin_ptr + position * D + d)[None, :].to(tl.float32)
+        sin = tl.where((d < D // 2)[None, :], -sin, sin)
+        table = table_ptr + tl.load(slots_ptr + row).to(tl.int64) * table_stride
+        c = tl.arange(0, CHUNK)
+        p = split * CHUNK + c
+        block = tl.load(table + p // B, mask=p <= position, other=0).to(tl.int64)
+        at = ((block * B + p % B) * G + group)[:, None] * D + d[None, :]
+        cached = p < position if OWN else p <= position
+        own_block = tl.load(table + position // B).to(tl.int64)
+        arrive(OVERLAP)
+        keys = tl.load(keys_ptr + at, mask=cached[:, None], other=0.0)
+        values = tl.load(values_ptr + at, mask=cached[:, None], other=0.0)
+        heads = qkv_ptr + row.to(tl.int64) * ((G * E + 2 * G) * D)
+        head_at = heads + (tl.where(e < E, group * E + e, G * E + group) * D)[:, None]
+        raw = tl.load(head_at + d[None, :], mask=(e <= E)[:, None], other=0.0)
+        mate = tl.load(head_at + mate_d[None, :], mask=(e <= E)[:, None], other=0.0)
+        if OWN:
+            own_value = tl.load(heads + (G * E + G + group) * D + d)[None, :]
+        queries = _rotated(raw, mate, norm.to(tl.float32), mate_norm.to(tl.float32), cos, sin, eps, D)
+        if OWN:
+            own_key = _pick(queries, e == E)
+            if split == (chunks - 1) % SPLITS:
+                own_at = ((own_block * B + position % B) * G + group) * D + d[None, :]
+                tl.store(keys_ptr + own_at, own_key)
+                tl.store(values_ptr + own_at, own_value)
+        top = tl.full((16,), float("-inf"), tl.float32)
+        total = tl.zeros((16,), tl.float32)
+        mixed = tl.zeros((16, D), tl.float32)
+        for turn in tl.range(0, tl.cdiv(chunks - split, SPLITS), num_stages=1):
+            p = (split + turn * SPLITS) * CHUNK + c
+            if turn > 0:
+                block = tl.load(table + p // B, mask=p <= position, other=0).to(tl.int64)
+                at = ((block * B + p % B) * G + group)[:, None] * D + d[None, :]
+                cached = p < position if OWN else p <= position
+                keys = tl.load(keys_ptr + at, mask=cached[:, None], other=0.0)
+                values = tl.load(values_ptr + at, mask=cached[:, None], other=0.0)
+            if OWN:
+                here = (p == position)[:, None]
+                keys = tl.where(here, own_key, keys)
+                values = tl.where(here, own_value, values)
+            scores = tl.dot(queries, tl.trans(keys)) * scale  # (16, CHUNK)
+            scores = tl.where((p <= position)[None, :], scores, float("-inf"))
+            peak = tl.maximum(top, tl.max(scores, 1))
+            shrink = tl.exp(top - peak)
+            weights = tl.exp(scores - peak[:, None])
+            total = total * shrink + tl.sum(weights, 1)
+            mixed = tl.dot(weights.to(values.dtype), values, mixed * shrink[:, None])
+            top = peak
+        out_at = out_ptr + row.to(tl.int64) * (G * E * D) + (group * E + e[:, None]) * D + d[None, :]
+        if chunks == 1:
+            tl.store(out_at, (mixed / total[:, None]).to(out_ptr.dtype.element_ty), mask=is_query)
+        else:
+            first = parts_ptr + (row * G + group) * (SPLITS * E * (D + 2)) + e * (D + 2)
+            part = first + split * (E * (D + 2))
+            tl.store(part[:, None] + d[None, :], mixed, mask=is_query)
+            tl.store(part + D, top, mask=e < E)
+            tl.store(part + D + 1, total, mask=e < E)
+            tl.debug_barrier()
+            last = tl.minimum(chunks, SPLITS) - 1
+            if tl.atomic_add(arrivals_ptr + row * G + group, 1, sem="acq_rel") == last:
+                tl.store(arrivals_ptr + row * G + group, 0)
+                top = tl.full((16,), float("-inf"), tl.float32)
+                total = tl.zeros((16,), tl.float32)
+                mixed = tl.zeros((16, D), tl.float32)
+                for other in tl.range(0, last + 1, num_stages=1):
+                    part = first + other * (E * (D + 2))
+                    their_top = tl.load(part + D, mask=e < E, other=0.0, cache_modifier=".cg")
+                    their_total = tl.load(part + D + 1, mask=e < E, other=1.0, cache_modifier=".cg")
+                    theirs = tl.load(part[:, None] + d[None, :], mask=is_query, other=0.0, cache_modifier=".cg")
+                    peak = tl.maximum(top, their_top)
+                    keep, add = tl.exp(top - peak), tl.exp(their_top - peak)
+                    total = total * keep + their_total * add
+                    mixed = mixed * keep[:, None] + theirs * add[:, None]
+                    top = peak
+                tl.store(out_at, (mixed / total[:, None]).to(out_ptr.dtype.element_ty), mask=is_query)
+
+
+@triton.jit
+def _fill(
+    qkv_ptr,  # (R, (H + 2 G) D)
+    k_norm_ptr,
+    cos_ptr,
+    sin_ptr,
+    keys_ptr,  # (blocks, B, G, D)
+    values_ptr,
+    table_ptr,
+    slots_ptr,
+    positions_ptr,
+    table_stride,
+    eps,
+    G: tl.constexpr,
+    E: tl.constexpr,
+    D: tl.constexpr,
+    B: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):  # type: ignore[no-untyped-def]
+    """Store the normed and rotated keys and the values of one row."""
+    start(OVERLAP)
+    row = tl.program_id(0)
+    d = tl.arange(0, D)[None, :]
+    mate_d = (d + D // 2) % D
+    norm, mate_norm = tl.load(k_norm_ptr + d).to(tl.float32), tl.load(k_norm_ptr + mate_d).to(tl.float32)
+    position = tl.load(positions_ptr + row).to(tl.int32)
+    cos = tl.load(cos_ptr + position * D + d).to(tl.float32)
+    sin = tl.load(sin_ptr + position * D + d).to(tl.float32)
+    sin = tl.where(d < D // 2, -sin, sin)
+    block = tl.load(table_ptr + tl.load(slots_ptr + row).to(tl.int64) * table_stride + position // B).to(tl.int64)
+    arrive(OVERLAP)
+    g = tl.arange(0, G)[:, None]
+    heads = qkv_ptr + row.to(tl.int64) * ((G * E + 2 * G) * D) + (G * E + g) * D
+    raw, mate, value = tl.load(heads + d), tl.load(heads + mate_d), tl.load(heads + G * D + d)
+    at = ((block * B + position % B) * G + g) * D + d
+    tl.store(keys_ptr + at, _rotated(raw, mate, norm, mate_norm, cos, sin, eps, D))
+    tl.store(values_ptr + at, value)
+
+
+@triton.jit
+def _short(
+    qkv_ptr,  # (R, T, (H + 2 G) D)
+    q_norm_ptr,
+    k_norm_ptr,
+    cos_ptr,  # (L, D)
+    sin_ptr,
+    keys_ptr,  # (R, L, G, D)
+    values_ptr,
+    out_ptr,  # (R, T, H D)
+    first,
+    eps,
+    scale,
+    T: tl.constexpr,
+    L: tl.constexpr,
+    G: tl.constexpr,
+    E: tl.constexpr,
+    D: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):  # type: ignore[no-untyped-def]
+    """All positions of one row and key-value head: the cache is L = 16 long and is taken whole."""
+    start(OVERLAP)
+    STEP: tl.constexpr = 16 // T  # rows of a matrix product: of each new position the queries, then the key
+    row, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    d = tl.arange(0, D)[None, :]
+    mate_d = (d + D // 2) % D
+    i = tl.arange(0, 16)
+    t, e = i // STEP, i % STEP
+    is_query = (e < E)[:, None]
+    norm = tl.where(is_query, tl.load(q_norm_ptr + d), tl.load(k_norm_ptr + d)).to(tl.float32)
+    mate_norm = tl.where(is_query, tl.load(q_norm_ptr + mate_d), tl.load(k_norm_ptr + mate_d)).to(tl.float32)
+    position = first + t
+    cos = tl.load(cos_ptr + position[:, None] * D + d).to(tl.float32)
+    sin = tl.load(sin_ptr + position[:, None] * D + d).to(tl.float32)
+    sin = tl.where(d < D // 2, -sin, sin)
+    arrive(OVERLAP)
+    p = tl.arange(0, L)
+    at = ((row * L + p) * G + group)[:, None] * D + d
+    cached = (p < first)[:, None]
+    keys = tl.load(keys_ptr + at, mask=cached, other=0.0)
+    values = tl.load(values_ptr + at, mask=cached, other=0.0)
+    heads = qkv_ptr + row * (T * (G * E + 2 * G) * D)
+    head = t * (G * E + 2 * G) + tl.where(e < E, group * E + e, G * E + group)
+    head_at, exists = heads + head[:, None] * D, (e <= E)[:, None]
+    raw = tl.load(head_at + d, mask=exists, other=0.0)
+    mate = tl.load(head_at + mate_d, mask=exists, other=0.0)
+    is_new = ((p >= first) & (p < first + T))[:, None]
+    value_at = heads + ((p - first) * (G * E + 2 * G) + G * E + G + group)[:, None] * D
+    own_values = tl.load(value_at + d, mask=is_new, other=0.0)
+    queries = _rotated(raw, mate, norm, mate_norm, cos, sin, eps, D)
+    for new in tl.static_range(T):
+        keys = tl.where((p == first + new)[:, None], _pick(queries, i == new * STEP + E), keys)
+    values = tl.where(is_new, own_values, values)
+    tl.store(keys_ptr + at, keys, mask=is_new)
+    tl.store(values_ptr + at, values, mask=is_new)
+    scores = tl.dot(queries, tl.trans(keys)) * scale  # (16, L)
+    scores = tl.where(p[None, :] <= position[:, None], scores, float("-inf"))
+    weights = tl.exp(scores - tl.max(scores, 1)[:, None])
+    weights = weights / tl.sum(weights, 1)[:, None]
+    mixed = tl.dot(weights.to(values.dtype), values)
+    out_at = out_ptr + row * (T * G * E * D) + (t * (G * E) + group * E + e)[:, None] * D + d
+    tl.store(out_at, mixed.to(out_ptr.dtype.element_ty), mask=is_query)
+
+
+def decode(
+    qkv: Tensor,
+    norms: HeadNorms,
+    rope: Rope,
+    cache: LayerCache,
+    block_table: Tensor,
+    slots: Tensor,
+    positions: Tensor,
+) -> Tensor:
+    """One new position a row -> (R, H D)."""
+    return _attend(qkv, norms, rope, cache, block_table, slots, positions, own=True)
+
+
+def fill_and_attend(
+    qkv: Tensor,
+    norms: HeadNorms,
+    rope: Rope,
+    cache: LayerCache,
+    block_table: Tensor,
+    slots: Tensor,
+    positions: Tensor,
+) -> Tensor:
+    """As `decode` where rows may be several positions of one slot: all keys and values are stored first."""
+    groups, width = cache.keys.shape[-2:]
+    _fill[(len(qkv),)](
+        qkv,
+        norms.key,
+        rope.cos,
+        rope.sin,
+        cache.keys,
+        cache.values,
+        block_table,
+        slots,
+        positions,
+        block_table.stride(0),
+        norms.eps,
+        G=groups,
+        E=_heads(qkv, cache),
+        D=width,
+        B=cache.keys.shape[1],
+        num_warps=4,
+        **overlap(qkv.device),
+    )
+    return _attend(qkv, norms, rope, cache, block_table, slots, positions, own=False)
+
+
+def short(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, first: int) -> Tensor:
+    """Dense attention of the code predictor: qkv (R, T, (H + 2 G) D) at positions first... -> (R, T, H D)."""
+    rows, steps = qkv.shape[:2]
+    length, groups, width = cache.keys.shape[1:]
+    heads = _heads(qkv, cache)
+    out = torch.empty(rows, steps, groups * heads * width, dtype=qkv.dtype, device=qkv.device)
+    _short[(rows, groups)](
+        qkv,
+        norms.query,
+        norms.key,
+        rope.cos,
+        rope.sin,
+        cache.keys,
+        cache.values,
+        out,
+        first,
+        norms.eps,
+        width**-0.5,
+        T=steps,
+        L=length,
+        G=groups,
+        E=heads,
+        D=width,
+        num_warps=2,
+        **overlap(qkv.device),
+    )
+    return out
+
+
+def _attend(
+    qkv: Tensor,
+    norms: HeadNorms,
+    rope: Rope,
+    cache: LayerCache,
+    block_table: Tensor,
+    slots: Tensor,
+    positions: Tensor,
+    own: bool,
+) -> Tensor:
+    groups, width = cache.keys.shape[-2:]
+    heads = _heads(qkv, cache)
+    out = torch.empty(len(qkv), groups * heads * width, dtype=qkv.dtype, device=qkv.device)
+    parts = torch.empty(len(qkv), groups, SPLITS, heads, width + 2, dtype=torch.float32, device=qkv.device)
+    _decode[(len(qkv), groups, SPLITS)](
+        qkv,
+        norms.query,
+        norms.key,
+        rope.cos,
+        rope.sin,
+        cache.keys,
+        cache.values,
+        block_table,
+        slots,
+        positions,
+        out,
+        parts,
+        _arrivals(qkv.device),
+        block_table.stride(0),
+        norms.eps,
+        width**-0.5,
+        G=groups,
+        E=heads,
+        D=width,
+        B=cache.keys.shape[1],
+        CHUNK=CHUNK,
+        SPLITS=SPLITS,
+        OWN=own,
+        num_warps=4,
+        **overlap(qkv.device),
+    )
+    return out
+
+
+def _heads(qkv: Tensor, cache: LayerCache) -> int:
+    """Query heads a key-value head."""
+    groups, width = cache.keys.shape[-2:]
+    return (qkv.shape[-1] // width - 2 * groups) // groups
+
+
+@functools.cache
+def _arrivals(device: torch.device) -> Tensor:
+    """Counters of finished splits; kernels leave them zero. Launches of one stream may share them."""
+    return torch.zeros(MOST_PROGRAMS, dtype=torch.int32, device=device)

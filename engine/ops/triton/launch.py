@@ -1,0 +1,31 @@
+"""How kernels overlap: each may start before its predecessor ends, fetches what is constant, then waits for data.
+
+This is programmatic dependent launch (compute capability 9.0 on). The rule that keeps it sound: before `arrive` a program
+reads constants only (weights, tables) and writes nothing. Elsewhere, and in the interpreter, launches stay in order.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
+
+
+@triton.jit
+def start(OVERLAP: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Let the next kernel begin to fetch its constants."""
+    if OVERLAP:
+        gdc_launch_dependents()
+
+
+@triton.jit
+def arrive(OVERLAP: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Wait until every earlier kernel has ended and its writes are visible."""
+    if OVERLAP:
+        gdc_wait()
+
+
+def overlap(device: torch.device) -> dict[str, bool]:
+    """Keyword arguments of a launch on `device`: the kernel's OVERLAP and, where it is on, the launch attribute."""
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (9, 0):
+        return {"OVERLAP": False}
+    return {"OVERLAP": True, "launch_pdl": True}

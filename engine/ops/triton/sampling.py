@@ -1,0 +1,197 @@
+"""Sampling without sorting and without the host: one program draws one row's id.
+
+Thresholds of top-k and top-p are found by fixing the bits of an order-preserving integer key from the highest down;
+counting replaces sorting, so that ties at the threshold survive by construction.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from engine.ops.interface import Picks
+from engine.ops.triton.launch import arrive, overlap, start
+
+
+@triton.jit
+def _key(x, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """fp32 -> unsigned integer of BITS bits in the same order; 16 are enough where x came from bf16."""
+    bits = (x + 0.0).to(tl.uint32, bitcast=True)  # adding 0 turns -0 into 0
+    key = tl.where((bits >> 31) != 0, bits ^ 0xFFFFFFFF, bits ^ 0x80000000)
+    return (key >> (32 - BITS)).to(tl.int64 if BITS == 32 else tl.int32)
+
+
+@triton.jit
+def _kth_highest(key, k, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The highest t with at least k keys >= t, two bits a round: three counts travel in one integer."""
+    t = tl.zeros((), key.dtype)
+    for i in tl.static_range(BITS // 2):
+        shift = BITS - 2 - 2 * i
+        reach = (key - t) >> shift  # keys below t are negative and reach no candidate
+        one, two, three = (reach >= 1).to(tl.int64), (reach >= 2).to(tl.int64), (reach >= 3).to(tl.int64)
+        counts = tl.sum(one + (two << 20) + (three << 40), 0)
+        steps = ((counts & 0xFFFFF) >= k).to(key.dtype)
+        steps += (((counts >> 20) & 0xFFFFF) >= k).to(key.dtype) + ((counts >> 40) >= k).to(key.dtype)
+        t += steps << shift
+    return t
+
+
+@triton.jit
+def _tail_end(key, share, tail, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The highest t such that keys below it hold at most `tail` of the probability `share`."""
+    t = tl.zeros((), key.dtype)
+    for i in tl.static_range(BITS):
+        candidate = t + (tl.full((), 1, key.dtype) << (BITS - 1 - i))
+        below = tl.sum(tl.where(key < candidate, share, 0.0), 0)
+        t = tl.where(below <= tail, candidate, t)
+    return t
+
+
+@triton.jit
+def _draw(scores, v, temperature, top_k, top_p, uniform, V: tl.constexpr, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Inverse transform of `uniform` over scores (padded V,), -inf where impossible -> id."""
+    best = tl.max(scores, 0)
+    drawn = tl.min(tl.where(scores == best, v, V), 0)
+    if temperature > 0.0:
+        key = _key(scores, BITS)
+        keep = scores > float("-inf")
+        if top_k > 0:
+            keep = keep & (key >= _kth_highest(key, top_k, BITS))
+        share = tl.where(keep, tl.exp((scores - best) / temperature), 0.0)
+        share = share / tl.sum(share, 0)
+        if top_p < 1.0:
+            end = _tail_end(key, share, 1.0 - top_p, BITS)
+            keep = keep & ((key >= end) | (scores == best))
+            share = tl.where(keep, share, 0.0)
+            share = share / tl.sum(share, 0)
+        reached = tl.cumsum(share, 0)
+        total = tl.max(reached, 0)
+        hit = tl.min(tl.where(keep & (reached > uniform * total), v, V), 0)
+        drawn = tl.where(hit < V, hit, tl.max(tl.where(keep, v, 0), 0))  # rounding may leave the very end unreached
+    return drawn
+
+
+@triton.jit
+def _sample(
+    logits_ptr,  # (R, V)
+    temperature_ptr,  # (R,)
+    top_k_ptr,
+    top_p_ptr,
+    uniform_ptr,
+    penalty_ptr,  # (R,)
+    seen_ptr,  # (S, V) bool
+    slots_ptr,  # (R,)
+    may_end_ptr,  # (R,) bool
+    allowed_ptr,  # (V,) bool
+    out_ptr,  # (R,) int64
+    uniform_stride,
+    end_id,
+    V: tl.constexpr,
+    PAD: tl.constexpr,
+    BITS: tl.constexpr,
+    FIRST: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):  # type: ignore[no-untyped-def]
+    start(OVERLAP)
+    row = tl.program_id(0)
+    v = tl.arange(0, PAD)
+    arrive(OVERLAP)
+    temperature, top_k = tl.load(temperature_ptr + row), tl.load(top_k_ptr + row)
+    top_p, uniform = tl.load(top_p_ptr + row), tl.load(uniform_ptr + row * uniform_stride)
+    scores = tl.load(logits_ptr + row * V + v, mask=v < V, other=float("-inf")).to(tl.float32)
+    if FIRST:
+        seen_at = seen_ptr + tl.load(slots_ptr + row) * V
+        seen = tl.load(seen_at + v, mask=v < V, other=0) != 0
+        rate = tl.load(penalty_ptr + row)
+        scores = tl.where(seen, tl.where(scores < 0, scores * rate, scores / rate), scores)
+        possible = tl.load(allowed_ptr + v, mask=v < V, other=0) != 0
+        possible = possible & ((v != end_id) | (tl.load(may_end_ptr + row) != 0))
+        scores = tl.where(possible, scores, float("-inf"))
+    drawn = _draw(scores, v, temperature, top_k, top_p, uniform, V, BITS)
+    tl.store(out_ptr + row, drawn.to(tl.int64))
+    if FIRST:
+        tl.store(seen_at + drawn, 1)
+
+
+@triton.jit
+def _philox(seeds_ptr, frames_ptr, out_ptr, COUNT: tl.constexpr, PAD: tl.constexpr, OVERLAP: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Philox 4x32-10 with key = seed and counter = (frame, column, 0, 0): the first word of each column."""
+    start(OVERLAP)
+    arrive(OVERLAP)
+    row = tl.program_id(0)
+    column = tl.arange(0, PAD)
+    seed = tl.load(seeds_ptr + row)
+    low, high = (seed & 0xFFFFFFFF).to(tl.uint32), ((seed >> 32) & 0xFFFFFFFF).to(tl.uint32)
+    first = (tl.load(frames_ptr + row) + tl.zeros((PAD,), tl.int64)).to(tl.uint32)
+    second = column.to(tl.uint32)
+    third, fourth = tl.zeros((PAD,), tl.uint32), tl.zeros((PAD,), tl.uint32)
+    for _ in tl.static_range(10):
+        a, b = tl.full((PAD,), 0xD2511F53, tl.uint32), tl.full((PAD,), 0xCD9E8D57, tl.uint32)
+        above, beyond = tl.umulhi(first, a), tl.umulhi(third, b)
+        first, second, third, fourth = beyond ^ second ^ low, third * b, above ^ fourth ^ high, first * a
+        low += 0x9E3779B9
+        high += 0xBB67AE85
+    uniform = ((first >> 8).to(tl.float32) + 0.5) * 5.9604644775390625e-08  # 2^-24
+    tl.store(out_ptr + row * COUNT + column, uniform, mask=column < COUNT)
+
+
+def uniforms(seeds: Tensor, frames: Tensor, count: int) -> Tensor:
+    out = torch.empty(len(seeds), count, dtype=torch.float32, device=seeds.device)
+    _philox[(len(seeds),)](
+        seeds, frames, out, COUNT=count, PAD=triton.next_power_of_2(count), num_warps=1, **overlap(seeds.device)
+    )
+    return out
+
+
+def sample(logits: Tensor, picks: Picks) -> Tensor:
+    return _launch(logits, picks, None, None, None, None, None, 0)
+
+
+def sample_first(
+    logits: Tensor,
+    picks: Picks,
+    penalty: Tensor,
+    seen: Tensor,
+    slots: Tensor,
+    may_end: Tensor,
+    allowed: Tensor,
+    end_id: int,
+) -> Tensor:
+    return _launch(logits, picks, penalty, seen, slots, may_end, allowed, end_id)
+
+
+def _launch(
+    logits: Tensor,
+    picks: Picks,
+    penalty: Tensor | None,
+    seen: Tensor | None,
+    slots: Tensor | None,
+    may_end: Tensor | None,
+    allowed: Tensor | None,
+    end_id: int,
+) -> Tensor:
+    rows, width = logits.shape
+    out = torch.empty(rows, dtype=torch.int64, device=logits.device)
+    exact = seen is None and logits.dtype == torch.bfloat16  # bf16 differs in its upper half alone
+    _sample[(rows,)](
+        logits,
+        picks.temperature,
+        picks.top_k,
+        picks.top_p,
+        picks.uniform,
+        penalty,
+        seen,
+        slots,
+        may_end,
+        allowed,
+        out,
+        picks.uniform.stride(0),
+        end_id,
+        V=width,
+        PAD=triton.next_power_of_2(width),
+        BITS=16 if exact else 32,
+        FIRST=seen is not None,
+        num_warps=4,
+        **overlap(logits.device),
+    )
+    return out

@@ -1,0 +1,218 @@
+"""Fused language-model kernels against the definition: error tables, and rows that do not feel their neighbours."""
+
+import os
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine.ops.interface import HeadNorms, LayerCache, Picks, Rope
+from engine.ops.reference import ReferenceOps
+
+pytest.importorskip("triton")
+from engine.ops.triton import TritonOps  # noqa: E402
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not (torch.cuda.is_available() or INTERPRETED), reason="needs a CUDA device"),
+]
+DEVICE = "cpu" if INTERPRETED else "cuda"
+HALF = torch.float16 if INTERPRETED else torch.bfloat16  # the interpreter knows no bf16 arithmetic
+HEADS, GROUPS, WIDTH, BLOCK = 16, 8, 128, 16
+ROWS = (1, 5, 8, 16, 33, 64) if not INTERPRETED else (3, 17)
+# (weight rows, K) of the talker at 1.7B, then of the predictor and of the 0.6B talker
+PRODUCTS = ((4096, 2048), (2048, 2048), (2048, 6144), (3072, 2048), (4096, 1024), (1024, 2048), (1024, 3072), (2048, 1024))
+if INTERPRETED:
+    PRODUCTS = ((128, 1024), (128, 2048))
+
+reference, fused = ReferenceOps(), TritonOps()
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+def normal(*shape: int, scale: float = 1.0, dtype: torch.dtype = HALF) -> Tensor:
+    return (torch.randn(shape, device=DEVICE) * scale).to(dtype)
+
+
+def error(out: Tensor, exact: Tensor) -> float:
+    return float((out.double() - exact.double()).norm() / exact.double().norm())
+
+
+def report(name: str, ours: float, theirs: float) -> None:
+    print(f"{name:<44} fused {ours:.2e}  reference {theirs:.2e}")
+    assert ours <= 1.25 * theirs + 1e-4, name
+
+
+@pytest.mark.parametrize("shape", PRODUCTS)
+@pytest.mark.parametrize("rows", ROWS)
+def test_products_are_as_exact_as_the_reference(shape: tuple[int, int], rows: int) -> None:
+    columns, width = shape
+    x, norm, weight = normal(rows, width), normal(width), normal(columns, width, scale=width**-0.5)
+    residual, both = normal(rows, columns), normal(2 * columns, width, scale=width**-0.5)
+    wide = [tensor.double() for tensor in (x, norm, weight, residual, both)]
+    cases = {
+        "linear": ((x, weight), (wide[0], wide[2])),
+        "norm_linear": ((x, norm, weight, 1e-6), (*wide[:3], 1e-6)),
+        "linear_residual": ((x, weight, residual), (wide[0], wide[2], wide[3])),
+        "norm_swiglu": ((x, norm, both, 1e-6), (wide[0], wide[1], wide[4], 1e-6)),
+    }
+    for name, (given, exact) in cases.items():
+        truth = getattr(reference, name)(*exact)
+        ours, theirs = getattr(fused, name)(*given), getattr(reference, name)(*given)
+        report(f"{name} {rows} x {width} -> {columns}", error(ours, truth), error(theirs, truth))
+
+
+@pytest.mark.skipif(INTERPRETED, reason="the interpreter multiplies with a library that minds the shape")
+@pytest.mark.parametrize("shape", PRODUCTS)
+def test_a_row_does_not_feel_its_neighbours(shape: tuple[int, int]) -> None:
+    columns, width = shape
+    x, norm, weight = normal(ROWS[-1], width), normal(width), normal(columns, width, scale=width**-0.5)
+    together = fused.norm_linear(x, norm, weight, 1e-6)
+    for rows in ROWS:
+        assert torch.equal(fused.norm_linear(x[:rows], norm, weight, 1e-6), together[:rows])
+
+
+def heads_and_rope(positions: int) -> tuple[HeadNorms, Rope]:
+    angles = torch.arange(positions, device=DEVICE)[:, None] / 1e6 ** (torch.arange(0, WIDTH, 2, device=DEVICE) / WIDTH)
+    angles = torch.cat((angles, angles), -1)
+    return HeadNorms(normal(WIDTH), normal(WIDTH), 1e-6), Rope(angles.cos().to(HALF), angles.sin().to(HALF))
+
+
+def widened(norms: HeadNorms, rope: Rope, cache: LayerCache) -> tuple[HeadNorms, Rope, LayerCache]:
+    return (
+        HeadNorms(norms.query.double(), norms.key.double(), norms.eps),
+        Rope(rope.cos.double(), rope.sin.double()),
+        LayerCache(cache.keys.double(), cache.values.double()),
+    )
+
+
+def paged(lengths: list[int]) -> tuple[LayerCache, Tensor, Tensor, Tensor]:
+    """A filled cache, a shuffled block table, and each row's slot and position: rows at the ends of `lengths`."""
+    most = -(-max(lengths) // BLOCK)
+    blocks = 1 + len(lengths) * most
+    cache = LayerCache(normal(blocks, BLOCK, GROUPS, WIDTH), normal(blocks, BLOCK, GROUPS, WIDTH))
+    table = (1 + torch.randperm(blocks - 1, device=DEVICE)).view(len(lengths), most).to(torch.int32)
+    slots = torch.randperm(len(lengths), device=DEVICE)
+    return cache, table, slots, torch.tensor(lengths, device=DEVICE) - 1
+
+
+def copied(cache: LayerCache) -> LayerCache:
+    return LayerCache(cache.keys.clone(), cache.values.clone())
+
+
+LENGTHS = [1, 2, 17, 64, 65, 130, 300, 700] if not INTERPRETED else [1, 64, 65, 200]
+
+
+def test_decode_attention() -> None:
+    cache, table, slots, positions = paged(LENGTHS)
+    norms, rope = heads_and_rope(1024)
+    qkv = normal(len(LENGTHS), (HEADS + 2 * GROUPS) * WIDTH)
+    norms_wide, rope_wide, cache_wide = widened(norms, rope, cache)
+    ours, theirs = copied(cache), copied(cache)
+    truth = reference.decode_attention(qkv.double(), norms_wide, rope_wide, cache_wide, table, slots, positions)
+    out = fused.decode_attention(qkv, norms, rope, ours, table, slots, positions)
+    plain = reference.decode_attention(qkv, norms, rope, theirs, table, slots, positions)
+    report("decode_attention", error(out, truth), error(plain, truth))
+    assert error(ours.keys, theirs.keys) < 2e-3
+    assert torch.equal(ours.values, theirs.values)
+    again = fused.decode_attention(qkv, norms, rope, ours, table, slots, positions)
+    assert torch.equal(out, again)
+    for row in range(len(LENGTHS)):
+        alone = fused.decode_attention(qkv[row : row + 1], norms, rope, ours, table, slots[row:], positions[row:])
+        assert torch.equal(alone[0], out[row])
+
+
+def test_prefill_attention() -> None:
+    cache, table, _, _ = paged([90, 90])
+    norms, rope = heads_and_rope(128)
+    qkv = normal(23, (HEADS + 2 * GROUPS) * WIDTH)
+    norms_wide, rope_wide, cache_wide = widened(norms, rope, cache)
+    ours, theirs = copied(cache), copied(cache)
+    slots = torch.tensor([1] * 13 + [0] * 10, device=DEVICE)
+    positions = torch.cat((torch.arange(50, 63), torch.arange(80, 90))).to(DEVICE)
+    where = (table, slots, positions)
+    truth = reference.prefill_attention(qkv.double(), norms_wide, rope_wide, cache_wide, *where)
+    out = fused.prefill_attention(qkv, norms, rope, ours, *where)
+    plain = reference.prefill_attention(qkv, norms, rope, theirs, *where)
+    report("prefill_attention", error(out, truth), error(plain, truth))
+    assert error(ours.keys, theirs.keys) < 2e-3
+    assert torch.equal(ours.values, theirs.values)
+
+
+@pytest.mark.parametrize(("start", "steps"), [(0, 2), (2, 1), (15, 1)])
+def test_short_attention(start: int, steps: int) -> None:
+    rows = 3
+    cache = LayerCache(normal(rows, 16, GROUPS, WIDTH), normal(rows, 16, GROUPS, WIDTH))
+    norms, rope = heads_and_rope(16)
+    qkv = normal(rows, steps, (HEADS + 2 * GROUPS) * WIDTH)
+    norms_wide, rope_wide, cache_wide = widened(norms, rope, cache)
+    ours, theirs = copied(cache), copied(cache)
+    truth = reference.short_attention(qkv.double(), norms_wide, rope_wide, cache_wide, start)
+    out = fused.short_attention(qkv, norms, rope, ours, start)
+    plain = reference.short_attention(qkv, norms, rope, theirs, start)
+    report(f"short_attention {start}+{steps}", error(out, truth), error(plain, truth))
+    assert error(ours.keys, theirs.keys) < 2e-3
+    assert torch.equal(ours.values, theirs.values)
+
+
+def test_rows() -> None:
+    x, norm = normal(5, 2048), normal(2048)
+    assert error(fused.rms_norm(x, norm, 1e-6), reference.rms_norm(x, norm, 1e-6)) < 2e-3
+    table, ids, text = normal(300, 2048), torch.randint(300, (5, 16), device=DEVICE), normal(5, 2048)
+    assert error(fused.embed(table, ids, text), reference.embed(table, ids, text)) < 2e-3
+
+
+def test_uniforms_are_the_same_numbers() -> None:
+    seeds = torch.tensor([0, 1, -1, 1 << 62, 0x1234_5678_9ABC_DEF0], device=DEVICE)
+    frames = torch.tensor([0, 1, 77, 8191, 3], device=DEVICE)
+    assert torch.equal(fused.uniforms(seeds, frames, 16), reference.uniforms(seeds, frames, 16))
+
+
+def picks(rows: int, **fixed: float) -> Picks:
+    def column(name: str, other: Tensor) -> Tensor:
+        return torch.full_like(other, fixed[name]) if name in fixed else other
+
+    return Picks(
+        column("temperature", torch.rand(rows, device=DEVICE) + 0.3),
+        column("top_k", torch.randint(1, 80, (rows,), device=DEVICE, dtype=torch.int32)),
+        column("top_p", torch.rand(rows, device=DEVICE) * 0.6 + 0.4),
+        torch.rand(rows, 3, device=DEVICE)[:, 1],
+    )
+
+
+@pytest.mark.parametrize("dtype", [HALF, torch.float32])
+@pytest.mark.parametrize(
+    "fixed",
+    [{"temperature": 0.0}, {"top_k": 0, "top_p": 1.0}, {"top_k": 1}, {"top_k": 50, "top_p": 1.0}, {"top_k": 0}, {}],
+    ids=str,
+)
+def test_sample(fixed: dict[str, float], dtype: torch.dtype) -> None:
+    rows = 256 if not INTERPRETED else 16
+    logits, wanted = normal(rows, 2048, scale=2.0, dtype=dtype), picks(rows, **fixed)
+    ours, theirs = fused.sample(logits, wanted), reference.sample(logits, wanted)
+    differing = int((ours != theirs).sum())
+    print(f"sample {fixed} {dtype}: {differing} of {rows} differ")
+    assert differing <= rows // 50  # a uniform within rounding of a step of the cumulative sum
+
+
+def test_sample_first() -> None:
+    rows, width, end = (128 if not INTERPRETED else 8), 3072, 2150
+    logits, wanted = normal(rows, width, scale=2.0), picks(rows, top_k=50, top_p=1.0)
+    allowed = torch.arange(width, device=DEVICE) < 2048
+    allowed[end] = True
+    logits[:, end] = 9.0
+    seen = torch.rand(rows + 3, width, device=DEVICE) < 0.3
+    slots, may_end = torch.randperm(rows + 3, device=DEVICE)[:rows], torch.arange(rows, device=DEVICE) % 2 == 0
+    penalty = torch.rand(rows, device=DEVICE) + 0.7
+    ours, theirs = seen.clone(), seen.clone()
+    out = fused.sample_first(logits, wanted, penalty, ours, slots, may_end, allowed, end)
+    plain = reference.sample_first(logits, wanted, penalty, theirs, slots, may_end, allowed, end)
+    same = out == plain
+    print(f"sample_first: {int((~same).sum())} of {rows} differ")
+    assert int((~same).sum()) <= rows // 50 + 1
+    assert torch.equal(ours[slots[same]], theirs[slots[same]])
+    assert not bool((out[~may_end] == end).any())
