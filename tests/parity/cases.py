@@ -73,7 +73,7 @@ CUSTOM_VOICE = (
     Case("dialect-by-chinese", CHINESE, voice="eric", language="Chinese"),
     Case("dialect-by-auto", CHINESE, WHOLE, voice="dylan"),
     Case("dialect-speaker-in-english", voice="dylan", language="english"),
-    Case("no-speaker", MIXED, voice=""),
+    Case("mixed-scripts", MIXED, voice="sohee"),
     Case("newline-first", MIXED, WHOLE, voice="ono_anna", language="japanese"),
     Case("long", LONG, voice="serena", language="russian", frames=60),
     Case("long-whole", LONG, WHOLE, voice="uncle_fu", frames=40),
@@ -169,7 +169,7 @@ SUBJECTS = (
         "0.6B-CustomVoice",
         (
             Case("300-frames", LONG, voice="ryan", frames=300),
-            Case("300-frames-whole", LONG, WHOLE, voice="", frames=120),
+            Case("300-frames-whole", LONG, WHOLE, voice="aiden", frames=100),
         ),
         seed=8,
         eos_scale=0.0,

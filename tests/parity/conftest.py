@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-import torch
 
 from engine.build import build_engine
 from engine.config import EngineConfig
@@ -13,11 +12,6 @@ from engine.dummy import write_checkpoint
 from engine.loop import Engine
 from tests.parity.cases import Subject
 from tests.parity.reference import Reference
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)  # tiny matrices: a second thread only waits
 
 
 @pytest.fixture(scope="module")

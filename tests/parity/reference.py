@@ -13,7 +13,7 @@ import numpy.typing as npt
 from engine.request import TextMode
 from tests.parity.cases import Case, Recording
 
-os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 if find_spec("torchaudio") is None:
     sys.path.append(str(Path(__file__).with_name("stubs")))
 

@@ -13,7 +13,8 @@ from engine.request import Reference as Voice
 from tests.parity.cases import SUBJECTS, Case, Recording, Subject
 from tests.parity.reference import Reference, Spoken
 
-pytestmark = [pytest.mark.parity, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.parity
+on_one_loop = pytest.mark.asyncio(loop_scope="module")  # the engine lives on it from test to test
 
 GREEDY = Pick(temperature=0.0)
 EVERY_CASE = [pytest.param(s, c, id=f"{s.name}-{c.name}") for s in SUBJECTS for c in s.cases]
@@ -50,11 +51,13 @@ def assert_same(ours: Spoken, theirs: Spoken) -> None:
     assert np.abs(ours.pcm.astype(np.int32) - theirs.pcm).max() <= 2
 
 
+@on_one_loop
 @pytest.mark.parametrize(("subject", "case"), EVERY_CASE, indirect=["subject"], scope="module")
 async def test_a_speech_alone(subject: Subject, case: Case, reference: Reference, engine: Engine) -> None:
     assert_same(await speak(engine, case, [case.text]), reference.speak(case))
 
 
+@on_one_loop
 @pytest.mark.parametrize("subject", EVERY_SUBJECT, indirect=True, scope="module")
 async def test_all_speeches_at_once_character_by_character(
     subject: Subject, reference: Reference, engine: Engine
