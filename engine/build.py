@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from engine import hub, prompt
+from engine.ahead import AheadRunner
+from engine.batch import Runner
 from engine.blocks import BlockPool
 from engine.config import EngineConfig, ModelCard
 from engine.dummy import KINDS
@@ -21,7 +23,7 @@ from engine.model.codec_encoder import CodecEncoder
 from engine.model.config import ModelConfig
 from engine.model.predictor import Predictor
 from engine.model.speaker import SpeakerEncoder
-from engine.model.talker import ProjectedText, Talker
+from engine.model.talker import ProjectedText, Talker, TextEmbedding
 from engine.model.tensors import under
 from engine.observer import NullObserver, Observer
 from engine.ops.interface import LayerCache, Ops
@@ -42,9 +44,7 @@ CPU_CACHE_BYTES = 1 << 30
 POSITIONS_PER_SLOT = 4096  # more than this a slot on average is never worth its memory
 
 
-async def build_engine(
-    model: str, config: EngineConfig | None = None, observer: Observer | None = None
-) -> Engine:
+async def build_engine(model: str, config: EngineConfig | None = None, observer: Observer | None = None) -> Engine:
     """Load a checkpoint (folder, hub id, or a kind's name with `dummy_weights`), start the engine, speak once.
 
     Raises `CheckpointError` when the checkpoint cannot be used.
@@ -74,7 +74,9 @@ class _Parts:
         self.dtype = _choose_dtype(config.dtype, self.device)
         self.name = model.rstrip("/").rsplit("/", 1)[-1]
         self.checkpoint, self.tokenizer = self._load(model)
-        self.ops: Ops = ReferenceOps()
+        self.fused = self.device.type == "cuda" and not config.reference_ops
+        self.graphs = self.fused and config.cuda_graphs
+        self.ops = self._ops()
         self.model_config = self.checkpoint.config
         self.pool = BlockPool(self._capacity(), config.block_size)
         self.positions = min(self.model_config.max_positions, self.pool.capacity * config.block_size)
@@ -133,16 +135,19 @@ class _Parts:
         free, _ = torch.cuda.mem_get_info(self.device)
         return free // 2
 
-    def _runner(self) -> StepRunner:
+    def _runner(self) -> Runner:
         config, weights, slots = self.model_config, self.checkpoint.main, self.config.max_speeches
         like = weights["talker.codec_head.weight"]
         state = SlotState(config, slots, self.pool.needed(self.positions), self.config.block_size, like)
         talker_cache = self._cache(config.talker, self.pool.capacity + 1, self.config.block_size)
-        talker = Talker(config, weights, ProjectedText(weights), talker_cache, self.positions, self.ops)
+        talker = Talker(config, weights, self._text(), talker_cache, self.positions, self.ops)
         predictor_cache = self._cache(config.predictor, slots, config.code_groups)
         predictor = Predictor(config, weights, predictor_cache, self.ops)
         frame = FrameStage(config, talker, predictor, state, self.ops)
-        return StepRunner(state, PrefillStage(talker, state), frame, self._codec(slots))
+        prefill, codec = PrefillStage(talker, state), self._codec(slots)
+        if self.graphs:
+            return AheadRunner(state, prefill, frame, codec, self.config.max_prefill_columns)
+        return StepRunner(state, prefill, frame, codec)
 
     def _cache(self, sizes: Any, rows: int, length: int) -> list[LayerCache]:
         shape = (rows, length, sizes.kv_heads, sizes.head_dim)
@@ -153,8 +158,24 @@ class _Parts:
 
     def _codec(self, slots: int) -> CodecStage:
         config = CodecDecoderConfig.from_json(self.checkpoint.codec_json["decoder_config"])
-        decoder = CodecDecoder(config, under(self.checkpoint.codec, "decoder"))
-        return CodecStage(decoder, slots, self.device, torch.float32)
+        weights = under(self.checkpoint.codec, "decoder")
+        if not self.fused:
+            return CodecStage(CodecDecoder(config, weights), slots, self.device, torch.float32)
+        from engine.model.codec_fused import FusedCodecDecoder
+
+        return CodecStage(FusedCodecDecoder(config, weights), slots, self.device, torch.float16)
+
+    def _ops(self) -> Ops:
+        if not self.fused:
+            return ReferenceOps()
+        from engine.ops.triton import TritonOps  # Triton is there on GPU machines only
+
+        return TritonOps()
+
+    def _text(self) -> TextEmbedding:
+        """Projected for the tokens at hand on a CPU; on a GPU once for all, where a launch costs more than memory."""
+        projected = ProjectedText(self.checkpoint.main)
+        return projected.table() if self.fused else projected
 
     def _cloner(self) -> Cloner | None:
         if self.model_config.kind != "base":
@@ -172,12 +193,13 @@ class _Parts:
             languages=prompt.languages(config),
             voices=tuple(config.speakers),
             instructions=config.supports_instructions,
-            description=f"{self.device}, {str(self.dtype).removeprefix('torch.')}, {self.ops.name} ops",
+            description=f"{self.device}, {str(self.dtype).removeprefix('torch.')}, {self.ops.name} ops"
+            + (", graphs" if self.graphs else ""),
         )
 
 
 def choose_device(name: str) -> torch.device:
-    """"auto" is the first GPU where there is one; raises `CheckpointError` for a device that is not there."""
+    """ "auto" is the first GPU where there is one; raises `CheckpointError` for a device that is not there."""
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     device = torch.device("cuda:0" if name == "cuda" else name)

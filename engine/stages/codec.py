@@ -39,7 +39,8 @@ class CodecStage:
     @torch.inference_mode()
     def reset(self, slots: Sequence[int]) -> None:
         """Put these slots at the start of a stream."""
-        self.state.reset(self._rows(slots))
+        for slot in slots:
+            self.state.reset(torch.full((1,), slot, dtype=torch.int64, device=self.device))
 
     @torch.inference_mode()
     def prime(self, slot: int, codes: Tensor) -> None:
@@ -52,8 +53,11 @@ class CodecStage:
     @torch.inference_mode()
     def decode(self, slots: Sequence[int], codes: Tensor) -> Tensor:
         """The next n frames of B different slots: codes (B, n, 16) int64 -> PCM (B, n * 1920) int16 on the device."""
-        audio = self.decoder.forward(codes.to(self.device), self.state, self._rows(slots))
-        return (audio * 32767.0).round_().to(torch.int16)
+        return self.forward(self._rows(slots), codes.to(self.device))
+
+    def forward(self, rows: Tensor, codes: Tensor) -> Tensor:
+        """As `decode`, for slots `rows` (B,) int64 on the device; waits for nothing, so that it can be captured."""
+        return (self.decoder.forward(codes, self.state, rows) * 32767.0).round_().to(torch.int16)
 
     def _rows(self, slots: Sequence[int]) -> Tensor:
         return torch.tensor(slots, dtype=torch.int64, device=self.device)
