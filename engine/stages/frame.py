@@ -36,8 +36,8 @@ class FrameStage:
         slots = inputs.slots
         state.map_blocks(slots, inputs.positions, inputs.blocks)
         hidden, logits = self._talk(inputs)
-        uniform = self._ops.uniforms(state.seed[slots], inputs.frame, self._groups)
-        first = self._first(logits, slots, uniform[:, 0], inputs.may_end.bool())
+        uniform = self._ops.uniforms(state.seed[slots], inputs.frame, self._groups).t().contiguous()
+        first = self._first(logits, slots, uniform[0], inputs.may_end.bool())
         halfway()
         codes = self._predict(hidden, torch.where(first == self._end, 0, first), slots, uniform)
         state.codes[slots] = codes
@@ -57,10 +57,10 @@ class FrameStage:
         )
 
     def _predict(self, hidden: Tensor, first: Tensor, slots: Tensor, uniform: Tensor) -> Tensor:
-        picks = self._state.predictor_picks(slots, uniform[:, 1])
+        picks = self._state.predictor_picks(slots, uniform[1])
 
         def draw(step: int, logits: Tensor) -> Tensor:
-            return self._ops.sample(logits, _at(picks, uniform[:, step + 1]))
+            return self._ops.sample(logits, _at(picks, uniform[step + 1]))
 
         return self._predictor.forward(hidden, first, draw)
 

@@ -33,8 +33,10 @@ class Inputs:
 
     @classmethod
     def of(cls, table: Tensor) -> "Inputs":
-        """Views of a table (R, FIELDS + code groups) int64."""
-        return cls(*table[:, :FIELDS].unbind(1), codes=table[:, FIELDS:])
+        """The columns of a table (R, FIELDS + code groups) int64, each contiguous as kernels want them."""
+        slots, positions, blocks, text, flag, index, frame, may_end = table[:, :FIELDS].t().contiguous().unbind()
+        codes = table[:, FIELDS:]
+        return cls(slots, positions, blocks, text, flag, index, frame, may_end, codes)
 
 
 def pack_rows(rows: Sequence[Row], groups: int) -> npt.NDArray[np.int64]:
