@@ -87,8 +87,10 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from qwentts_grpc import serving  # the only command that needs the engine and torch
-
+    try:
+        from qwentts_grpc import serving  # the only command that needs the engine and torch
+    except ModuleNotFoundError as error:
+        raise UsageError(f"serve needs {error.name}: pip install 'qwentts-grpc[server]'") from error
     return serving.run(options)
 
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from google.protobuf.duration_pb2 import Duration
 
+from engine.chunks import SIZES
 from engine.config import ModelCard
 from engine.errors import InvalidRequest
 from engine.request import FRAME_SECONDS, Delivery, Pick, Reference, Sampling, SpeechRequest, TextMode
 from qwentts_grpc.limits import NAME, REQUEST_ID, Limits
 from qwentts_grpc.v1 import tts_pb2
 
-LARGEST_CHUNK = 25  # frames; the engine refuses more, and a hint is lowered rather than refused
+LARGEST_CHUNK = SIZES[-1]  # frames; the engine refuses more, and a hint is lowered rather than refused
 FRAME_NANOSECONDS = round(FRAME_SECONDS * 1e9)
 
 _TEXT_MODES = {

@@ -32,9 +32,9 @@ def probe(ok: Callable[[], bool]) -> Page:
     return lambda: Response(HTTPStatus.OK, b"ok\n") if ok() else Response(HTTPStatus.SERVICE_UNAVAILABLE, b"no\n")
 
 
-def metrics_page(registry: CollectorRegistry) -> Page:
-    """A page with the registry in Prometheus's text format."""
-    return lambda: Response(HTTPStatus.OK, generate_latest(registry), CONTENT_TYPE_LATEST)
+def metrics_page(registry: CollectorRegistry) -> Response:
+    """The registry in Prometheus's text format."""
+    return Response(HTTPStatus.OK, generate_latest(registry), CONTENT_TYPE_LATEST)
 
 
 class SidePort:

@@ -1,7 +1,7 @@
 """Server reflection under both of its names: v1alpha, which old tools ask for, and v1, which new ones ask for first."""
 
 import grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 V1 = "grpc.reflection.v1.ServerReflection"
 
@@ -10,7 +10,7 @@ def add_reflection(service_names: tuple[str, ...], server: grpc.aio.Server) -> N
     """Serve the descriptors of `service_names`. v1 has v1alpha's messages under another service name; that name is
     served but not listed, because tools look for its descriptor, which there is not."""
     servicer = reflection.aio.ReflectionServicer((*service_names, reflection.SERVICE_NAME))
-    reflection.reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
     method = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,

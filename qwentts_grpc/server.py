@@ -18,7 +18,7 @@ from engine.loop import Engine
 from qwentts_grpc import __version__
 from qwentts_grpc.errors import Cut
 from qwentts_grpc.gate import Gate
-from qwentts_grpc.http import SidePort, metrics_page, probe
+from qwentts_grpc.http import Response, SidePort, metrics_page, probe
 from qwentts_grpc.limits import Limits
 from qwentts_grpc.metrics import Metrics
 from qwentts_grpc.reflection import add_reflection
@@ -72,7 +72,7 @@ class Server:
         self._grpc = self._make_grpc()
         self._side = SidePort(
             {
-                "/metrics": metrics_page(self.metrics.registry),
+                "/metrics": self._metrics_page,
                 "/livez": probe(lambda: not self.gate.broken),
                 "/readyz": probe(lambda: self.gate.serving),
             }
@@ -138,6 +138,12 @@ class Server:
         if self.gate.speeches:
             log.warning("cutting %d speeches that did not end in time", self.gate.speeches)
             self.gate.fail(Cut())
+
+    def _metrics_page(self) -> Response:
+        # Between steps the engine calls no observer, but speeches still end.
+        if self.engine is not None:
+            self.metrics.engine.stand(self.engine.state())
+        return metrics_page(self.metrics.registry)
 
     async def _quiet(self) -> None:
         await asyncio.sleep(self.config.drain_delay)

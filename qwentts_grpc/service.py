@@ -108,7 +108,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         with convert.fields_of_config():
             asked, encoder = await self._prepare(call, config, engine)
             speech = engine.open(asked.request)
-        narration = Narration(self._started(config, speech, engine.card), encoder, asked.adjusted)
+        narration = Narration(_started(config, speech, engine.card), encoder, asked.adjusted)
         telling = Telling(call, narration, self._metrics, response)
         async with speech, asyncio.TaskGroup() as group:
             with self._gate.holds(speech):
@@ -132,18 +132,21 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         server = convert.Server(engine.card, engine.defaults, self._limits)
         return convert.asked(config, call.request_id, server, reference), encoder
 
-    def _started(self, config: tts_pb2.SynthesisConfig, speech: Speech, card: ModelCard) -> tts_pb2.Started:
-        return tts_pb2.Started(
-            request_id=speech.request_id,
-            model=card.name,
-            voice=config.voice,
-            audio_format=formats.effective(config.audio_format),
-            seed=speech.seed,
-        )
-
     async def _reference(self, config: tts_pb2.SynthesisConfig) -> Reference | None:
         if config.WhichOneof("voice_source") != "reference":
             return None
         given = config.reference
         samples = await asyncio.to_thread(decode_reference, given.audio, max_seconds=self._limits.reference_seconds)
         return Reference(samples, given.transcript, given.speaker_embedding_only)
+
+
+def _started(config: tts_pb2.SynthesisConfig, speech: Speech, card: ModelCard) -> tts_pb2.Started:
+    """The turn as it will be: with its seed, and the voice and the format that were left to the server."""
+    chosen = card.voices[0] if card.kind == "custom_voice" else ""
+    return tts_pb2.Started(
+        request_id=speech.request_id,
+        model=card.name,
+        voice=config.voice or chosen,
+        audio_format=formats.effective(config.audio_format),
+        seed=speech.seed,
+    )

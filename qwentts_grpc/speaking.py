@@ -10,11 +10,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 
 from qwentts_grpc.client import SAMPLE_RATE, AsyncClient, Turn, open_wav
+from qwentts_grpc.v1 import tts_pb2
 
 FAILED = 1
+WORTH_TELLING = (tts_pb2.NOTICE_CODE_VALUE_ADJUSTED, tts_pb2.NOTICE_CODE_DRAINING)
 LINES_AHEAD = 16  # of standard input, read before the server has taken them
+
+
+# A file has no listener whom synthesis must not run ahead of.
+AT_FULL_SPEED = tts_pb2.DeliveryOptions(max_lead=Duration(seconds=86_400))
 
 
 class UsageError(Exception):
@@ -36,6 +43,7 @@ async def speak(options: argparse.Namespace) -> int:
                 language=options.language,
                 instructions=options.instructions,
                 seed=options.seed,
+                config=tts_pb2.SynthesisConfig(delivery=AT_FULL_SPEED),
             )
             await _write(turn, options.out)
     except grpc.aio.AioRpcError as error:
@@ -122,7 +130,8 @@ class Progress:
     def report(self, turn: Turn) -> None:
         """Say what came of it."""
         for notice in turn.notices:
-            print(notice.message, file=sys.stderr)
+            if notice.code in WORTH_TELLING:
+                print(notice.message, file=sys.stderr)
         print(f"{self._path}: {self._line()}, seed {turn.summary.seed}", file=sys.stderr)
 
     def _line(self) -> str:

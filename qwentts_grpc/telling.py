@@ -1,7 +1,9 @@
 """One turn's way out: its messages are sent, measured, and summed up in trailers and one line of log."""
 
+import asyncio
 import logging
 import time
+from collections.abc import Awaitable
 
 from engine.events import AudioChunk, Event, Finished, FinishReason
 from qwentts_grpc.calls import Call, Ending
@@ -17,6 +19,8 @@ _ENDINGS = {
     FinishReason.GUARD: Ending("guard"),
     FinishReason.CANCELLED: Ending("cancelled_soft", cancelled="message"),
 }
+
+LAST_WRITE = 1.0  # seconds that a write gets to end once its turn has failed
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +48,7 @@ class Telling:
         response = self._response()
         getattr(response, FIELDS[type(message)]).CopyFrom(message)
         handed = time.monotonic()
-        await self._call.context.write(response)
+        await _whole(self._call.context.write(response))
         self._metrics.written(time.monotonic() - handed)
 
     def _heard(self, chunk: AudioChunk) -> None:
@@ -71,3 +75,18 @@ class Telling:
             event.queue_wait,
             event.underruns,
         )
+
+
+async def _whole(write: Awaitable[None]) -> None:
+    """Await `write`, and let it end even where the turn is cancelled meanwhile.
+
+    gRPC forgets a first write that was cut short, and then cannot send the status: the caller would wait for ever.
+    """
+    task = asyncio.ensure_future(write)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        done, _ = await asyncio.wait((task,), timeout=LAST_WRITE)
+        for ended in done:
+            log.debug("a write during a cancel ended in %r", ended.exception())
+        raise

@@ -85,7 +85,9 @@ def test_hints_that_are_too_high_are_lowered_and_told() -> None:
     )
     result = asked(config)
     assert result.request.sampling.max_frames == 750
-    assert result.request.delivery.first_chunk_frames == result.request.delivery.max_chunk_frames == 25
+    assert (
+        result.request.delivery.first_chunk_frames == result.request.delivery.max_chunk_frames == convert.LARGEST_CHUNK
+    )
     assert [line.split(":")[0] for line in result.adjusted] == [
         "sampling.max_audio",
         "delivery.first_chunk_frames",
@@ -126,7 +128,10 @@ BAD: list[tuple[str, Callable[[], pb.SynthesisConfig]]] = [
     ("delivery.first_chunk_frames", lambda: pb.SynthesisConfig(delivery=DELIVERY(first_chunk_frames=0))),
     ("delivery.max_chunk_frames", lambda: pb.SynthesisConfig(delivery=DELIVERY(max_chunk_frames=-3))),
     ("delivery.max_lead", lambda: pb.SynthesisConfig(delivery=DELIVERY(max_lead=Duration()))),
-    ("delivery.input_idle_timeout", lambda: pb.SynthesisConfig(delivery=DELIVERY(input_idle_timeout=Duration(nanos=-1)))),
+    (
+        "delivery.input_idle_timeout",
+        lambda: pb.SynthesisConfig(delivery=DELIVERY(input_idle_timeout=Duration(nanos=-1))),
+    ),
     ("voice", lambda: pb.SynthesisConfig(voice="x" * 257)),
     ("language", lambda: pb.SynthesisConfig(language="x" * 257)),
     ("instructions", lambda: pb.SynthesisConfig(instructions="x" * 51)),

@@ -15,7 +15,12 @@ BAD_REQUEST, RETRY = error_details_pb2.BadRequest, error_details_pb2.RetryInfo
 
 AGREED = [
     (InvalidRequest("config.sampling.top_p", "is odd"), StatusCode.INVALID_ARGUMENT, "FIELD_INVALID", "BadRequest"),
-    (InvalidRequest("config", "twice", "CONFIG_REPEATED"), StatusCode.INVALID_ARGUMENT, "CONFIG_REPEATED", "BadRequest"),
+    (
+        InvalidRequest("config", "twice", "CONFIG_REPEATED"),
+        StatusCode.INVALID_ARGUMENT,
+        "CONFIG_REPEATED",
+        "BadRequest",
+    ),
     (InvalidRequest("text", "none", "TEXT_EMPTY"), StatusCode.INVALID_ARGUMENT, "TEXT_EMPTY", "BadRequest"),
     (TextTooLong("too long"), StatusCode.OUT_OF_RANGE, "TEXT_TOO_LONG", "BadRequest"),
     (VoiceNotFound("bob"), StatusCode.NOT_FOUND, "VOICE_NOT_FOUND", "ResourceInfo"),

@@ -20,7 +20,9 @@ def chunk(frames: int, first: int = 0, segment: int = 0, last: bool = False) -> 
     return AudioChunk(pcm, np.zeros((frames, 16), np.int32), first, segment, last, 0.0)
 
 
-def narrate(events: list[Event], rate: int = 24_000, encoding: int = 1, adjusted: tuple[str, ...] = ()) -> list[Payload]:
+def narrate(
+    events: list[Event], rate: int = 24_000, encoding: int = 1, adjusted: tuple[str, ...] = ()
+) -> list[Payload]:
     wanted = pb.AudioFormat(encoding=encoding, sample_rate_hertz=rate)  # type: ignore[arg-type]
     narration = Narration(pb.Started(seed=7, audio_format=wanted), formats.encoder(wanted), adjusted)
     return [message for event in events for message in narration.messages(event)]

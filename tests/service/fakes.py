@@ -1,0 +1,59 @@
+"""What may happen on the device: fakes of `Runner.step` around the real one."""
+
+import time
+from dataclasses import replace
+
+from engine.batch import Batch, Runner, StepOutput
+
+
+class Ending:
+    """Every segment ends after its first `after` frames, as a trained model would end it."""
+
+    def __init__(self, runner: Runner, eos: int, after: int) -> None:
+        self._runner, self._eos, self._after = runner, eos, after
+
+    def step(self, batch: Batch) -> StepOutput | None:
+        output = self._runner.step(batch)
+        assert output is not None  # on a CPU no runner works ahead
+        codes = output.codes.copy()
+        for row, frame in zip(batch.rows, codes, strict=True):
+            if row.index >= self._after:
+                frame[0] = self._eos
+        return replace(output, codes=codes)
+
+
+class Slow:
+    """Every step takes `seconds` more."""
+
+    def __init__(self, runner: Runner, seconds: float) -> None:
+        self._runner, self._seconds = runner, seconds
+
+    def step(self, batch: Batch) -> StepOutput | None:
+        time.sleep(self._seconds)
+        return self._runner.step(batch)
+
+
+class Breaking:
+    """A step with rows raises."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def step(self, batch: Batch) -> StepOutput | None:
+        if batch.rows:
+            raise RuntimeError("the device has fallen off")
+        return self._runner.step(batch)
+
+
+class Infinite:
+    """The first row of every step has values that are not finite."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def step(self, batch: Batch) -> StepOutput | None:
+        output = self._runner.step(batch)
+        assert output is not None  # on a CPU no runner works ahead
+        finite = output.finite.copy()
+        finite[:1] = False
+        return replace(output, finite=finite)
