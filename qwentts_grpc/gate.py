@@ -1,7 +1,7 @@
 """Who may come in: the one place that knows whether the server is starting, serving, draining or broken."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -9,7 +9,9 @@ from engine.errors import EngineError, EngineFailed
 from engine.events import Notice, NoticeCode
 from engine.loop import Engine
 from engine.speech import Speech
-from qwentts_grpc.errors import NotServing
+from qwentts_grpc.errors import Cut, NotServing
+
+Refusal = Callable[[], EngineError]  # makes a new error for each call: one that is raised again only ever grows
 
 
 class Gate:
@@ -17,9 +19,10 @@ class Gate:
 
     def __init__(self) -> None:
         self._engine: Engine | None = None
-        self._closed: EngineError | None = NotServing("STARTING", "the model is still loading")
-        self._fault: EngineError | None = None
+        self._closed: Refusal | None = lambda: NotServing("STARTING", "the model is still loading")
+        self._fault: Refusal | None = None
         self._faulty = asyncio.Event()
+        self._broken = False
         self._speeches: set[Speech] = set()
 
     @property
@@ -30,7 +33,7 @@ class Gate:
     @property
     def broken(self) -> bool:
         """Whether the engine has stopped for good."""
-        return isinstance(self._fault, EngineFailed)
+        return self._broken
 
     @property
     def speeches(self) -> int:
@@ -40,7 +43,7 @@ class Gate:
     def engine(self) -> Engine:
         """The engine, or the error that says why there is none to be had."""
         if self._closed is not None:
-            raise self._closed
+            raise self._closed()
         assert self._engine is not None
         return self._engine
 
@@ -50,20 +53,29 @@ class Gate:
 
     def drain(self) -> None:
         """Refuse new calls, and tell the speeches that are open."""
-        self._closed = NotServing("DRAINING", "the server is about to stop; open another connection")
+        self._closed = lambda: NotServing("DRAINING", "the server is about to stop; open another connection")
         for speech in self._speeches:
             speech.notify(Notice(NoticeCode.DRAINING, "the server is about to stop; this turn may go on"))
 
-    def fail(self, error: EngineError) -> None:
-        """Refuse new calls, and end those that are open with `error`."""
-        self._closed = self._fault = error
+    def fail(self, reason: str) -> None:
+        """The engine is lost: refuse new calls, and end those that are open."""
+        self._broken = True
+        self._closed = lambda: EngineFailed(reason)
+        self._end_all(self._closed)
+
+    def cut(self) -> None:
+        """Time is up: end the calls that are open."""
+        self._end_all(Cut)
+
+    def _end_all(self, fault: Refusal) -> None:
+        self._fault = fault
         self._faulty.set()
 
     async def fault(self) -> NoReturn:
         """Wait until the speeches must end, and raise the reason."""
         await self._faulty.wait()
         assert self._fault is not None
-        raise self._fault
+        raise self._fault()
 
     @contextmanager
     def holds(self, speech: Speech) -> Iterator[None]:

@@ -19,6 +19,8 @@ async def first_config(requests: Requests, patience: float) -> tts_pb2.Synthesis
             first = await anext(requests, None)
     except TimeoutError:
         raise InputIdle(f"no config came within {patience:g} s") from None
+    if first is None:
+        await _cancel_may_come()
     if first is None or first.WhichOneof("payload") != "config":
         raise InvalidRequest("config", "must be the first message of the turn", "CONFIG_NOT_FIRST")
     return first.config
@@ -29,6 +31,11 @@ def whole_text(text: str) -> str:
     if not text.strip():
         raise InvalidRequest("text", "has nothing to speak", "TEXT_EMPTY")
     return text
+
+
+async def _cancel_may_come() -> None:
+    """A call that its caller cancels shows first as one without more messages; let the cancel arrive."""
+    await asyncio.sleep(0.02)
 
 
 class TurnReader:
@@ -45,6 +52,8 @@ class TurnReader:
         async for request in self._requests:
             if self._take(request, speech):
                 return
+        if not self._any_text:
+            await _cancel_may_come()
         whole_text("text" if self._any_text else "")
         speech.end()
 

@@ -16,7 +16,6 @@ from engine.config import EngineConfig
 from engine.errors import EngineFailed
 from engine.loop import Engine
 from qwentts_grpc import __version__
-from qwentts_grpc.errors import Cut
 from qwentts_grpc.gate import Gate
 from qwentts_grpc.http import Response, SidePort, metrics_page, probe
 from qwentts_grpc.limits import Limits
@@ -121,7 +120,7 @@ class Server:
         except EngineFailed as error:
             log.critical("%s", error, exc_info=self.engine.failed)
             self.metrics.ready.set(0)
-            self.gate.fail(error)
+            self.gate.fail(str(error))
             await self._health.enter_graceful_shutdown()
             return error
 
@@ -137,7 +136,7 @@ class Server:
             wait.cancel()
         if self.gate.speeches:
             log.warning("cutting %d speeches that did not end in time", self.gate.speeches)
-            self.gate.fail(Cut())
+            self.gate.cut()
 
     def _metrics_page(self) -> Response:
         # Between steps the engine calls no observer, but speeches still end.

@@ -1,0 +1,104 @@
+"""A full server refuses before any header, says when to come back, and a stock client's retry policy then works."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from qwentts_grpc.client import RETRIES, AsyncClient
+from qwentts_grpc.v1 import tts_pb2_grpc
+
+from .conftest import Running, config, failure, kinds, send, serving, text, turn
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def narrow(checkpoint: Path) -> AsyncIterator[Running]:
+    """One slot, one place in the queue, and a short wait there."""
+    async with serving(checkpoint, max_speeches=1, max_queue=1, queue_timeout=0.5) as running:
+        yield running
+        await running.idle()
+
+
+async def hold(running: Running) -> Any:
+    """A turn that has the slot."""
+    call = running.stub.Synthesize(send([config(60.0), text("I hold the slot."), 60.0]))
+    while not (await call.read()).HasField("audio"):
+        pass
+    return call
+
+
+async def test_a_full_queue_refuses_at_once_with_a_time_to_retry(narrow: Running) -> None:
+    holder = await hold(narrow)
+    waiting = narrow.stub.Synthesize(send([config(), text("I wait.")]))
+    await asyncio.sleep(0.1)
+    call = narrow.stub.Synthesize(send([config(), text("No room.")]))
+    refused = await failure(call)
+    assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
+    assert refused.retry_milliseconds == int(refused.trailers["grpc-retry-pushback-ms"]) > 0
+    assert not await call.initial_metadata()
+    assert narrow.sample("tts_requests_rejected_total", reason="queue_full") >= 1
+    holder.cancel()
+    assert kinds([response async for response in waiting])[-1] == "summary"
+    await narrow.idle()
+
+
+async def test_a_wait_that_is_too_long_is_refused_before_headers(narrow: Running) -> None:
+    holder = await hold(narrow)
+    refused = await failure(narrow.stub.Synthesize(send([config(), text("I wait.")])))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
+    holder.cancel()
+    await narrow.idle()
+
+
+async def test_a_retry_policy_replays_the_turn_until_there_is_room(narrow: Running) -> None:
+    holder = await hold(narrow)
+    waiting = await hold_queue(narrow)
+    options = (("grpc.service_config", json.dumps(RETRIES)), ("grpc.use_local_subchannel_pool", 1))
+    async with grpc.aio.insecure_channel(narrow.address, options=options) as channel:
+        patient = tts_pb2_grpc.TTSServiceStub(channel).Synthesize(send([config(), text("At last.")]), timeout=20)
+        asyncio.get_running_loop().call_later(0.3, lambda: (waiting.cancel(), holder.cancel()))
+        responses = [response async for response in patient]
+    assert kinds(responses)[0] == "started" and kinds(responses)[-1] == "summary"
+    await narrow.idle()
+
+
+async def hold_queue(running: Running) -> Any:
+    call = running.stub.Synthesize(send([config(60.0), 60.0]))
+    await asyncio.sleep(0.1)
+    return call
+
+
+async def test_started_tells_how_long_the_queue_was(narrow: Running) -> None:
+    holder = await hold(narrow)
+    asyncio.get_running_loop().call_later(0.2, holder.cancel)
+    responses = await turn(narrow, config(), text("After you."))
+    assert 100 <= responses[0].started.queue_wait.ToMilliseconds() <= 450
+    assert responses[-1].summary.queue_wait == responses[0].started.queue_wait
+
+
+async def test_a_caller_who_leaves_the_queue_gives_the_place_back(narrow: Running) -> None:
+    holder = await hold(narrow)
+    for _ in range(3):  # each would find the queue full if the one before still stood there
+        waiting = narrow.stub.Synthesize(send([config(), text("I wait."), 60.0]))
+        await asyncio.sleep(0.05)
+        assert narrow.server.gate.speeches == 2
+        waiting.cancel()
+        await asyncio.sleep(0.05)
+        assert narrow.server.gate.speeches == 1
+    holder.cancel()
+
+
+async def test_the_client_retries_too(narrow: Running) -> None:
+    holder = await hold(narrow)
+    waiting = await hold_queue(narrow)
+    asyncio.get_running_loop().call_later(0.3, lambda: (waiting.cancel(), holder.cancel()))
+    async with AsyncClient(narrow.address) as client:
+        frames = [frame async for frame in client.synthesize("Hello.", voice="ryan", config=config().config)]
+    assert frames[-1].last

@@ -1,0 +1,179 @@
+"""Metrics tell the truth: agreed names and buckets, children from the start, each call in exactly one outcome."""
+
+import asyncio
+import shutil
+import subprocess
+import time
+
+import grpc
+import pytest
+
+from qwentts_grpc.metrics import METHODS, OUTCOMES, Metrics
+from qwentts_grpc.v1 import tts_pb2 as pb
+
+from .conftest import Running, cancel, config, failure, send, text, turn
+from .test_lifecycle import page
+
+HISTOGRAMS = {
+    "tts_queue_wait_seconds": "0.001 0.0025 0.005 0.01 0.025 0.05 0.1 0.25 0.5 1.0 2.5 5.0 10.0",
+    "tts_time_to_first_audio_seconds": "0.01 0.02 0.03 0.04 0.05 0.075 0.1 0.15 0.2 0.3 0.5 1.0 2.5 5.0 10.0",
+    "tts_audio_chunk_latency_seconds": "0.001 0.002 0.005 0.01 0.02 0.04 0.08 0.16 0.32 0.64",
+    "tts_audio_chunk_interval_seconds": "0.005 0.01 0.02 0.04 0.08 0.12 0.16 0.24 0.32 0.5 1.0 2.5",
+    "tts_audio_chunk_lateness_seconds": "0.0 0.01 0.02 0.05 0.1 0.2 0.5 1.0 5.0",
+    "tts_engine_step_batch_size": "1.0 2.0 4.0 8.0 12.0 16.0 24.0 32.0 48.0 64.0 96.0 128.0",
+    "tts_engine_step_duration_seconds": "0.001 0.002 0.003 0.004 0.006 0.008 0.012 0.016 0.024 0.04 0.08 0.16",
+    "tts_slot_release_seconds": "0.001 0.005 0.01 0.02 0.05 0.1 0.25 1.0",
+    "tts_real_time_factor": "0.05 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0 1.5 2.0 4.0",
+}
+OTHERS = {
+    "tts_requests_total": {"method", "outcome"},
+    "tts_requests_rejected_total": {"reason"},
+    "tts_cancellations_total": {"origin"},
+    "tts_streams_open": {"method"},
+    "tts_queue_depth_requests": set(),
+    "tts_underruns_total": set(),
+    "tts_underrun_seconds_total": set(),
+    "tts_engine_sequences_running": set(),
+    "tts_engine_sequences_parked": set(),
+    "tts_engine_sequences_paced": set(),
+    "tts_text_starved_seconds_total": set(),
+    "tts_kv_blocks_used": set(),
+    "tts_kv_blocks_capacity": set(),
+    "tts_preemptions_total": {"reason"},
+    "tts_send_blocked_seconds_count": set(),
+    "tts_audio_seconds_total": {"model"},
+    "tts_text_characters_total": {"model"},
+    "tts_codec_frames_total": {"used", "model"},
+    "tts_graph_replays_total": {"stage"},
+    "tts_engine_last_step_timestamp_seconds": set(),
+    "tts_ready": set(),
+    "tts_build_info": {"version", "model", "torch", "cuda"},
+}
+
+
+def described() -> Metrics:
+    metrics = Metrics()
+    metrics.describe({"version": "1", "model": "tiny", "torch": "2", "cuda": "none"})
+    return metrics
+
+
+def test_every_agreed_metric_has_its_labels_and_children_from_the_start() -> None:
+    samples = {sample.name: sample for family in described().registry.collect() for sample in family.samples}
+    for name, labels in OTHERS.items():
+        assert set(samples[name].labels) == labels, name
+    assert not [name for name in samples if name.endswith("_created")]
+
+
+@pytest.mark.parametrize("name", HISTOGRAMS)
+def test_buckets_are_as_agreed(name: str) -> None:
+    samples = [sample for family in described().registry.collect() for sample in family.samples]
+    bounds = list(dict.fromkeys(sample.labels["le"] for sample in samples if sample.name == f"{name}_bucket"))
+    assert bounds == [*HISTOGRAMS[name].split(), "+Inf"]
+
+
+pytest_session = pytest.mark.asyncio(loop_scope="session")
+
+
+def outcomes(tts: Running) -> dict[str, float]:
+    return {
+        outcome: sum(tts.sample("tts_requests_total", method=method, outcome=outcome) for method in METHODS)
+        for outcome in OUTCOMES
+    }
+
+
+@pytest_session
+async def test_each_call_ends_in_exactly_one_outcome(tts: Running) -> None:
+    before = outcomes(tts)
+
+    async def expect(outcome: str) -> None:
+        await tts.idle()
+        await asyncio.sleep(0.05)
+        after = outcomes(tts)
+        changed = {name: after[name] - before[name] for name in OUTCOMES if after[name] != before[name]}
+        assert changed == {outcome: 1.0}
+        before.update(after)
+
+    await turn(tts, config(), text("One."))
+    await expect("length")
+    await turn(tts, config(60.0), text("Two."), 0.1, cancel())
+    await expect("cancelled_soft")
+    await failure(tts.stub.Synthesize(send([config(voice="nobody"), text("Three.")])))
+    await expect("rejected")
+    await failure(tts.stub.SynthesizeText(pb.SynthesizeTextRequest(text="")))
+    await expect("rejected")
+    for pause in (0.0, 0.2):  # before and amid the audio
+        call = tts.stub.Synthesize(send([config(60.0), text("Four."), 60.0]))
+        await call.read()
+        await asyncio.sleep(pause)
+        call.cancel()
+        await expect("cancelled_rpc")
+    waiting = tts.stub.Synthesize(send([60.0]))  # not even a config
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+    await expect("cancelled_rpc")
+    await failure(tts.stub.Synthesize(send([config(60.0), text("Five."), 60.0]), timeout=0.3))
+    await expect("deadline")
+    idle = config()
+    idle.config.delivery.input_idle_timeout.FromMilliseconds(200)
+    await failure(tts.stub.Synthesize(send([idle, 30.0])))
+    await expect("failed")
+    assert sum(tts.sample("tts_streams_open", method=method) for method in METHODS) == 0
+
+
+@pytest_session
+async def test_figures_agree_with_what_the_caller_saw(tts: Running) -> None:
+    def figures() -> dict[str, float]:
+        return {
+            "audio": tts.sample("tts_audio_seconds_total", model="tiny-custom"),
+            "characters": tts.sample("tts_text_characters_total", model="tiny-custom"),
+            "frames": tts.sample("tts_codec_frames_total", used="true", model="tiny-custom"),
+            "first": tts.sample("tts_time_to_first_audio_seconds_sum", method="SynthesizeText"),
+            "calls": tts.sample("tts_time_to_first_audio_seconds_count", method="SynthesizeText"),
+            "chunks": tts.sample("tts_audio_chunk_latency_seconds_count", position="first"),
+        }
+
+    before = figures()
+    start = time.monotonic()
+    call = tts.stub.SynthesizeText(pb.SynthesizeTextRequest(config=config(0.8).config, text="Twelve chars"))
+    while not (await call.read()).HasField("audio"):
+        pass
+    seen = time.monotonic() - start
+    while await call.read() is not grpc.aio.EOF:
+        pass
+    after = figures()
+    change = {name: after[name] - before[name] for name in before}
+    assert change == {**change, "audio": pytest.approx(0.8), "characters": 12, "frames": 10, "calls": 1, "chunks": 1}
+    assert 0 < change["first"] <= seen
+
+
+@pytest_session
+async def test_gauges_return_to_zero_when_idle(tts: Running) -> None:
+    await turn(tts, config(), text("One."))
+    await tts.idle()
+    status, scraped = await page(tts.side_port, "/metrics")
+    values = dict(line.rsplit(" ", 1) for line in scraped.splitlines() if not line.startswith("#"))
+    assert status == 200
+    for gauge in ("queue_depth_requests", "engine_sequences_running", "engine_sequences_paced", "kv_blocks_used"):
+        assert float(values[f"tts_{gauge}"]) == 0, gauge
+    assert float(values["tts_kv_blocks_capacity"]) > 0
+
+
+@pytest_session
+async def test_promtool_finds_nothing_to_say(tts: Running) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    _, scraped = await page(tts.side_port, "/metrics")
+    check = subprocess.run([promtool, "check", "metrics"], input=scraped, text=True, capture_output=True, timeout=30)
+    assert (check.returncode, check.stdout, check.stderr) == (0, "", "")
+
+
+@pytest_session
+async def test_the_side_port_answers_nothing_else(tts: Running) -> None:
+    assert (await page(tts.side_port, "/"))[0] == 404
+    assert (await page(tts.side_port, "/metrics", "POST"))[0] == 405
+    assert await page(tts.side_port, "/readyz", "HEAD") == (200, "")
+    reader, writer = await asyncio.open_connection("127.0.0.1", tts.side_port)
+    writer.write(b"GET /" + b"x" * 100_000)
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
