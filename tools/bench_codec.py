@@ -1,0 +1,388 @@
+"""Measure the codec decoder on a GPU: `check` against fp32 on the CPU, `time` graphs, `profile` kernels, `tune` tiles.
+
+Random weights of the real size. Usage: `python tools/bench_codec.py check time profile`; `tune` prints the tables of
+`engine/ops/triton/codec_tiles.py`.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import multiprocessing
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from engine.dummy.configs import codec_config
+from engine.dummy.weights import codec_weights
+from engine.model import codec_fused
+from engine.model.codec import CodecDecoder, CodecState
+from engine.model.codec_config import CodecDecoderConfig
+from engine.model.codec_fused import FusedCodecDecoder
+from engine.model.tensors import under
+from engine.ops.triton import codec_tiles
+from engine.ops.triton.codec_tiles import Tile
+
+ROWS = (1, 8, 32, 64)
+FRAMES = (1, 2, 4, 8, 12)
+SLOTS = 64
+BYTES_PER_SECOND = 3.0e12  # what plain streaming reads reach on this chip
+OPERATIONS_PER_SECOND = 8.0e14  # what a large half-precision product reaches
+OPERATIONS_PER_FRAME = 4.96e9
+TUNED = ((1, 1), (8, 1), (32, 1), (32, 4), (32, 12))
+COLD_BYTES = 100 << 20  # weights cycle through more than the L2 cache, as they do in a whole decode
+LAUNCHES = 24
+
+
+def sizes() -> CodecDecoderConfig:
+    return CodecDecoderConfig.from_json(codec_config("real")["decoder_config"])
+
+
+def weights(device: str) -> dict[str, Tensor]:
+    return under(codec_weights(codec_config("real"), seed=0, device=torch.device(device)), "decoder")
+
+
+def fused(dtype: torch.dtype = torch.float16) -> FusedCodecDecoder:
+    return FusedCodecDecoder(sizes(), weights("cuda"), dtype)
+
+
+def random_codes(rows: int, frames: int, device: str = "cuda") -> Tensor:
+    return torch.randint(0, 2048, (rows, frames, 16), device=device)
+
+
+# ---- check
+
+
+def check() -> None:
+    """Signal-to-noise of the fused decoder against fp32 on the CPU, over splits and mixed phases."""
+    w = weights("cpu")
+    plain = CodecDecoder(sizes(), w)
+    calls = [([0, 1, 2, 3], 1), ([0, 2], 4), ([1, 3, 4], 2), ([4, 2, 0, 1, 3], 1), ([3, 0], 12), ([1, 4, 2], 8), ([2, 1], 1)]
+    torch.manual_seed(0)
+    codes = [random_codes(len(rows), n, "cpu") for rows, n in calls]
+    state = plain.new_state(SLOTS, "cpu", torch.float32)
+    began = time.time()
+    wanted = [plain.forward(c, state, torch.tensor(rows)) for c, (rows, _) in zip(codes, calls, strict=True)]
+    print(f"reference: {time.time() - began:.1f} s")
+    for dtype in (torch.float16, torch.bfloat16):
+        decoder = fused(dtype)
+        state = decoder.new_state(SLOTS, "cuda", dtype)
+        line = []
+        for c, (rows, n), want in zip(codes, calls, wanted, strict=True):
+            padded = torch.tensor([*rows, SLOTS, SLOTS], device="cuda")
+            extra = torch.cat((c, c[:1], c[:1])).cuda()
+            got = decoder.forward(extra, state, padded)[: len(rows)].cpu()
+            line.append(f"{len(rows)}x{n} {signal_to_noise(got, want):.1f}")
+        print(dtype, "dB:", ", ".join(line), f"rms {want.square().mean().sqrt():.3f}", flush=True)
+
+
+def signal_to_noise(got: Tensor, want: Tensor) -> float:
+    """In dB; NaN stays NaN."""
+    return 10 * math.log10(want.square().sum() / (got - want).square().sum())
+
+
+# ---- time
+
+
+def captured(decoder: FusedCodecDecoder, state: CodecState, rows: int, frames: int) -> torch.cuda.CUDAGraph:
+    codes, slots = random_codes(rows, frames), torch.arange(rows, device="cuda")
+    decoder.forward(codes, state, slots, torch.int16)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        decoder.forward(codes, state, slots, torch.int16)
+    graph.inputs = codes, slots
+    return graph
+
+
+def microseconds(replay: Callable[[], None], repeats: int = 20) -> float:
+    """Median over `repeats` of one call's device time."""
+    for _ in range(3):
+        replay()
+    events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(repeats)]
+    for start, end in events:
+        start.record()
+        replay()
+        end.record()
+    torch.cuda.synchronize()
+    return statistics.median(start.elapsed_time(end) for start, end in events) * 1e3
+
+
+def floor(rows: int, frames: int, weight_bytes: int) -> float:
+    """Microseconds that reading the weights once, or the arithmetic, takes at the least."""
+    return 1e6 * max(weight_bytes / BYTES_PER_SECOND, OPERATIONS_PER_FRAME * rows * frames / OPERATIONS_PER_SECOND)
+
+
+def table(title: str) -> None:
+    """Replay time of every graph."""
+    decoder = fused()
+    state = decoder.new_state(SLOTS, "cuda", torch.float16)
+    weight_bytes = 2 * 106_000_000
+    print(f"\n{title}: microseconds a call (share of the floor)")
+    print("rows  " + "".join(f"{n:>8} frames" for n in FRAMES))
+    for rows in ROWS:
+        cells = []
+        for frames in FRAMES:
+            used = microseconds(captured(decoder, state, rows, frames).replay)
+            cells.append(f"{used:9.0f} ({floor(rows, frames, weight_bytes) / used:3.0%})")
+        print(f"{rows:4}  " + "".join(cells), flush=True)
+
+
+# ---- profile
+
+
+def profile() -> None:
+    """Where the time of one replay goes, by kernel in order: duration, and gap to the one before."""
+    decoder = fused()
+    state = decoder.new_state(SLOTS, "cuda", torch.float16)
+    for rows, frames in ((1, 1), (32, 1), (32, 4)):
+        graph = captured(decoder, state, rows, frames)
+        names = labels(decoder, state, rows, frames)
+        graph.replay()
+        torch.cuda.synchronize()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
+            for _ in range(5):
+                graph.replay()
+            torch.cuda.synchronize()
+        events = sorted((e for e in profiler.events() if "kernel" in e.name), key=lambda e: e.time_range.start)
+        count = len(events) // 5
+        if count != len(names):
+            print(f"{rows}x{frames}: {count} kernels seen, {len(names)} launched")
+            continue
+        print(f"\n{rows} x {frames}: {count} kernels; duration (from start to next start), microseconds")
+        spent: dict[str, list[float]] = {}
+        for i, name in enumerate(names):
+            runs = [events[r * count + i] for r in range(1, 5)]
+            took = statistics.median(e.time_range.elapsed_us() for e in runs)
+            after = [events[r * count + i + 1].time_range.start if i + 1 < count else runs[r - 1].time_range.end for r in range(1, 5)]
+            step = statistics.median(a - e.time_range.start for a, e in zip(after, runs, strict=True))
+            entry = spent.setdefault(name, [0, 0.0, 0.0])
+            entry[0] += 1
+            entry[1] += took
+            entry[2] += step
+        for name, (times, took, step) in spent.items():
+            print(f"  {name:34} x{times:<2} {took:8.1f} ({step:7.1f})")
+
+
+def labels(decoder: FusedCodecDecoder, state: CodecState, rows: int, frames: int) -> list[str]:
+    return [label(call) for call in recorded(decoder, state, rows, frames)]
+
+
+# ---- tune
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One operation of a forward, with the arguments it had."""
+
+    method: str
+    args: tuple[Any, ...]
+    options: dict[str, Any]
+
+
+METHODS = ("embed", "conv", "unit", "norm_linear", "attention", "depthwise_norm", "wave")
+
+
+def recorded(decoder: FusedCodecDecoder, state: CodecState, rows: int, frames: int) -> list[Call]:
+    """The operations of one forward, in order."""
+    calls: list[Call] = []
+    ops = decoder.ops
+
+    def recorder(method: str) -> Callable[..., Any]:
+        original = getattr(ops, method)
+
+        def run(*args: Any, **options: Any) -> Any:
+            calls.append(Call(method, args, options))
+            return original(*args, **options)
+
+        return run
+
+    for method in METHODS:
+        setattr(ops, method, recorder(method))
+    decoder.forward(random_codes(rows, frames), state, torch.arange(rows, device="cuda"), torch.int16)
+    for method in METHODS:
+        delattr(ops, method)
+    return calls
+
+
+def key(call: Call) -> tuple[str, int, int, int] | None:
+    """(table, depth, width, positions) of a call that has a tile."""
+    if call.method == "conv":
+        x, conv, home = call.args[0], call.args[1], call.options.get("home")
+        return "CONV", conv.depth, conv.width, x.shape[0] * (x.shape[1] - (home.length if home else 0))
+    if call.method == "unit":
+        streams, steps, channels = call.args[1].shape
+        return "UNIT", channels, channels, streams * steps
+    if call.method == "norm_linear":
+        conv = call.args[1]
+        return "NORM", conv.depth, conv.width // (2 if call.options["gated"] else 1), call.args[0].shape[0]
+    return None
+
+
+def label(call: Call) -> str:
+    named = key(call)
+    return call.method if named is None else f"{named[0].lower()} {named[3]}x{named[1]}x{named[2]}"
+
+
+def candidates(kind: str, depth: int, width: int, positions: int) -> Iterator[Tile]:
+    """Tiles worth trying."""
+    if kind == "NORM":
+        rows = (16,) if positions <= 16 else (16, 32) if positions <= 32 else (32, 64) if positions <= 128 else (64, 128)
+        for r in rows:
+            for columns, deep, warps, stages in ((16, 128, 4, 4), (32, 128, 4, 4), (32, 256, 4, 2), (64, 128, 4, 3), (64, 64, 4, 4)):
+                yield Tile(r, columns, deep, 1, warps, stages)
+        return
+    if kind == "UNIT":
+        small = ((16, 64, 4, 4), (32, 32, 4, 4), (32, 64, 4, 3), (64, 64, 4, 3), (64, 32, 4, 4), (64, 64, 8, 3))
+        large = ((64, 64, 4, 3), (64, 64, 8, 3), (128, 64, 8, 3), (128, 32, 8, 4), (128, 64, 8, 2), (64, 32, 4, 4))
+        for r, deep, warps, stages in small if positions < 16000 else large:
+            yield Tile(r, width, deep, 1, warps, stages)
+        return
+    if positions <= 16:
+        shapes = ((16, 64, 64, 4, 5), (16, 64, 128, 4, 4), (16, 32, 128, 4, 4), (16, 128, 64, 4, 4))
+    elif positions <= 64:
+        shapes = ((16, 64, 128, 4, 4), (32, 64, 64, 4, 5), (32, 64, 128, 4, 4), (32, 32, 128, 4, 4), (64, 64, 64, 4, 4), (64, 128, 64, 4, 4))
+    elif positions <= 512:
+        shapes = ((32, 64, 128, 4, 3), (64, 64, 64, 4, 5), (64, 128, 64, 4, 4), (128, 64, 64, 4, 4), (128, 128, 64, 8, 3))
+    else:
+        shapes = ((64, 64, 64, 4, 4), (64, 128, 64, 4, 4), (128, 64, 64, 4, 4), (128, 128, 64, 8, 3), (128, 128, 64, 4, 3), (128, 256, 64, 8, 3), (64, 256, 64, 8, 3))
+    for r, columns, deep, warps, stages in shapes:
+        if (width + 63) // 64 * 64 % columns:
+            continue
+        tiles = -(-positions // r) * -(-width // columns)
+        for split in (1, 2, 4, 8):
+            if split == 1 or (tiles * split <= 400 and depth // split >= 256):
+                yield Tile(r, columns, deep, split, warps, stages)
+
+
+def jobs(decoder: FusedCodecDecoder, state: CodecState) -> list[tuple[tuple[str, int, int, int], Call, Tile]]:
+    found: dict[tuple[str, int, int, int], Call] = {}
+    for rows, frames in TUNED:
+        for call in recorded(decoder, state, rows, frames):
+            if named := key(call):
+                found.setdefault(named, call)
+    return [(named, call, tile) for named, call in found.items() for tile in candidates(*named)]
+
+
+def run_tile(decoder: FusedCodecDecoder, call: Call, tile: Tile, copies: list[Any]) -> None:
+    """Launch the call with `tile`, over copies of its weights in turn."""
+    place = 2 if call.method == "unit" else 1
+    for i in range(LAUNCHES if len(copies) > 1 else 1):
+        args = list(call.args)
+        args[place] = copies[i % len(copies)]
+        getattr(decoder.ops, call.method)(*args, **call.options, tile=tile)
+
+
+def compile_share(share: int, shares: int) -> None:
+    """Compile every `shares`-th job into the kernel cache."""
+    decoder = fused()
+    work = jobs(decoder, decoder.new_state(SLOTS, "cuda", torch.float16))
+    done = set()
+    for named, call, tile in work:
+        flags = (named[0], tile.rows, tile.columns, tile.depth, tile.split > 1, tile.warps, tile.stages)
+        options = tuple(sorted((name, value is None or value is False) for name, value in call.options.items()))
+        if (flags, options, named[1:3]) in done:
+            continue
+        done.add((flags, options, named[1:3]))
+        if len(done) % shares != share:
+            continue
+        try:
+            run_tile(decoder, call, tile, [call.args[2 if call.method == "unit" else 1]])
+        except Exception as error:
+            print(named, tile, repr(error)[:120], flush=True)
+    torch.cuda.synchronize()
+
+
+def tune(processes: int, out: Path | None) -> None:
+    """Time every candidate of every product, print the best as tables and use them from here on."""
+    began = time.time()
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=compile_share, args=(i, processes)) for i in range(processes)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    print(f"compiled in {time.time() - began:.0f} s", flush=True)
+    decoder = fused()
+    results: dict[tuple[str, int, int, int], list[tuple[float, Tile]]] = {}
+    for named, call, tile in jobs(decoder, decoder.new_state(SLOTS, "cuda", torch.float16)):
+        try:
+            results.setdefault(named, []).append((timed(decoder, call, tile), tile))
+        except Exception as error:
+            print(named, tile, repr(error)[:120], flush=True)
+    print(f"timed in {time.time() - began:.0f} s", flush=True)
+    if out:
+        rows = [[*named, *dataclasses.astuple(tile), used] for named, found in results.items() for used, tile in found]
+        out.write_text("\n".join(json.dumps(row) for row in rows))
+    tables: dict[str, dict[tuple[int, int], list[tuple[int, Tile]]]] = {"CONV": {}, "UNIT": {}, "NORM": {}}
+    for (kind, depth, width, positions), found in sorted(results.items()):
+        used, tile = min(found, key=lambda pair: pair[0])
+        tables[kind].setdefault((depth, width), []).append((positions, tile))
+        rate = 2e-6 * positions * depth * width * (8 if kind == "UNIT" else 1) / used
+        others = " ".join(f"{u:.1f}" for u, _ in sorted(found, key=lambda pair: pair[0])[1:4])
+        print(f"{kind} {positions:6} x {depth} x {width}: {used:7.1f} us {rate:6.0f} TFLOP/s {dataclasses.astuple(tile)} then {others}")
+    for kind, entries in tables.items():
+        print(f"{kind}: Table = {{")
+        for shape, tiles in entries.items():
+            print(f"    {shape}: {tuple((most, tile) for most, tile in tiles)!r},".replace("rows=", "").replace("columns=", "").replace("depth=", "").replace("split=", "").replace("warps=", "").replace("stages=", ""))
+            last = (1 << 30, tiles[-1][1])
+            getattr(codec_tiles, kind)[shape] = (*tiles, last)
+        print("}")
+
+
+def timed(decoder: FusedCodecDecoder, call: Call, tile: Tile) -> float:
+    """Microseconds a launch, weights cold."""
+    place = 2 if call.method == "unit" else 1
+    layer = call.args[place]
+    size = (layer.first if call.method == "unit" else layer).weight.nbytes
+    count = min(LAUNCHES, max(2, COLD_BYTES // size)) if call.method != "unit" else 2
+    copies = [layer] * 2
+    if call.method != "unit":
+        copies = [dataclasses.replace(layer, weight=layer.weight.clone()) for _ in range(count)]
+    run_tile(decoder, call, tile, copies)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run_tile(decoder, call, tile, copies)
+    return microseconds(graph.replay, 5) / LAUNCHES
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("steps", nargs="+", choices=("check", "time", "profile", "tune"))
+    parser.add_argument("--processes", type=int, default=12, help="compilers at a time")
+    parser.add_argument("--out", type=Path, help="where tune writes all its measurements")
+    parser.add_argument("--in-order", action="store_true", help="launch each kernel after the end of the one before")
+    parser.add_argument("--fused-channels", type=int, default=codec_fused.FUSED_CHANNELS)
+    arguments = parser.parse_args()
+    codec_fused.FUSED_CHANNELS = arguments.fused_channels
+    if arguments.in_order:
+        from engine.ops.triton import codec_ops
+
+        codec_ops.overlap = lambda device: {"OVERLAP": False}
+    print(torch.cuda.get_device_name(), torch.__version__, flush=True)
+    with torch.inference_mode():
+        for step in arguments.steps:
+            began = time.time()
+            match step:
+                case "check":
+                    check()
+                case "time":
+                    table(step)
+                case "profile":
+                    profile()
+                case "tune":
+                    tune(arguments.processes, arguments.out)
+            print(f"[{step}: {time.time() - began:.0f} s]", flush=True)
+
+
+if __name__ == "__main__":
+    main()
