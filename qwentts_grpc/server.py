@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -93,11 +94,9 @@ class Server:
     async def start(self) -> tuple[int, int]:
         """Open both ports, refusing speeches for now; return them. Raises OSError where one is taken."""
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        _check_free(self.config.host, self.config.port)
         side_port = await self._side.start(self.config.host, self.config.metrics_port)
-        try:
-            port = self._grpc.add_insecure_port(f"{self.config.host}:{self.config.port}")
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {self.config.host}:{self.config.port}") from error
+        port = self._grpc.add_insecure_port(_address(self.config.host, self.config.port))
         await self._grpc.start()
         return port, side_port
 
@@ -169,11 +168,11 @@ async def serve(config: ServerConfig, say: Callable[[str], None]) -> int:
     signals = Signals()
     server = Server(config)
     port, side_port = await server.start()
-    say(f"metrics on http://{config.host}:{side_port}/metrics")
+    say(f"metrics on http://{_address(config.host, side_port)}/metrics")
     try:
         if await first(server.load(), signals.stop.wait()) == 1:
             return 0
-        say(f"serving on {config.host}:{port}")
+        say(f"serving on {_address(config.host, port)}")
         if await first(server.watch(), signals.stop.wait()) == 0:
             return EXIT_FAULT
         await server.drain(signals.hurry)
@@ -206,6 +205,16 @@ async def first(*waits: Coroutine[Any, Any, object]) -> int:
     finally:
         for task in tasks:
             task.cancel()
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise OSError where a port is taken or a host is not here; gRPC would write lines of its own to stderr."""
+    with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+        return
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _torch() -> dict[str, str]:

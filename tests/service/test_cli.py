@@ -1,0 +1,183 @@
+"""The command line as its user meets it: in processes of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "qwentts_grpc.cli"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+SECRET = "zq"  # neither in a hexadecimal id nor in a name
+
+
+@dataclass
+class Process:
+    """A server with its lines of standard output read so far."""
+
+    process: subprocess.Popen[str]
+    log: Path
+    server: str = ""
+    metrics: str = ""
+
+
+def launch(checkpoint: Path, log: Path, *flags: str) -> Process:
+    command = [*COMMAND, "serve", "--model", str(checkpoint), "--port", "0", "--metrics-port", "0", *flags]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log.open("w"), text=True, env=ENVIRONMENT)
+    started = Process(process, log)
+    for line in _lines(process.stdout):
+        if line.startswith("metrics on "):
+            started.metrics = line.removeprefix("metrics on ").strip()
+        if line.startswith("serving on "):
+            started.server = line.removeprefix("serving on ").strip()
+            return started
+    raise AssertionError(log.read_text())
+
+
+def _lines(stream: IO[str] | None) -> Iterator[str]:
+    assert stream is not None
+    yield from stream
+
+
+@pytest.fixture(scope="module")
+def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    log = tmp_path_factory.mktemp("log") / "server.log"
+    started = launch(checkpoint, log, "--log-level", "debug", "--max-speeches", "2")
+    yield started
+    started.process.send_signal(signal.SIGTERM)
+    assert started.process.wait(10) == 0
+
+
+def run(*arguments: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**ENVIRONMENT, **environment},
+    )
+
+
+def seconds(path: Path) -> float:
+    with wave.open(str(path)) as file:
+        assert file.getframerate() == 24_000
+        return file.getnframes() / 24_000
+
+
+def test_speak_writes_a_file_and_says_how_it_went(server: Process, tmp_path: Path) -> None:
+    out = tmp_path / "out.wav"
+    done = run("speak", "Hi.", "--server", server.server, "--seed", "4", "--voice", "vivian", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert f"{seconds(out):.2f} s of audio" in done.stderr and "seed 4" in done.stderr
+
+
+def test_speak_reads_lines_as_they_come(server: Process, tmp_path: Path) -> None:
+    out = tmp_path / "out.wav"
+    command = [*COMMAND, "speak", "-", "--server", server.server, "--out", str(out)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    assert process.stdin is not None and process.stderr is not None
+    process.stdin.write(f"{SECRET}\n")
+    process.stdin.flush()
+    until = time.monotonic() + 20
+    while not (out.exists() and out.stat().st_size > 44):  # audio, while the text is still open
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    process.stdin.write("Ah.\n")
+    process.stdin.close()
+    assert process.wait(60) == 0, process.stderr.read()
+    process.stderr.close()
+    assert seconds(out) > 1
+
+
+def test_voices_lists_them(server: Process) -> None:
+    done = run("voices", "--server", server.server)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^ryan +.*english", done.stdout, re.M)
+
+
+def test_the_side_port_has_metrics(server: Process) -> None:
+    with urllib.request.urlopen(server.metrics, timeout=5) as answer:
+        assert b"tts_requests_total" in answer.read()
+
+
+def test_logs_have_request_ids_and_no_text(server: Process, tmp_path: Path) -> None:
+    run("speak", f"{SECRET}.", "--server", server.server, "--out", str(tmp_path / "out.wav"))
+    log = server.log.read_text()
+    assert re.search(r"\[[0-9a-f]{32}\] Synthesize (length|stop): [0-9.]+ s of audio", log)
+    assert SECRET not in log
+
+
+def test_a_turn_may_end_after_sigterm(checkpoint: Path, tmp_path: Path) -> None:
+    own, out = launch(checkpoint, tmp_path / "log"), tmp_path / "out.wav"
+    command = [*COMMAND, "speak", "Oh.", "--server", own.server, "--out", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as speaking:
+        while not out.exists():
+            time.sleep(0.02)
+        own.process.send_signal(signal.SIGTERM)
+        assert speaking.wait(60) == 0
+    assert own.process.wait(10) == 0
+    assert seconds(out) > 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("sing",),
+        ("serve", "--port", "70000"),
+        ("serve", "--device", "tpu"),
+        ("serve", "--dtype", "float16"),
+        ("serve", "--max-speeches", "0"),
+        ("serve", "--dummy-weights", "9B-Base"),
+        ("serve", "--drain-seconds", "-1"),
+        ("speak",),
+        ("speak", "Hi.", "--seed", "x"),
+        ("speak", "Hi.", "--out", "/nowhere/out.wav"),
+        ("speak", "Hi.", "--reference", "/nowhere/in.wav"),
+        ("voices", "--nothing"),
+    ],
+    ids=" ".join,
+)
+def test_bad_use_is_one_line_and_code_2(arguments: tuple[str, ...]) -> None:
+    check_one_line(run(*arguments), 2)
+
+
+def check_one_line(done: subprocess.CompletedProcess[str], code: int) -> None:
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith("qwentts-grpc: ") and done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bad_checkpoint_is_one_line_and_code_2(tmp_path: Path) -> None:
+    done = run("serve", "--port", "0", "--metrics-port", "0", QWENTTS_MODEL=str(tmp_path))
+    assert done.returncode == 2
+    assert str(tmp_path) in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_one_line_and_code_2(server: Process, checkpoint: Path) -> None:
+    port = server.server.rpartition(":")[2]
+    check_one_line(run("serve", "--model", str(checkpoint), "--port", port, "--metrics-port", "0"), 2)
+
+
+def test_a_missing_server_is_one_line(tmp_path: Path) -> None:
+    for command in (("speak", "Hi.", "--out", str(tmp_path / "out.wav")), ("voices",)):
+        done = run(*command, "--server", "127.0.0.1:9")
+        check_one_line(done, 1)
+        assert "127.0.0.1:9" in done.stderr
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_what_the_server_refuses_is_one_line(server: Process) -> None:
+    done = run("speak", "Hi.", "--voice", "nobody", "--server", server.server)
+    check_one_line(done, 1)
+    assert "NOT_FOUND" in done.stderr

@@ -1,0 +1,64 @@
+"""Which voices there are, page by page."""
+
+import grpc
+import pytest
+
+from engine.config import ModelCard
+from engine.errors import InvalidRequest
+from qwentts_grpc.v1 import tts_pb2 as pb
+from qwentts_grpc.voice_service import page, voices
+
+from .conftest import Running, failure
+
+CARD = ModelCard("tiny", "custom_voice", ("chinese", "english"), ("zoe", "anna", "bob"), True, "")
+pytest_session = pytest.mark.asyncio(loop_scope="session")
+
+
+def test_pages_cover_every_voice_once_in_order() -> None:
+    request = pb.ListVoicesRequest(page_size=2)
+    first = page(request, voices(CARD))
+    request.page_token = first.next_page_token
+    second = page(request, voices(CARD))
+    assert [voice.name for voice in [*first.voices, *second.voices]] == ["anna", "bob", "zoe"]
+    assert first.next_page_token and not second.next_page_token
+
+
+def test_a_voice_that_comes_between_two_pages_moves_no_other() -> None:
+    first = page(pb.ListVoicesRequest(page_size=2), voices(CARD))
+    more = ModelCard("tiny", "custom_voice", ("english",), (*CARD.voices, "aaron", "carl"), True, "")
+    second = page(pb.ListVoicesRequest(page_token=first.next_page_token), voices(more))
+    assert [voice.name for voice in second.voices] == ["carl", "zoe"]
+
+
+@pytest.mark.parametrize(("language", "count"), [("", 3), ("English", 3), ("french", 0)])
+def test_the_language_filter(language: str, count: int) -> None:
+    assert len(page(pb.ListVoicesRequest(language=language), voices(CARD)).voices) == count
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (pb.ListVoicesRequest(page_size=-1), "page_size"),
+        (pb.ListVoicesRequest(page_token="not base 64"), "page_token"),
+        (pb.ListVoicesRequest(page_token="_w=="), "page_token"),
+        (pb.ListVoicesRequest(page_token="ы"), "page_token"),
+    ],
+)
+def test_a_bad_page_is_refused(request_: pb.ListVoicesRequest, field: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        page(request_, voices(CARD))
+    assert refused.value.field == field
+
+
+@pytest_session
+async def test_built_in_voices_over_the_wire(tts: Running) -> None:
+    listed = (await tts.voices.ListVoices(pb.ListVoicesRequest(language="english"))).voices
+    ryan = (await tts.voices.GetVoice(pb.GetVoiceRequest(name="Ryan"))).voice
+    assert ryan in listed
+    assert (ryan.name, ryan.kind, ryan.model) == ("ryan", pb.VOICE_KIND_BUILT_IN, "tiny-custom")
+
+
+@pytest_session
+async def test_a_voice_that_is_not_there(tts: Running) -> None:
+    refused = await failure(tts.voices.GetVoice(pb.GetVoiceRequest(name="nobody")))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "VOICE_NOT_FOUND")
