@@ -10,7 +10,7 @@ from typing import Self
 
 from engine.batch import Batch, Runner, StepOutput
 from engine.config import EngineConfig, ModelCard
-from engine.errors import Busy, EngineError, EngineFailed, InputIdle, SlowConsumer, VoiceNotFound
+from engine.errors import Busy, EngineError, EngineFailed, GenerationFailed, InputIdle, SlowConsumer, VoiceNotFound
 from engine.events import AudioChunk, FinishReason, FlushDone, Notice, NoticeCode
 from engine.layouts import Layouts
 from engine.observer import EngineState, Observer
@@ -78,7 +78,7 @@ class Engine:
             Sequence(request, seed, layout, self._layouts.tokenizer),
             self._config.max_text_characters,
             self._wake.set,
-            self._drop,
+            self._cancelled,
         )
         self._speeches[speech.sequence] = speech
         if request.reference is None:
@@ -109,11 +109,15 @@ class Engine:
         """Cancel whatever runs and stop the loop; idempotent."""
         self._closing = True
         self._wake.set()
-        await asyncio.wait([self._task], timeout=self._config.step_timeout)
         for speech in list(self._speeches.values()):
             speech.cancel()
-        self._device.shutdown(wait=False)
-        self._encoder.shutdown(wait=False)
+        for task in self._preparing:
+            task.cancel()
+        _, late = await asyncio.wait([self._task, *self._preparing], timeout=self._config.step_timeout)
+        for task in late:
+            task.cancel()
+        self._device.shutdown(wait=False, cancel_futures=True)
+        self._encoder.shutdown(wait=False, cancel_futures=True)
 
     async def __aenter__(self) -> Self:
         return self
@@ -188,6 +192,7 @@ class Engine:
             raise Busy(retry_after=1.0)
 
     def _enqueue(self, speech: Speech) -> None:
+        speech.sequence.queued = time.monotonic()
         self._scheduler.add(speech.sequence)
         self._wake.set()
 
@@ -204,16 +209,26 @@ class Engine:
             layout = await loop.run_in_executor(self._encoder, self._layouts.with_reference, request)
         except EngineError as error:
             self._end(speech, error)
-            return
-        if speech.sequence in self._speeches:
-            speech.sequence.use(layout)
-            self._enqueue(speech)
+        except Exception as error:  # whatever broke the encoder concerns this speech alone
+            failure = GenerationFailed(f"the reference could not be encoded: {type(error).__name__}")
+            failure.__cause__ = error
+            self._end(speech, failure)
+        else:
+            if speech.sequence in self._speeches:
+                speech.sequence.use(layout)
+                self._enqueue(speech)
 
     def _drop(self, speech: Speech) -> None:
         """Take a speech out of the engine: its slot and blocks are free from here on."""
         self._scheduler.remove(speech.sequence)
         self._speeches.pop(speech.sequence, None)
         self._wake.set()
+
+    def _cancelled(self, speech: Speech) -> None:
+        """A caller gives up."""
+        seen = time.monotonic()
+        self._drop(speech)
+        self._observer.released(time.monotonic() - seen)
 
     def _end(self, speech: Speech, error: EngineError) -> None:
         self._drop(speech)
@@ -247,8 +262,8 @@ class Engine:
 
     def _overdue(self, sequence: Sequence, speech: Speech, now: float) -> EngineError | None:
         idle = sequence.request.delivery.input_idle_timeout
-        waited = now - sequence.arrived
-        if sequence.admitted is None and waited > self._config.queue_timeout and not sequence.request.reference:
+        waited = 0.0 if sequence.queued is None else now - sequence.queued
+        if sequence.admitted is None and waited > self._config.queue_timeout:
             return Busy(retry_after=self._config.queue_timeout)
         if idle and sequence.starved_since is not None and now - sequence.starved_since > idle:
             return InputIdle(f"no text for {idle:g} s")

@@ -92,9 +92,10 @@ class Scheduler:
         """Give free slots to waiting speeches in order of arrival; return those admitted for the first time."""
         fresh = []
         for sequence in [waiting for waiting in self.waiting if waiting.wants_slot]:
-            while not (self._free and self._fits(sequence)):
-                if not self._evict_parked(sequence, now):
-                    return fresh
+            if not self._make_room(sequence, now):
+                if sequence.segment.ready:
+                    break  # nobody overtakes one who could go on
+                continue
             self._enter(sequence)
             if sequence.admitted is None:
                 sequence.admitted = now
@@ -164,7 +165,6 @@ class Scheduler:
         self.waiting.remove(sequence)
         self.running.append(sequence)
         sequence.slot = self._free.pop()
-        sequence.segment.launched = len(sequence.segment.frames)  # frames launched before an eviction have come in
 
     def _leave(self, sequence: Sequence) -> None:
         assert sequence.slot is not None
@@ -177,8 +177,19 @@ class Scheduler:
     def _evict(self, sequence: Sequence, reason: str) -> None:
         """Forget and recompute: back to the queue with nothing but text and codes."""
         self._leave(sequence)
+        sequence.segment.launched = len(sequence.segment.frames) + self._in_flight(sequence.segment)
         self.add(sequence)
         self._observer.preempted(reason)
+
+    def _in_flight(self, segment: Segment) -> int:
+        return sum(owner is segment for flight in self._flights for _, owner in flight.rows)
+
+    def _make_room(self, candidate: Sequence, now: float) -> bool:
+        """A free slot and blocks enough, at the cost of parked speeches if need be."""
+        while not (self._free and self._fits(candidate)):
+            if not self._evict_parked(candidate, now):
+                return False
+        return True
 
     def _evict_parked(self, candidate: Sequence, now: float) -> bool:
         """Free the slot that has waited longest for text, if the candidate could use it at once."""
@@ -337,7 +348,7 @@ def _audio(
         return
     codes = np.array(segment.frames[chunk.first : chunk.first + count], np.int32)
     segment.delivered += count
-    last = segment.complete and segment is sequence.segment and sequence.over
+    last = segment.complete and segment is sequence.segment and sequence.speaks_last
     first_frame = segment.first_frame + chunk.first
     audio = pcm[: count * SAMPLES_PER_FRAME]
     yield sequence, AudioChunk(audio, codes, first_frame, segment.number, last, sampled_at)

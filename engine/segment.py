@@ -118,8 +118,9 @@ class Segment:
 
     @property
     def complete(self) -> bool:
-        """Whether it is over and all its audio has come back."""
-        return self.finish is not None and self.delivered >= len(self.frames)
+        """Whether all its audio has come back and no text of it can follow: what comes after its end is passed over."""
+        over = self.finish is not None and (self.ended or self.finish is not FinishReason.STOP)
+        return over and self.delivered >= len(self.frames)
 
     @property
     def codec_history(self) -> tuple[tuple[int, ...], ...]:

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 
 from engine.events import FinishReason
 from engine.playback import Playback
@@ -22,6 +23,7 @@ class Sequence:
     layout: Layout
     tokenizer: TextTokenizer
     arrived: float = field(default_factory=time.monotonic)
+    queued: float | None = None  # when it joined the queue, its reference recording encoded
     segments: deque[Segment] = field(default_factory=deque)
     text_ended: bool = False
     slot: int | None = None
@@ -83,8 +85,13 @@ class Sequence:
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left to say once the segment being spoken is complete."""
-        unspoken = any(segment.characters for segment in list(self.segments)[1:])
+        """Whether the turn ends with the segment being spoken."""
+        return self.finish is not FinishReason.STOP or (self.text_ended and len(self.segments) == 1)
+
+    @property
+    def speaks_last(self) -> bool:
+        """Whether no audio can follow that of the segment being spoken; flushes may still have to be answered."""
+        unspoken = any(segment.characters for segment in islice(self.segments, 1, None))
         return self.finish is not FinishReason.STOP or (self.text_ended and not unspoken)
 
     @property
@@ -96,8 +103,9 @@ class Sequence:
 
     @property
     def starving(self) -> bool:
-        """Whether only missing text keeps it from going on."""
-        return self.segment.finish is None and not self.segment.ready
+        """Whether only missing text keeps it from going on, be it text that will be passed over."""
+        segment = self.segment
+        return not segment.ended and (not segment.ready if segment.finish is None else not self.over)
 
     def lead(self, now: float) -> float:
         """Seconds of audio made ahead of the listener, or of a caller who has stopped reading."""

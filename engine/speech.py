@@ -135,9 +135,10 @@ class Speech:
         self._over = True
 
     def fail(self, error: EngineError) -> None:
-        """End the speech with an error, raised once the queued events have been taken."""
-        self._error, self._over = error, True
-        self._arrival.set()
+        """End the speech with an error, raised once the queued events have been taken; after its end do nothing."""
+        if not self._over:
+            self._error, self._over = error, True
+            self._arrival.set()
 
     def _put(self, event: Event) -> None:
         if not self._outbox:

@@ -117,7 +117,7 @@ class Ops(Protocol):
         """Draw one id a row from logits (R, V) by inverse transform of `picks.uniform` -> (R,) int64.
 
         Temperature, then top-k (ties with the k-th survive), then top-p (the best always survives), softmax in fp32;
-        the id is the first whose cumulative probability, in index order, exceeds uniform x total.
+        the id is the first whose cumulative probability, in index order, reaches uniform x total.
         """
 
     def sample_first(

@@ -99,7 +99,7 @@ class ReferenceOps:
         if not on_host or bool((picks.top_p < 1).any()):
             scaled = _top_p(scaled, picks.top_p)
         total = scaled.softmax(-1).cumsum(-1)
-        drawn = (total > picks.uniform[:, None] * total[:, -1:]).int().argmax(-1)
+        drawn = (total >= picks.uniform[:, None] * total[:, -1:]).int().argmax(-1)
         return torch.where(cold, greedy, drawn)
 
     def sample_first(
@@ -146,7 +146,7 @@ def _write(cache: LayerCache, table: Tensor, positions: Tensor, keys: Tensor, va
     size = cache.keys.shape[1]
     blocks, offsets = table.gather(1, (positions // size)[:, None])[:, 0].long(), positions % size
     cache.keys[blocks, offsets] = keys
-    cache.values[blocks, offsets] = values
+    cache.values[blocks, offsets] = values.nan_to_num()  # a masked position weighs 0, and 0 x NaN would be NaN
 
 
 def _read(cache: LayerCache, table: Tensor, length: int) -> tuple[Tensor, Tensor]:
