@@ -11,6 +11,7 @@ import triton
 import triton.language as tl
 
 from engine.ops.triton.codec_math import copy_pasts, narrowed, snake
+from engine.ops.triton.launch import arrive, start
 
 
 @triton.jit
@@ -41,6 +42,7 @@ def conv_kernel(
     home_stride,
     tail,
     past,
+    split,
     BM: tl.constexpr,
     BN: tl.constexpr,
     BK: tl.constexpr,
@@ -50,28 +52,32 @@ def conv_kernel(
     RAW: tl.constexpr,
     OUT: tl.constexpr,
     COPY: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """x (B, H + T, C) @ weight (taps C, N) -> raw (B, T, N) before the activation, out (B, past + T N) after it.
 
-    positions = B T, steps = T, channels = C, width = N, depth = taps C, tap_skip = (dilation - 1) C. SPLIT programs share
-    the depth of a tile; the last to arrive adds their fp32 partial sums in order, so the result does not depend on timing.
+    positions = B T, steps = T, channels = C, width = N, depth = taps C, tap_skip = (dilation - 1) C. `split`
+    programs share the depth of a tile if SPLIT; the last to arrive adds their fp32 partial sums in order, so the result does not depend on timing.
     """
+    start(OVERLAP)
+    arrive(OVERLAP)
     tiles_n = tl.cdiv(width, BN)
     tiles = tl.cdiv(positions, BM) * tiles_n
     program = tl.program_id(0)
-    if program >= tiles * SPLIT:
-        copy_pasts(
-            program - tiles * SPLIT, x, tail_home, tail, x_sample, out, past_home, past, out_sample, rows, home_stride, COPY
-        )
+    if program >= tiles * split:
+        if COPY:
+            copy_pasts(
+                program - tiles * split, x, tail_home, tail, x_sample, out, past_home, past, out_sample, rows, home_stride, COPY
+            )  # fmt: skip
     else:
-        tile = program // SPLIT
-        part = program % SPLIT
+        tile = program // split
+        part = program % split
         m = (tile // tiles_n) * BM + tl.arange(0, BM)
         n = (tile % tiles_n) * BN + tl.arange(0, BN)
         inside = tl.minimum(m, positions - 1)
         row = (inside // steps) * x_sample + (inside % steps) * channels
         chunks = depth // BK
-        share = tl.cdiv(chunks, SPLIT)
+        share = tl.cdiv(chunks, split)
         lane = tl.arange(0, BK)
         x_tile = x + row[:, None] + lane[None, :]
         weight_tile = weight + lane[:, None] * weight_stride + n[None, :]
@@ -81,16 +87,16 @@ def conv_kernel(
             taken = tl.load(x_tile + (k + (k // channels) * tap_skip))
             sums = tl.dot(taken, tl.load(weight_tile + k * weight_stride), sums)
         mine = True
-        if SPLIT > 1:
-            cell = tile * SPLIT * BM * BN + tl.arange(0, BM)[:, None] * BN + tl.arange(0, BN)[None, :]
+        if SPLIT:
+            cell = tile * split * BM * BN + tl.arange(0, BM)[:, None] * BN + tl.arange(0, BN)[None, :]
             tl.store(partial + cell + part * BM * BN, sums)
             tl.debug_barrier()
-            mine = tl.atomic_add(arrivals + tile, 1, sem="acq_rel") == SPLIT - 1
+            mine = tl.atomic_add(arrivals + tile, 1, sem="acq_rel") == split - 1
         if mine:
-            if SPLIT > 1:
+            if SPLIT:
                 tl.store(arrivals + tile, 0)
                 sums = tl.load(partial + cell, cache_modifier=".cg")
-                for other in range(1, SPLIT):
+                for other in range(1, split):
                     sums += tl.load(partial + cell + other * BM * BN, cache_modifier=".cg")
             conv_epilogue(
                 sums, m, n, bias, frequency, gain, residual, raw, out, positions, steps, width,

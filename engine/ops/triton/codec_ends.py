@@ -4,17 +4,20 @@ import triton
 import triton.language as tl
 
 from engine.ops.triton.codec_math import copy_pasts, narrowed
+from engine.ops.triton.launch import arrive, start
 
 
 @triton.jit
 def embed_kernel(
     codes, tables, out, past_home, rows, streams, frames, vocabulary, groups, out_sample, home_stride, past,
-    C: tl.constexpr, COPY: tl.constexpr,
+    C: tl.constexpr, COPY: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """out (B, past + n C) = sum over groups g of tables[g, codes[b, t, g]]: codes (B, n, G), tables (G, V, C).
 
     The tables hold the codebooks already projected. Summed in fp32 in the order of the groups.
     """
+    start(OVERLAP)
+    arrive(OVERLAP)
     program = tl.program_id(0)
     if program >= streams * frames:
         copy_pasts(
@@ -33,9 +36,11 @@ def embed_kernel(
 @triton.jit
 def depthwise_norm_kernel(
     x, weight, bias, norm_weight, norm_bias, out, tail_home, rows, positions, steps, x_sample, home_stride, tail, eps,
-    TAPS: tl.constexpr, C: tl.constexpr, COPY: tl.constexpr,
+    TAPS: tl.constexpr, C: tl.constexpr, COPY: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """out (B, T, C) = layer_norm(depthwise causal conv of x (B, TAPS - 1 + T, C)): weight (TAPS, C)."""
+    start(OVERLAP)
+    arrive(OVERLAP)
     program = tl.program_id(0)
     if program >= positions:
         copy_pasts(program - positions, x, tail_home, tail, x_sample, x, tail_home, 0, x_sample, rows, home_stride, COPY)
@@ -54,12 +59,14 @@ def depthwise_norm_kernel(
 @triton.jit
 def wave_kernel(
     x, weight, bias, out, tail_home, rows, position, streams, frames, positions, steps, x_sample, home_stride, tail,
-    TAPS: tl.constexpr, C: tl.constexpr, BC: tl.constexpr, BM: tl.constexpr, PCM: tl.constexpr, COPY: tl.constexpr,
+    TAPS: tl.constexpr, C: tl.constexpr, BC: tl.constexpr, BM: tl.constexpr, PCM: tl.constexpr, COPY: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """The last conv, to one channel, clamped: x (B, TAPS - 1 + T, C), weight (TAPS, C) -> out (B, T), int16 if PCM.
 
     Being the last kernel of a call, it also moves every stream's position on by its frames.
     """
+    start(OVERLAP)
+    arrive(OVERLAP)
     program = tl.program_id(0)
     tiles = tl.cdiv(positions, BM)
     if program >= tiles:

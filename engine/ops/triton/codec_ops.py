@@ -8,8 +8,10 @@ from torch import Tensor
 
 from engine.ops.triton.codec_conv import conv_kernel
 from engine.ops.triton.codec_ends import depthwise_norm_kernel, embed_kernel, wave_kernel
+from engine.ops.triton.codec_tiles import Tile, conv_tile, norm_tile, unit_tile
 from engine.ops.triton.codec_transformer import attention_kernel, norm_linear_kernel
 from engine.ops.triton.codec_unit import unit_kernel
+from engine.ops.triton.launch import overlap
 
 COPY = 8192  # values of a past that one program carries
 COLUMNS = 64  # weights have a multiple of this many columns
@@ -73,40 +75,11 @@ class Home:
     channels: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """A kernel's tile: rows, columns, depth; programs that share the depth; warps and pipeline stages."""
-
-    rows: int
-    columns: int
-    depth: int
-    split: int = 1
-    warps: int = 4
-    stages: int = 4
-
-
-def conv_tile(positions: int, width: int, depth: int) -> Tile:
-    """The tile for a product of `positions` x `depth` x `width`."""
-    rows = 16 if positions <= 16 else 32 if positions <= 32 else 64
-    columns = 64
-    if positions >= 4096 and width % 128 == 0:
-        return Tile(128, 128, 64, 1, 8, 3)
-    tiles = triton.cdiv(positions, rows) * triton.cdiv(width, columns)
-    split = max(1, min(8, 264 // tiles, depth // 512))
-    return Tile(rows, columns, 64, split, 4, 4)
-
-
-def unit_tile(positions: int, channels: int) -> Tile:
-    """The tile of a fused residual unit."""
-    if positions <= 4096:
-        return Tile(32, channels, 64, 1, 4, 3)
-    return Tile(128, channels, 64, 1, 8, 3)
-
-
 class CodecOps:
     """The codec's operations on one device. `rows` (B,) int64 names the slot of each sample of a batch."""
 
     def __init__(self, device: torch.device) -> None:
+        self._launch = overlap(device)
         self._arrivals = torch.zeros(8192, dtype=torch.int32, device=device)
 
     def embed(self, codes: Tensor, tables: Tensor, rows: Tensor, then: Home) -> Tensor:
@@ -116,7 +89,7 @@ class CodecOps:
         past = then.length * then.channels
         embed_kernel[(streams * (frames + triton.cdiv(past, COPY)),)](
             codes, tables, out, then.values, rows, streams, frames, tables.shape[1], groups,
-            out.stride(0), then.values.stride(0), past, C=tables.shape[2], COPY=COPY,
+            out.stride(0), then.values.stride(0), past, C=tables.shape[2], COPY=COPY, **self._launch,
         )  # fmt: skip
         return out
 
@@ -140,23 +113,25 @@ class CodecOps:
         """
         streams, steps = x.shape[0], x.shape[1] - (home.length if home else 0)
         positions, width, depth = streams * steps, conv.width, conv.depth
-        t = tile or conv_tile(positions, width, depth)
+        t = tile or conv_tile(positions, depth, width)
+        assert conv.weight.shape[1] % t.columns == 0, "a tile must not read beyond the padded columns"
         plain = x.new_empty((streams, steps, width), dtype=raw) if raw else x
         padded = _padded(x, streams, steps, width, then) if out else x
         past, tail = _size(then), _size(home)
         programs = triton.cdiv(positions, t.rows) * triton.cdiv(width, t.columns) * t.split
         partial = x.new_empty(programs * t.rows * t.columns, dtype=torch.float32) if t.split > 1 else conv.bias
         snake = conv.snake or Snake(conv.bias, conv.bias)
-        homes = (home or then).values if home or then else conv.bias
+        source = home or then
+        homes = source.values if source else conv.bias
         activation = "gelu" if gelu else "snake" if conv.snake else "none"
         conv_kernel[(programs + streams * (triton.cdiv(tail, COPY) + triton.cdiv(past, COPY)),)](
             x, conv.weight, conv.bias, snake.frequency, snake.gain, x if residual is None else residual, plain, padded,
             home.values if home else homes, then.values if then else homes, rows, partial, self._arrivals,
             positions, steps, conv.channels, width, conv.weight.stride(0), depth, (conv.dilation - 1) * conv.channels,
-            x.stride(0), 0 if residual is None else residual.stride(0), padded.stride(0), homes.stride(0), tail, past,
-            BM=t.rows, BN=t.columns, BK=min(t.depth, conv.channels), SPLIT=t.split, ACTIVATION=activation,
-            RESIDUAL=residual is not None, RAW=raw is not None, OUT=out, COPY=COPY,
-            num_warps=t.warps, num_stages=t.stages,
+            x.stride(0), 0 if residual is None else residual.stride(0), padded.stride(0), homes.stride(0), tail, past, t.split,
+            BM=t.rows, BN=t.columns, BK=min(t.depth, conv.channels), SPLIT=t.split > 1, ACTIVATION=activation,
+            RESIDUAL=residual is not None, RAW=raw is not None, OUT=out, COPY=COPY if source else 0,
+            num_warps=t.warps, num_stages=t.stages, **self._launch,
         )  # fmt: skip
         return plain, padded
 
@@ -180,10 +155,10 @@ class CodecOps:
             x, residual, first.weight, first.bias, first.snake.frequency, first.snake.gain,
             second.weight, second.bias, second.snake.frequency, second.snake.gain, plain, padded,
             home.values, then.values, rows, positions, steps, (first.dilation - 1) * channels,
-            x.stride(0), padded.stride(0), home.values.stride(0), tail, past,
-            TAPS=first.taps, DEPTH=triton.cdiv(first.taps * channels, t.depth) * t.depth, C=channels,
+            x.stride(0), padded.stride(0), home.values.stride(0), tail, past, triton.cdiv(first.depth, t.depth),
+            TAPS=first.taps, C=channels,
             CA=block, CB=channels - block, BM=t.rows, BK=t.depth, RAW=raw, COPY=COPY,
-            num_warps=t.warps, num_stages=t.stages,
+            num_warps=t.warps, num_stages=t.stages, **self._launch,
         )  # fmt: skip
         return plain, padded
 
@@ -192,11 +167,11 @@ class CodecOps:
         positions, depth = x.shape
         width = conv.width // 2 if gated else conv.width
         out = x.new_empty((positions, width), dtype=dtype)
-        t = tile or norm_tile(positions, width)
+        t = tile or norm_tile(positions, depth, width)
         norm_linear_kernel[(width // t.columns, triton.cdiv(positions, t.rows))](
             x, conv.weight, conv.bias, out, positions, width, conv.weight.stride(0), width, eps,
             K=depth, BM=t.rows, BN=t.columns, BK=min(t.depth, depth), GATED=gated, BIAS=not gated,
-            num_warps=t.warps, num_stages=t.stages,
+            num_warps=t.warps, num_stages=t.stages, **self._launch,
         )  # fmt: skip
         return out
 
@@ -213,7 +188,7 @@ class CodecOps:
         attention_kernel[(streams, heads)](
             qkv, cache[:, 0], cache[:, 1], out, rows, position, turns, frames, cache.stride(0), heads, ring, window,
             size**-0.5, HALF=size // 2,
-            BQ=max(16, triton.next_power_of_2(frames)), BR=triton.next_power_of_2(window), num_warps=4, num_stages=1,
+            BQ=max(16, triton.next_power_of_2(frames)), BR=triton.next_power_of_2(window), num_warps=4, num_stages=1, **self._launch,
         )  # fmt: skip
         return out
 
@@ -225,7 +200,7 @@ class CodecOps:
         depthwise_norm_kernel[(streams * (steps + triton.cdiv(_size(home), COPY)),)](
             x, layer.weight, layer.bias, layer.norm_weight, layer.norm_bias, out, home.values, rows,
             streams * steps, steps, x.stride(0), home.values.stride(0), _size(home), 1e-6,
-            TAPS=layer.weight.shape[0], C=channels, COPY=COPY, num_warps=4,
+            TAPS=layer.weight.shape[0], C=channels, COPY=COPY, num_warps=4, **self._launch,
         )  # fmt: skip
         return out
 
@@ -234,20 +209,14 @@ class CodecOps:
         streams, length, channels = x.shape
         steps = length - home.length
         out = x.new_empty((streams, steps), dtype=dtype)
-        block = 64
+        block = 32
         tiles = triton.cdiv(streams * steps, block)
         wave_kernel[(tiles + streams * triton.cdiv(_size(home), COPY),)](
             x, conv.weight, conv.bias, out, home.values, rows, position, streams, frames, streams * steps, steps,
             x.stride(0), home.values.stride(0), _size(home), TAPS=conv.taps, C=channels,
-            BC=triton.next_power_of_2(channels), BM=block, PCM=dtype == torch.int16, COPY=COPY, num_warps=4,
+            BC=triton.next_power_of_2(channels), BM=block, PCM=dtype == torch.int16, COPY=COPY, num_warps=4, **self._launch,
         )  # fmt: skip
         return out
-
-
-def norm_tile(positions: int, width: int) -> Tile:
-    """The tile of a norm fused into a product of depth 512."""
-    rows = 16 if positions <= 16 else 32 if positions <= 32 else 64
-    return Tile(rows, 32 if width <= 4096 and positions <= 64 else 64, 128, 1, 4, 4)
 
 
 def largest_power_below(n: int) -> int:

@@ -3,19 +3,23 @@
 import triton
 import triton.language as tl
 
-from engine.ops.triton.codec_math import narrowed
+from engine.ops.triton.codec_math import narrowed, sine
+from engine.ops.triton.launch import arrive, start
 
 
 @triton.jit
 def norm_linear_kernel(
     x, weight, bias, out, positions, width, weight_stride, out_stride, eps,
     K: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """out (M, N) = rms(x) @ weight (K, N) + bias, or silu(gate) * up with weight (K, 2 N), gate columns first.
 
     x (M, K) fp32. The norm's own weight is folded into `weight`, and its divisor, one number a row, is applied to the
     product: the squares are summed while the tiles pass by.
     """
+    start(OVERLAP)
+    arrive(OVERLAP)
     m = tl.program_id(1) * BM + tl.arange(0, BM)
     n = tl.program_id(0) * BN + tl.arange(0, BN)
     lane = tl.arange(0, BK)
@@ -43,7 +47,7 @@ def norm_linear_kernel(
 @triton.jit
 def attention_kernel(
     qkv, keys, values, out, rows, position, turns, frames, slot_stride, heads, ring, window, softmax_scale,
-    HALF: tl.constexpr, BQ: tl.constexpr, BR: tl.constexpr,
+    HALF: tl.constexpr, BQ: tl.constexpr, BR: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """One head of one stream: rotate, attend to the ring's window and to the new positions, then write the ring.
 
@@ -52,6 +56,8 @@ def attention_kernel(
     before; turns (HALF,) fp64 is how far a position turns each pair, in full turns, so that no speech is too long for fp32.
     ring >= window - 1 + n, so what is written is never what a query of this call still reads.
     """
+    start(OVERLAP)
+    arrive(OVERLAP)
     stream = tl.program_id(0)
     head = tl.program_id(1)
     slot = tl.load(rows + stream)
@@ -63,8 +69,8 @@ def attention_kernel(
     new = qkv + (stream * frames + q)[:, None] * 3 * width + head * 2 * HALF + d[None, :]
     turn = (before + q).to(tl.float64)[:, None] * tl.load(turns + d)[None, :]
     angle = (turn - tl.floor(turn)).to(tl.float32) * 6.283185307179586
-    cos = tl.cos(angle)
-    sin = tl.sin(angle)
+    cos = sine(angle + 1.5707963267948966)
+    sin = sine(angle)
     q1 = tl.load(new, mask=real, other=0.0).to(tl.float32)
     q2 = tl.load(new + HALF, mask=real, other=0.0).to(tl.float32)
     k1 = tl.load(new + width, mask=real, other=0.0).to(tl.float32)

@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 
 from engine.ops.triton.codec_math import copy_pasts, narrowed, snake
+from engine.ops.triton.launch import arrive, start
 
 
 @triton.jit
@@ -35,8 +36,8 @@ def unit_kernel(
     home_stride,
     tail,
     past,
+    chunks,
     TAPS: tl.constexpr,
-    DEPTH: tl.constexpr,
     C: tl.constexpr,
     CA: tl.constexpr,
     CB: tl.constexpr,
@@ -44,12 +45,15 @@ def unit_kernel(
     BK: tl.constexpr,
     RAW: tl.constexpr,
     COPY: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """x (B, H + T, C) after Snake, residual (B, T, C) before it -> raw (B, T, C), out (B, past + T C) after Snake.
 
-    weight1 (DEPTH, C) with DEPTH = TAPS C rounded up to BK by zero rows; weight2 (C, C); the rest (C,).
+    weight1 (chunks BK, C): TAPS C rows and zeros; weight2 (C, C); the rest (C,).
     tap_skip = (dilation - 1) C. C = CA + CB, both powers of two.
     """
+    start(OVERLAP)
+    arrive(OVERLAP)
     tiles = tl.cdiv(positions, BM)
     program = tl.program_id(0)
     if program >= tiles:
@@ -67,7 +71,7 @@ def unit_kernel(
         sums_a = tl.zeros((BM, CA), tl.float32)
         sums_b = tl.zeros((BM, CB), tl.float32)
         x_rows = x + row[:, None]
-        for chunk in range(0, DEPTH // BK):
+        for chunk in range(0, chunks):
             k = chunk * BK
             if C % BK == 0:
                 taken = tl.load(x_rows + (k + (k // C) * tap_skip + lane)[None, :])
@@ -84,7 +88,7 @@ def unit_kernel(
         middle_a = narrowed(middle_a, x)
         middle_b = narrowed(middle_b, x)
         flat = m[:, None] * C
-        start = (m // steps)[:, None] * out_sample + past + (m % steps)[:, None] * C
+        begin = (m // steps)[:, None] * out_sample + past + (m % steps)[:, None] * C
         for half in tl.static_range(2):
             n = a if half == 0 else b
             value = tl.dot(middle_a, tl.load(weight2 + a[:, None] * C + n[None, :]))
@@ -94,4 +98,4 @@ def unit_kernel(
             if RAW:
                 tl.store(raw + flat + n[None, :], narrowed(value, raw), mask=real)
             value = snake(value, tl.load(frequency2 + n)[None, :], tl.load(gain2 + n)[None, :])
-            tl.store(out + start + n[None, :], narrowed(value, out), mask=real)
+            tl.store(out + begin + n[None, :], narrowed(value, out), mask=real)
