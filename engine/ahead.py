@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.batch import Batch, Chunk, Entry, StepOutput
 from engine.chunks import SIZES, fit
-from engine.graphs import Graphs, Output, sizes_up_to
+from engine.graphs import Graphs, Output, build, sizes_up_to
 from engine.observer import StageTiming
 from engine.request import SAMPLES_PER_FRAME
 from engine.slots import RING, SlotState
@@ -66,10 +66,11 @@ class AheadRunner:
         fields = FIELDS + self._groups
         pool = torch.cuda.graph_pool_handle()
         rows = self._padded(state.dummy)
-        self._frames = Graphs(frame.forward, rows, sizes_up_to(state.dummy), pool, self._main)
+        self._frames = Graphs(frame.forward, rows, sizes_up_to(state.dummy), pool)
         prompt = self._padded(columns)
-        self._prefill = Graphs(prefill.forward, prompt, sizes_up_to(columns, COLUMN_SIZES), pool, self._main)
-        self._decoders = self._capture_codec()
+        self._prefill = Graphs(prefill.forward, prompt, sizes_up_to(columns, COLUMN_SIZES), pool)
+        self._decoders = self._codec_graphs()
+        build([self._frames, self._prefill, *self._decoders.values()])
         self._buffers = cycle([self._new_buffers(columns, fields) for _ in range(DEPTH)])
         self._flying: Launched | None = None
 
@@ -180,13 +181,13 @@ class AheadRunner:
     def _padded(self, rows: int) -> Tensor:
         return self._padding.repeat(rows, 1).to(self._device)
 
-    def _capture_codec(self) -> dict[int, Graphs[Tensor]]:
+    def _codec_graphs(self) -> dict[int, Graphs[Tensor]]:
         """Decoders by frames a chunk; they share a pool of their own, for they run beside the others."""
         pool, slots = torch.cuda.graph_pool_handle(), self._state.dummy
         sizes, decoders = sizes_up_to(slots, STREAM_SIZES), {}
-        for frames in reversed(SIZES):
+        for frames in SIZES:
             table = torch.tensor([(slots, 0)], device=self._device).repeat(slots, 1)
-            decoders[frames] = Graphs(self._decoder(frames), table, sizes, pool, self._side)
+            decoders[frames] = Graphs(self._decoder(frames), table, sizes, pool)
         return decoders
 
     def _decoder(self, frames: int) -> Callable[[Tensor], Tensor]:

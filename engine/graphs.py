@@ -1,11 +1,15 @@
 """CUDA graphs of functions over an integer table: captured once a table size, replayed with the table padded."""
 
+import logging
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
+logger = logging.getLogger(__name__)
 Output = TypeVar("Output")
 Pool = Any  # the opaque handle of torch.cuda.graph_pool_handle()
 
@@ -21,23 +25,30 @@ class Graphs(Generic[Output]):
     """Graphs of one function, sharing a memory pool with others that never run at the same time.
 
     The table lives at one place on the device: `replay(rows)` runs the smallest graph that holds `rows`, whose surplus
-    rows the caller has filled with padding.
+    rows the caller has filled with padding. `prepare` before `capture`, and both before the first replay.
     """
 
-    def __init__(
-        self,
-        function: Callable[[Tensor], Output],
-        table: Tensor,
-        sizes: Sequence[int],
-        pool: Pool,
-        stream: torch.cuda.Stream,
-    ) -> None:
-        """`table` (R, C) int64 holds padding rows now; `sizes` ascend to R. Captures at once, largest first."""
+    def __init__(self, function: Callable[[Tensor], Output], table: Tensor, sizes: Sequence[int], pool: Pool) -> None:
+        """`table` (R, C) int64 holds padding rows now; `sizes` ascend to R."""
         self.table, self.sizes = table, list(sizes)
-        self._stream = stream
+        self._function, self._pool = function, pool
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Output]] = {}
-        for size in reversed(self.sizes):
-            self._graphs[size] = self._capture(function, table[:size], pool)
+
+    @torch.inference_mode()
+    def prepare(self) -> None:
+        """Run every size once: kernels get compiled and workspaces sized, which a capture must not do."""
+        stream = torch.cuda.Stream(self.table.device)
+        with torch.cuda.stream(stream):
+            for size in reversed(self.sizes):
+                self._function(self.table[:size])
+        stream.synchronize()
+
+    @torch.inference_mode()
+    def capture(self) -> None:
+        """Capture every size, the largest first, so that the pool is sized once."""
+        with torch.cuda.stream(torch.cuda.Stream(self.table.device)):
+            for size in reversed(self.sizes):
+                self._graphs[size] = self._capture(self.table[:size])
 
     def size(self, rows: int) -> int:
         """Rows of the graph that will run for `rows`."""
@@ -49,16 +60,26 @@ class Graphs(Generic[Output]):
         graph.replay()
         return output
 
-    def _capture(
-        self, function: Callable[[Tensor], Output], table: Tensor, pool: Pool
-    ) -> tuple[torch.cuda.CUDAGraph, Output]:
-        with torch.cuda.stream(self._stream):
-            function(table)  # compiles kernels and sizes workspaces, which a capture must not
-            self._stream.synchronize()
-            graph = torch.cuda.CUDAGraph()
-            graph.capture_begin(pool=pool)  # torch.cuda.graph() would collect garbage before each of many captures
-            try:
-                output = function(table)
-            finally:
-                graph.capture_end()
+    def _capture(self, table: Tensor) -> tuple[torch.cuda.CUDAGraph, Output]:
+        graph = torch.cuda.CUDAGraph()
+        graph.capture_begin(pool=self._pool)  # torch.cuda.graph() would collect garbage before each of many captures
+        try:
+            output = self._function(table)
+        finally:
+            graph.capture_end()
         return graph, output
+
+
+def build(graphs: Sequence[Graphs[Any]]) -> None:
+    """Prepare all side by side, for compiling takes most of the time and threads share it out; then capture."""
+    started = time.monotonic()
+    with ThreadPoolExecutor(len(graphs), "compile") as threads:
+        list(threads.map(Graphs.prepare, graphs))
+    prepared = time.monotonic()
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()
+    for each in graphs:
+        each.capture()
+    count = sum(len(each.sizes) for each in graphs)
+    compiling, capturing = prepared - started, time.monotonic() - prepared
+    logger.info("compiled kernels in %.1f s, captured %d graphs in %.1f s", compiling, count, capturing)
