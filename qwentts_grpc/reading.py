@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
-from engine.errors import InputIdle, InvalidRequest, TextTooLong
+from engine.errors import EngineError, InputIdle, InvalidRequest, TextTooLong
 from engine.speech import Speech
 from qwentts_grpc.convert import name
 from qwentts_grpc.limits import Limits
 from qwentts_grpc.v1 import tts_pb2
+
+MOMENT = 0.02  # seconds: longer than a message is on its way, shorter than anyone notices
 
 Requests = AsyncIterator[tts_pb2.SynthesizeRequest]
 
@@ -33,9 +36,25 @@ def whole_text(text: str) -> str:
     return text
 
 
+@asynccontextmanager
+async def heard_out(requests: Requests) -> AsyncIterator[None]:
+    """Where the turn fails, take in for a moment what its caller is still sending.
+
+    grpcio's asyncio client reports INTERNAL in place of the status where a status meets one of its writes.
+    """
+    try:
+        yield
+    except (EngineError, ExceptionGroup):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MOMENT):
+                async for _ in requests:
+                    continue
+        raise
+
+
 async def _cancel_may_come() -> None:
     """A call that its caller cancels shows first as one without more messages; let the cancel arrive."""
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(MOMENT)
 
 
 class TurnReader:

@@ -18,7 +18,7 @@ from qwentts_grpc.gate import Gate
 from qwentts_grpc.limits import Limits
 from qwentts_grpc.metrics import CallMetrics
 from qwentts_grpc.narration import Narration, seconds
-from qwentts_grpc.reading import Requests, TurnReader, first_config, whole_text
+from qwentts_grpc.reading import Requests, TurnReader, first_config, heard_out, whole_text
 from qwentts_grpc.telling import Response, Telling
 from qwentts_grpc.v1 import tts_pb2, tts_pb2_grpc
 
@@ -42,9 +42,9 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
 
     async def Synthesize(self, request_iterator: Requests, context: Context) -> None:
         """Text as it comes, audio as it is made."""
-        async with self._counted(Call("Synthesize", context)) as call:
+        async with self._counted(Call("Synthesize", context)) as call, heard_out(request_iterator):
             self._gate.engine()
-            config = await first_config(aiter(request_iterator), self._limits.config_timeout)
+            config = await first_config(request_iterator, self._limits.config_timeout)
             reader = TurnReader(request_iterator, self._limits)
             await self._speak(call, config, reader.feed, tts_pb2.SynthesizeResponse)
 

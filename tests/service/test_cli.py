@@ -86,7 +86,7 @@ def test_speak_reads_lines_as_they_come(server: Process, tmp_path: Path) -> None
     command = [*COMMAND, "speak", "-", "--server", server.server, "--out", str(out)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
     assert process.stdin is not None and process.stderr is not None
-    process.stdin.write(f"{SECRET}\n")
+    process.stdin.write(f"{SECRET} and on\n")
     process.stdin.flush()
     until = time.monotonic() + 20
     while not (out.exists() and out.stat().st_size > 44):  # audio, while the text is still open
