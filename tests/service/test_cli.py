@@ -106,8 +106,7 @@ def test_voices_lists_them(server: Process) -> None:
 
 
 def test_the_side_port_has_metrics(server: Process) -> None:
-    with urllib.request.urlopen(server.metrics, timeout=5) as answer:
-        assert b"tts_requests_total" in answer.read()
+    assert scrape(server)["tts_ready"] == 1
 
 
 def test_logs_have_request_ids_and_no_text(server: Process, tmp_path: Path) -> None:
@@ -115,6 +114,26 @@ def test_logs_have_request_ids_and_no_text(server: Process, tmp_path: Path) -> N
     log = server.log.read_text()
     assert re.search(r"\[[0-9a-f]{32}\] Synthesize (length|stop): [0-9.]+ s of audio", log)
     assert SECRET not in log
+
+
+def test_a_client_that_is_killed_leaves_nothing(server: Process, tmp_path: Path) -> None:
+    out = tmp_path / "out.wav"
+    command = [*COMMAND, "speak", "A text of some length, please.", "--server", server.server, "--out", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=ENVIRONMENT) as speaking:
+        while not out.exists():
+            time.sleep(0.02)
+        assert scrape(server)['tts_streams_open{method="Synthesize"}'] == 1
+        speaking.kill()
+    until = time.monotonic() + 5
+    while scrape(server)['tts_streams_open{method="Synthesize"}'] or scrape(server)["tts_kv_blocks_used"]:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def scrape(server: Process) -> dict[str, float]:
+    with urllib.request.urlopen(server.metrics, timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
 
 
 def test_a_turn_may_end_after_sigterm(checkpoint: Path, tmp_path: Path) -> None:
