@@ -21,10 +21,21 @@ DEVICE = "cpu" if INTERPRETED else "cuda"
 HALF = torch.float16 if INTERPRETED else torch.bfloat16  # the interpreter knows no bf16 arithmetic
 HEADS, GROUPS, WIDTH, BLOCK = 16, 8, 128, 16
 ROWS = (1, 5, 8, 16, 33, 64) if not INTERPRETED else (3, 17)
-# (weight rows, K) of the talker at 1.7B, then of the predictor and of the 0.6B talker
-PRODUCTS = ((4096, 2048), (2048, 2048), (2048, 6144), (3072, 2048), (4096, 1024), (1024, 2048), (1024, 3072), (2048, 1024))
+# name, outputs, K: what the talker and the predictor of the 1.7B models multiply
+PRODUCTS = [
+    ("norm_linear", 4096, 2048),
+    ("linear_residual", 2048, 2048),
+    ("norm_swiglu", 6144, 2048),
+    ("linear_residual", 2048, 6144),
+    ("linear", 3072, 2048),
+    ("norm_linear", 4096, 1024),
+    ("linear_residual", 1024, 2048),
+    ("norm_swiglu", 3072, 1024),
+    ("linear_residual", 1024, 3072),
+    ("linear", 2048, 1024),
+]
 if INTERPRETED:
-    PRODUCTS = ((128, 1024), (128, 2048))
+    PRODUCTS = [(name, 128, width) for name, _, width in PRODUCTS[:5]]
 
 reference, fused = ReferenceOps(), TritonOps()
 
@@ -47,33 +58,35 @@ def report(name: str, ours: float, theirs: float) -> None:
     assert ours <= 1.25 * theirs + 1e-4, name
 
 
-@pytest.mark.parametrize("shape", PRODUCTS)
-@pytest.mark.parametrize("rows", ROWS)
-def test_products_are_as_exact_as_the_reference(shape: tuple[int, int], rows: int) -> None:
-    columns, width = shape
-    x, norm, weight = normal(rows, width), normal(width), normal(columns, width, scale=width**-0.5)
-    residual, both = normal(rows, columns), normal(2 * columns, width, scale=width**-0.5)
-    wide = [tensor.double() for tensor in (x, norm, weight, residual, both)]
-    cases = {
-        "linear": ((x, weight), (wide[0], wide[2])),
-        "norm_linear": ((x, norm, weight, 1e-6), (*wide[:3], 1e-6)),
-        "linear_residual": ((x, weight, residual), (wide[0], wide[2], wide[3])),
-        "norm_swiglu": ((x, norm, both, 1e-6), (wide[0], wide[1], wide[4], 1e-6)),
-    }
-    for name, (given, exact) in cases.items():
-        truth = getattr(reference, name)(*exact)
+def operands(name: str, rows: int, columns: int, width: int) -> tuple[Tensor | float, ...]:
+    x, norm = normal(rows, width), normal(width)
+    weight = normal(2 * columns if name == "norm_swiglu" else columns, width, scale=width**-0.5)
+    match name:
+        case "linear":
+            return x, weight
+        case "linear_residual":
+            return x, weight, normal(rows, columns)
+        case _:
+            return x, norm, weight, 1e-6
+
+
+@pytest.mark.parametrize(("name", "columns", "width"), PRODUCTS)
+def test_products_are_as_exact_as_the_reference(name: str, columns: int, width: int) -> None:
+    for rows in ROWS:
+        given = operands(name, rows, columns, width)
+        truth = getattr(reference, name)(*(value.double() if isinstance(value, Tensor) else value for value in given))
         ours, theirs = getattr(fused, name)(*given), getattr(reference, name)(*given)
         report(f"{name} {rows} x {width} -> {columns}", error(ours, truth), error(theirs, truth))
 
 
 @pytest.mark.skipif(INTERPRETED, reason="the interpreter multiplies with a library that minds the shape")
-@pytest.mark.parametrize("shape", PRODUCTS)
-def test_a_row_does_not_feel_its_neighbours(shape: tuple[int, int]) -> None:
-    columns, width = shape
-    x, norm, weight = normal(ROWS[-1], width), normal(width), normal(columns, width, scale=width**-0.5)
-    together = fused.norm_linear(x, norm, weight, 1e-6)
+@pytest.mark.parametrize(("name", "columns", "width"), PRODUCTS)
+def test_a_row_does_not_feel_its_neighbours(name: str, columns: int, width: int) -> None:
+    given = operands(name, ROWS[-1], columns, width)
+    together = getattr(fused, name)(*given)
     for rows in ROWS:
-        assert torch.equal(fused.norm_linear(x[:rows], norm, weight, 1e-6), together[:rows])
+        few = [value[:rows] if isinstance(value, Tensor) and len(value) == ROWS[-1] else value for value in given]
+        assert torch.equal(getattr(fused, name)(*few), together[:rows]), rows
 
 
 def heads_and_rope(positions: int) -> tuple[HeadNorms, Rope]:
@@ -97,7 +110,8 @@ def paged(lengths: list[int]) -> tuple[LayerCache, Tensor, Tensor, Tensor]:
     cache = LayerCache(normal(blocks, BLOCK, GROUPS, WIDTH), normal(blocks, BLOCK, GROUPS, WIDTH))
     table = (1 + torch.randperm(blocks - 1, device=DEVICE)).view(len(lengths), most).to(torch.int32)
     slots = torch.randperm(len(lengths), device=DEVICE)
-    return cache, table, slots, torch.tensor(lengths, device=DEVICE) - 1
+    places = torch.stack((slots, torch.tensor(lengths, device=DEVICE) - 1), 1)  # columns of a table, as in a step
+    return cache, table, places[:, 0], places[:, 1]
 
 
 def copied(cache: LayerCache) -> LayerCache:
@@ -168,7 +182,7 @@ def test_rows() -> None:
 
 def test_uniforms_are_the_same_numbers() -> None:
     seeds = torch.tensor([0, 1, -1, 1 << 62, 0x1234_5678_9ABC_DEF0], device=DEVICE)
-    frames = torch.tensor([0, 1, 77, 8191, 3], device=DEVICE)
+    frames = torch.tensor([[0, 1, 77, 8191, 3]] * 2, device=DEVICE).T[:, 0]
     assert torch.equal(fused.uniforms(seeds, frames, 16), reference.uniforms(seeds, frames, 16))
 
 

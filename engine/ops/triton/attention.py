@@ -56,12 +56,14 @@ def _decode(
     keys_ptr,  # (blocks, B, G, D)
     values_ptr,
     table_ptr,  # (S, M) int32
-    slots_ptr,  # (R,)
-    positions_ptr,  # (R,)
+    slots_ptr,  # (R,), as positions a column of a wider table
+    positions_ptr,
     out_ptr,  # (R, H D)
     parts_ptr,  # (R, G, SPLITS, E, D + 2) fp32: weighted values, then maximum and sum
     arrivals_ptr,  # (R, G) int32, zero between launches
     table_stride,
+    slots_stride,
+    positions_stride,
     eps,
     scale,
     G: tl.constexpr,
@@ -75,7 +77,7 @@ def _decode(
 ):  # type: ignore[no-untyped-def]
     start(OVERLAP)
     row, group, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    position = tl.load(positions_ptr + row).to(tl.int32)
+    position = tl.load(positions_ptr + row * positions_stride).to(tl.int32)
     chunks = position // CHUNK + 1
     if split < chunks:
         d = tl.arange(0, D)
@@ -87,7 +89,7 @@ def _decode(
         cos = tl.load(cos_ptr + position * D + d)[None, :].to(tl.float32)
         sin = tl.load(sin_ptr + position * D + d)[None, :].to(tl.float32)
         sin = tl.where((d < D // 2)[None, :], -sin, sin)
-        table = table_ptr + tl.load(slots_ptr + row).to(tl.int64) * table_stride
+        table = table_ptr + tl.load(slots_ptr + row * slots_stride).to(tl.int64) * table_stride
         c = tl.arange(0, CHUNK)
         p = split * CHUNK + c
         block = tl.load(table + p // B, mask=p <= position, other=0).to(tl.int64)
@@ -174,6 +176,8 @@ def _fill(
     slots_ptr,
     positions_ptr,
     table_stride,
+    slots_stride,
+    positions_stride,
     eps,
     G: tl.constexpr,
     E: tl.constexpr,
@@ -187,11 +191,11 @@ def _fill(
     d = tl.arange(0, D)[None, :]
     mate_d = (d + D // 2) % D
     norm, mate_norm = tl.load(k_norm_ptr + d).to(tl.float32), tl.load(k_norm_ptr + mate_d).to(tl.float32)
-    position = tl.load(positions_ptr + row).to(tl.int32)
+    position = tl.load(positions_ptr + row * positions_stride).to(tl.int32)
     cos = tl.load(cos_ptr + position * D + d).to(tl.float32)
     sin = tl.load(sin_ptr + position * D + d).to(tl.float32)
     sin = tl.where(d < D // 2, -sin, sin)
-    block = tl.load(table_ptr + tl.load(slots_ptr + row).to(tl.int64) * table_stride + position // B).to(tl.int64)
+    block = tl.load(table_ptr + tl.load(slots_ptr + row * slots_stride).to(tl.int64) * table_stride + position // B).to(tl.int64)
     arrive(OVERLAP)
     g = tl.arange(0, G)[:, None]
     heads = qkv_ptr + row.to(tl.int64) * ((G * E + 2 * G) * D) + (G * E + g) * D
@@ -201,7 +205,7 @@ def _fill(
     tl.store(values_ptr + at, value)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["first"])
 def _short(
     qkv_ptr,  # (R, T, (H + 2 G) D)
     q_norm_ptr,
@@ -300,6 +304,8 @@ def fill_and_attend(
         slots,
         positions,
         block_table.stride(0),
+        slots.stride(0),
+        positions.stride(0),
         norms.eps,
         G=groups,
         E=_heads(qkv, cache),
@@ -369,6 +375,8 @@ def _attend(
         parts,
         _arrivals(qkv.device),
         block_table.stride(0),
+        slots.stride(0),
+        positions.stride(0),
         norms.eps,
         width**-0.5,
         G=groups,

@@ -13,10 +13,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from engine.ops.triton.launch import arrive, overlap, start
+from engine.ops.triton.launch import arrive, fetch, overlap, start
 
 PIECE = 128  # K columns that one slice takes at a time: 256 bytes of a weight row
 SLICES = 8
+FETCHED = 8 << 20  # bytes of the next weights asked for ahead: what memory delivers while a product adds up
 MOST_ROWS = 64  # above this the product is no longer a matter of reading weights
 
 
@@ -25,27 +26,35 @@ class Tiling:
     """Weight rows a program owns and its warps."""
 
     columns: int
-    warps: int = 8
+    warps: int = 4
 
 
 # (weight rows, K): measured on an H100; `DEFAULT` covers other sizes.
-TILINGS: dict[tuple[int, ...], Tiling] = {}
+TILINGS: dict[tuple[int, ...], Tiling] = {
+    (4096, 1024): Tiling(32),
+    (6144, 1024): Tiling(32),
+    (2048, 1024): Tiling(32),
+    (4096, 2048): Tiling(32),
+    (2048, 2048): Tiling(32),
+    (12288, 2048): Tiling(32),
+}
 DEFAULT = Tiling(16)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["R"])
 def _linear(
     x_ptr,  # (R, K)
     norm_ptr,  # (K,)
     w_ptr,  # (N, K); for SWIGLU (2 N, K), gate rows first
     residual_ptr,  # (R, N)
     out_ptr,  # (R, N)
+    next_ptr,  # the weights of the product after this one
     R,
     x_stride,
     eps,
     N: tl.constexpr,
     K: tl.constexpr,
-    TILES: tl.constexpr,
+    MANY: tl.constexpr,  # more rows than one tile holds
     BR: tl.constexpr,
     BN: tl.constexpr,
     S: tl.constexpr,
@@ -53,6 +62,7 @@ def _linear(
     NORM: tl.constexpr,
     SWIGLU: tl.constexpr,
     RESIDUAL: tl.constexpr,
+    LINES: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
     start(OVERLAP)
@@ -69,8 +79,9 @@ def _linear(
         weights = weights + (tl.load(weight_at + piece * KS),)  # (S, BN, KS), parked in shared memory
         if NORM:
             scales = scales + (tl.load(norm_ptr + k + piece * KS),)  # (S, KS, 1)
+    fetch(next_ptr, LINES)
     arrive(OVERLAP)
-    for tile in tl.range(TILES):
+    for tile in tl.range(tl.cdiv(R, BR) if MANY else 1):
         r = tile * BR + tl.arange(0, BR)
         at, keep = r[None, :] * N + n[:, None], r[None, :] < R
         if RESIDUAL:
@@ -104,6 +115,29 @@ def fits(x: Tensor, weight: Tensor) -> bool:
     return x.dtype in (torch.bfloat16, torch.float16) and len(x) <= MOST_ROWS and width % (SLICES * PIECE) == 0 and rows % 128 == 0
 
 
+def _lines(weight: Tensor, programs: int) -> int:
+    """Lines of 128 bytes of `weight` that each program may fetch ahead: a power of two."""
+    most = min(weight.numel() * weight.element_size(), FETCHED) // (128 * programs)
+    return 1 << (most.bit_length() - 1) if most else 0
+
+
+class Succession:
+    """Which weights were multiplied after which, learned from the calls: a frame repeats them in the same order."""
+
+    def __init__(self) -> None:
+        self._next: dict[int, Tensor | None] = {}
+        self._last: Tensor | None = None
+
+    def after(self, weight: Tensor) -> Tensor | None:
+        """What followed `weight` the last times; None where that differed, or is not known yet."""
+        if self._last is not None:
+            known = self._next.setdefault(self._last.data_ptr(), weight)
+            if known is not None and known.data_ptr() != weight.data_ptr():
+                self._next[self._last.data_ptr()] = None
+        self._last = weight
+        return self._next.get(weight.data_ptr())
+
+
 def linear(
     x: Tensor,
     weight: Tensor,
@@ -111,6 +145,7 @@ def linear(
     residual: Tensor | None = None,
     swiglu: bool = False,
     eps: float = 0.0,
+    following: Tensor | None = None,
 ) -> Tensor:
     """x (R, K), rows contiguous, any stride between them; weight (N, K), or (2 N, K) with swiglu -> (R, N)."""
     rows, width = x.shape
@@ -118,18 +153,21 @@ def linear(
     out = torch.empty(rows, columns, dtype=x.dtype, device=x.device)
     tiling = TILINGS.get(tuple(weight.shape), DEFAULT)
     tall = 8 if rows <= 8 else 16
-    _linear[(len(weight) // tiling.columns,)](
+    programs = len(weight) // tiling.columns
+    launch = overlap(x.device)
+    _linear[(programs,)](
         x,
         norm,
         weight,
         residual,
         out,
+        following,
         rows,
         x.stride(0),
         eps,
         N=columns,
         K=width,
-        TILES=triton.cdiv(rows, tall),
+        MANY=rows > tall,
         BR=tall,
         BN=tiling.columns,
         S=SLICES,
@@ -137,8 +175,9 @@ def linear(
         NORM=norm is not None,
         SWIGLU=swiglu,
         RESIDUAL=residual is not None,
+        LINES=_lines(following, programs) if following is not None and launch["OVERLAP"] else 0,
         num_warps=tiling.warps,
         num_stages=1,
-        **overlap(x.device),
+        **launch,
     )
     return out

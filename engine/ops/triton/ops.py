@@ -5,7 +5,7 @@ from torch import Tensor
 from engine.ops.interface import HeadNorms, LayerCache, Picks, Rope
 from engine.ops.reference import ReferenceOps
 from engine.ops.triton import attention, rows, sampling
-from engine.ops.triton.linear import fits, linear
+from engine.ops.triton.linear import Succession, fits, linear
 
 
 class TritonOps(ReferenceOps):
@@ -13,28 +13,31 @@ class TritonOps(ReferenceOps):
 
     name = "triton"
 
+    def __init__(self) -> None:
+        self._weights = Succession()
+
     def rms_norm(self, x: Tensor, norm: Tensor, eps: float) -> Tensor:
         if x.dim() > 2:
             return super().rms_norm(x, norm, eps)
         return rows.rms_norm(x, norm, eps)
 
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
-        return linear(x, weight) if fits(x, weight) else super().linear(x, weight)
+        return linear(x, weight, following=self._weights.after(weight)) if fits(x, weight) else super().linear(x, weight)
 
     def norm_linear(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
         if not fits(x, weight):
             return super().norm_linear(x, norm, weight, eps)
-        return linear(x, weight, norm=norm, eps=eps)
+        return linear(x, weight, norm=norm, eps=eps, following=self._weights.after(weight))
 
     def linear_residual(self, x: Tensor, weight: Tensor, residual: Tensor) -> Tensor:
         if not fits(x, weight):
             return super().linear_residual(x, weight, residual)
-        return linear(x, weight, residual=residual)
+        return linear(x, weight, residual=residual, following=self._weights.after(weight))
 
     def norm_swiglu(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
         if not fits(x, weight):
             return super().norm_swiglu(x, norm, weight, eps)
-        return linear(x, weight, norm=norm, swiglu=True, eps=eps)
+        return linear(x, weight, norm=norm, swiglu=True, eps=eps, following=self._weights.after(weight))
 
     def decode_attention(
         self,

@@ -66,7 +66,7 @@ def _draw(scores, v, temperature, top_k, top_p, uniform, V: tl.constexpr, BITS: 
             share = share / tl.sum(share, 0)
         reached = tl.cumsum(share, 0)
         total = tl.max(reached, 0)
-        hit = tl.min(tl.where(keep & (reached > uniform * total), v, V), 0)
+        hit = tl.min(tl.where(keep & (reached >= uniform * total), v, V), 0)
         drawn = tl.where(hit < V, hit, tl.max(tl.where(keep, v, 0), 0))  # rounding may leave the very end unreached
     return drawn
 
@@ -85,6 +85,7 @@ def _sample(
     allowed_ptr,  # (V,) bool
     out_ptr,  # (R,) int64
     uniform_stride,
+    slots_stride,
     end_id,
     V: tl.constexpr,
     PAD: tl.constexpr,
@@ -95,12 +96,12 @@ def _sample(
     start(OVERLAP)
     row = tl.program_id(0)
     v = tl.arange(0, PAD)
+    temperature, top_k, top_p = tl.load(temperature_ptr + row), tl.load(top_k_ptr + row), tl.load(top_p_ptr + row)
     arrive(OVERLAP)
-    temperature, top_k = tl.load(temperature_ptr + row), tl.load(top_k_ptr + row)
-    top_p, uniform = tl.load(top_p_ptr + row), tl.load(uniform_ptr + row * uniform_stride)
+    uniform = tl.load(uniform_ptr + row * uniform_stride)
     scores = tl.load(logits_ptr + row * V + v, mask=v < V, other=float("-inf")).to(tl.float32)
     if FIRST:
-        seen_at = seen_ptr + tl.load(slots_ptr + row) * V
+        seen_at = seen_ptr + tl.load(slots_ptr + row * slots_stride) * V
         seen = tl.load(seen_at + v, mask=v < V, other=0) != 0
         rate = tl.load(penalty_ptr + row)
         scores = tl.where(seen, tl.where(scores < 0, scores * rate, scores / rate), scores)
@@ -114,7 +115,7 @@ def _sample(
 
 
 @triton.jit
-def _philox(seeds_ptr, frames_ptr, out_ptr, COUNT: tl.constexpr, PAD: tl.constexpr, OVERLAP: tl.constexpr):  # type: ignore[no-untyped-def]
+def _philox(seeds_ptr, frames_ptr, out_ptr, frames_stride, COUNT: tl.constexpr, PAD: tl.constexpr, OVERLAP: tl.constexpr):  # type: ignore[no-untyped-def]
     """Philox 4x32-10 with key = seed and counter = (frame, column, 0, 0): the first word of each column."""
     start(OVERLAP)
     arrive(OVERLAP)
@@ -122,7 +123,7 @@ def _philox(seeds_ptr, frames_ptr, out_ptr, COUNT: tl.constexpr, PAD: tl.constex
     column = tl.arange(0, PAD)
     seed = tl.load(seeds_ptr + row)
     low, high = (seed & 0xFFFFFFFF).to(tl.uint32), ((seed >> 32) & 0xFFFFFFFF).to(tl.uint32)
-    first = (tl.load(frames_ptr + row) + tl.zeros((PAD,), tl.int64)).to(tl.uint32)
+    first = (tl.load(frames_ptr + row * frames_stride) + tl.zeros((PAD,), tl.int64)).to(tl.uint32)
     second = column.to(tl.uint32)
     third, fourth = tl.zeros((PAD,), tl.uint32), tl.zeros((PAD,), tl.uint32)
     for _ in tl.static_range(10):
@@ -138,7 +139,14 @@ def _philox(seeds_ptr, frames_ptr, out_ptr, COUNT: tl.constexpr, PAD: tl.constex
 def uniforms(seeds: Tensor, frames: Tensor, count: int) -> Tensor:
     out = torch.empty(len(seeds), count, dtype=torch.float32, device=seeds.device)
     _philox[(len(seeds),)](
-        seeds, frames, out, COUNT=count, PAD=triton.next_power_of_2(count), num_warps=1, **overlap(seeds.device)
+        seeds,
+        frames,
+        out,
+        frames.stride(0),
+        COUNT=count,
+        PAD=triton.next_power_of_2(count),
+        num_warps=1,
+        **overlap(seeds.device),
     )
     return out
 
@@ -186,6 +194,7 @@ def _launch(
         allowed,
         out,
         picks.uniform.stride(0),
+        0 if slots is None else slots.stride(0),
         end_id,
         V=width,
         PAD=triton.next_power_of_2(width),
