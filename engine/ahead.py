@@ -161,9 +161,9 @@ class AheadRunner:
         decoded.synchronize()
         frames = buffers.frames[: len(batch.rows)].numpy().copy()
         timings = [
-            StageTiming("prefill", launched.columns, start.elapsed_time(filled) / 1e3),
-            StageTiming("frame", len(batch.rows), filled.elapsed_time(framed) / 1e3),
-            StageTiming("codec", len(batch.chunks), decoding.elapsed_time(decoded) / 1e3),
+            StageTiming("prefill", launched.columns, start.elapsed_time(filled) / 1e3, graph=True),
+            StageTiming("frame", len(batch.rows), filled.elapsed_time(framed) / 1e3, graph=True),
+            StageTiming("codec", len(batch.chunks), decoding.elapsed_time(decoded) / 1e3, graph=True),
         ]
         used = tuple(timing for timing in timings if timing.batch)
         audio = self._audio(launched)

@@ -6,11 +6,16 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class StageTiming:
-    """One stage of one step: rows in its batch and seconds it took (prefill: rows are prompt columns)."""
+    """One stage of one step: rows in its batch and seconds it took (prefill: rows are prompt columns).
 
-    stage: str  # prefill, talker, predictor, codec
+    `stage`: prefill, talker, predictor, codec, or frame where talker and predictor run as one. `graph`: whether a
+    captured graph was replayed; None on devices that have none.
+    """
+
+    stage: str
     batch: int
     seconds: float
+    graph: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +54,6 @@ class Observer(Protocol):
     def frames(self, used: int, discarded: int) -> None:
         """Codec frames made: delivered, or thrown away after a cancel."""
 
-    def graph(self, stage: str, fallback_reason: str | None) -> None:
-        """A captured graph was replayed, or a fallback ran instead for this reason."""
-
 
 class NullObserver:
     """Measures nothing."""
@@ -63,4 +65,3 @@ class NullObserver:
     def starved(self, seconds: float) -> None: ...
     def released(self, seconds: float) -> None: ...
     def frames(self, used: int, discarded: int) -> None: ...
-    def graph(self, stage: str, fallback_reason: str | None) -> None: ...

@@ -21,9 +21,10 @@ Audio = npt.NDArray[np.int16]
 
 
 class Stopwatch:
-    """Seconds a stage took, noted as it ends."""
+    """Seconds a stage took, noted as it ends. `graph` as in `StageTiming`."""
 
-    def __init__(self) -> None:
+    def __init__(self, graph: bool | None) -> None:
+        self._graph = graph
         self._since = time.perf_counter()
         self.timings: list[StageTiming] = []
 
@@ -31,7 +32,7 @@ class Stopwatch:
         """Charge the time since the last lap to `stage`, if it had any rows."""
         now = time.perf_counter()
         if batch:
-            self.timings.append(StageTiming(stage, batch, now - self._since))
+            self.timings.append(StageTiming(stage, batch, now - self._since, self._graph))
         self._since = now
 
 
@@ -45,7 +46,7 @@ class StepRunner:
     @torch.inference_mode()
     def step(self, batch: Batch) -> StepOutput:
         """Run one batch; raises whatever the device raises."""
-        watch = Stopwatch()
+        watch = Stopwatch(False if self._device.type == "cuda" else None)
         for entry in batch.entries:
             self._enter(entry)
         if batch.prefills:

@@ -12,7 +12,7 @@ METHODS = ("Synthesize", "SynthesizeText")
 OUTCOMES = ("stop", "length", "guard", "cancelled_soft", "cancelled_rpc", "deadline", "rejected", "failed")
 REJECTIONS = ("queue_full", "tenant_limit", "draining", "starting", "invalid", "too_large")
 CANCELLATIONS = ("message", "rpc", "disconnect", "keepalive", "slow_consumer", "drain")
-STAGES = ("prefill", "talker", "predictor", "codec")
+STAGES = ("prefill", "talker", "predictor", "frame", "codec")  # frame: talker and predictor as one graph
 PREEMPTIONS = ("kv", "priority")
 
 _WAIT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -217,6 +217,10 @@ class EngineMetrics:
         for timing in timings:
             self._batch.labels(timing.stage).observe(timing.batch)
             self._duration.labels(timing.stage).observe(timing.seconds)
+            if timing.graph:
+                self._replays.labels(timing.stage).inc()
+            elif timing.graph is False:
+                self._fallbacks.labels(timing.stage, "disabled").inc()
         self._last_step.set(time.time())
         self.stand(state)
 
@@ -259,9 +263,3 @@ class EngineMetrics:
         self._frames.labels("true", self._model).inc(used)
         self._frames.labels("discarded", self._model).inc(discarded)
 
-    def graph(self, stage: str, fallback_reason: str | None) -> None:
-        """A graph was replayed, or a plain call ran in its place."""
-        if fallback_reason is None:
-            self._replays.labels(stage).inc()
-        else:
-            self._fallbacks.labels(stage, fallback_reason).inc()
