@@ -59,7 +59,7 @@ class AheadRunner:
         self, state: SlotState, prefill: PrefillStage, frame: FrameStage, codec: CodecStage, columns: int
     ) -> None:
         """`columns`: the most prompt columns that a step may hold."""
-        self._state, self._codec = state, codec
+        self._state, self._frame, self._codec = state, frame, codec
         self._device, self._groups = state.codes.device, state.codes.shape[1]
         self._main, self._side = torch.cuda.Stream(self._device), torch.cuda.Stream(self._device)
         self._padding = torch.tensor(padding(state.dummy, self._groups))
