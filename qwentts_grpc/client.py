@@ -116,7 +116,10 @@ class AsyncClient:
 
         `reference`: a recording to clone (a WAV, FLAC or OGG file's bytes) in place of `voice`; without a
         `transcript` only its speaker is taken. `config` holds whatever has no argument here. `timeout` in seconds.
+        Raises ValueError for a voice beside a reference.
         """
+        if voice and reference:
+            raise ValueError("give either a voice or a reference")
         merged = tts_pb2.SynthesisConfig(voice=voice, language=language, instructions=instructions)
         if reference:
             merged.reference.audio = reference

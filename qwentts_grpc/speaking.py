@@ -30,7 +30,7 @@ class UsageError(Exception):
 
 async def speak(options: argparse.Namespace) -> int:
     """Speak `options.text` into `options.out`; progress goes to stderr."""
-    _check_out(options.out)
+    _check(options)
     reference = _read(options.reference) if options.reference else b""
     text = stdin_lines() if options.text == "-" else _utf8(options.text)
     try:
@@ -140,9 +140,14 @@ class Progress:
         return f"{self._seconds:.2f} s of audio, first after {self._first or 0:.3f} s{factor}"
 
 
-def _check_out(path: Path) -> None:
+def _check(options: argparse.Namespace) -> None:
+    path: Path = options.out
     if path.is_dir() or not path.parent.is_dir():
         raise UsageError(f"--out: {path} is not a file in a folder that exists")
+    if options.reference and options.voice:
+        raise UsageError("--voice and --reference exclude each other")
+    if options.transcript and not options.reference:
+        raise UsageError("--transcript is of a --reference")
 
 
 def _read(path: Path) -> bytes:

@@ -30,9 +30,9 @@ class Process:
     metrics: str = ""
 
 
-def launch(checkpoint: Path, log: Path, *flags: str) -> Process:
-    command = [*COMMAND, "serve", "--model", str(checkpoint), "--port", "0", "--metrics-port", "0", *flags]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log.open("w"), text=True, env=ENVIRONMENT)
+def launch(checkpoint: Path, log: Path, *flags: str, command: list[str] = COMMAND) -> Process:
+    serve = [*command, "serve", "--model", str(checkpoint), "--port", "0", "--metrics-port", "0", *flags]
+    process = subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=log.open("w"), text=True, env=ENVIRONMENT)
     started = Process(process, log)
     for line in _lines(process.stdout):
         if line.startswith("metrics on "):
@@ -163,6 +163,8 @@ def test_a_turn_may_end_after_sigterm(checkpoint: Path, tmp_path: Path) -> None:
         ("speak", "Hi.", "--seed", "x"),
         ("speak", "Hi.", "--out", "/nowhere/out.wav"),
         ("speak", "Hi.", "--reference", "/nowhere/in.wav"),
+        ("speak", "Hi.", "--transcript", "Hm."),
+        ("speak", "Hi.", "--voice", "ryan", "--reference", __file__),
         ("voices", "--nothing"),
     ],
     ids=" ".join,
@@ -186,6 +188,35 @@ def test_a_bad_checkpoint_is_one_line_and_code_2(tmp_path: Path) -> None:
 def test_a_port_that_is_taken_is_one_line_and_code_2(server: Process, checkpoint: Path) -> None:
     port = server.server.rpartition(":")[2]
     check_one_line(run("serve", "--model", str(checkpoint), "--port", port, "--metrics-port", "0"), 2)
+
+
+# A server whose device breaks at the first speech after the warm-up.
+BREAKING = """
+import sys
+from engine.runner import StepRunner
+from qwentts_grpc.cli import main
+
+real, entries = StepRunner.step, 0
+
+def step(runner, batch):
+    global entries
+    entries += len(batch.entries)
+    if entries > 1:
+        raise RuntimeError("the device has fallen off")
+    return real(runner, batch)
+
+StepRunner.step = step
+main(sys.argv[1:])
+"""
+
+
+def test_a_lost_engine_ends_the_process_with_an_error(checkpoint: Path, tmp_path: Path) -> None:
+    own = launch(checkpoint, tmp_path / "log", command=[sys.executable, "-c", BREAKING])
+    done = run("speak", "Hi.", "--server", own.server, "--out", str(tmp_path / "out.wav"))
+    check_one_line(done, 1)
+    assert "UNAVAILABLE" in done.stderr
+    assert own.process.wait(20) == 70
+    assert "the device has fallen off" in own.log.read_text()
 
 
 def test_a_missing_server_is_one_line(tmp_path: Path) -> None:
