@@ -301,16 +301,18 @@ def compile_share(share: int, shares: int) -> None:
     torch.cuda.synchronize()
 
 
-def tune(processes: int, out: Path | None) -> None:
-    """Time every candidate of every product, print the best as tables and use them from here on."""
-    began = time.time()
+def compile_all(processes: int) -> None:
+    """Compile what `tune` will run, in so many processes."""
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=compile_share, args=(i, processes)) for i in range(processes)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    print(f"compiled in {time.time() - began:.0f} s", flush=True)
+
+
+def tune(out: Path | None) -> None:
+    """Time every candidate of every product, print the best as tables and use them from here on."""
     decoder = fused()
     results: dict[tuple[str, int, int, int], list[tuple[float, Tile]]] = {}
     for named, call, tile in jobs(decoder, decoder.new_state(SLOTS, "cuda", torch.float16)):
@@ -318,7 +320,6 @@ def tune(processes: int, out: Path | None) -> None:
             results.setdefault(named, []).append((timed(decoder, call, tile), tile))
         except Exception as error:
             print(named, tile, repr(error)[:120], flush=True)
-    print(f"timed in {time.time() - began:.0f} s", flush=True)
     if out:
         rows = [[*named, *dataclasses.astuple(tile), used] for named, found in results.items() for used, tile in found]
         out.write_text("\n".join(json.dumps(row) for row in rows))
@@ -357,7 +358,7 @@ def timed(decoder: FusedCodecDecoder, call: Call, tile: Tile) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("steps", nargs="+", choices=("check", "time", "profile", "tune"))
+    parser.add_argument("steps", nargs="+", choices=("check", "compile", "tune", "time", "profile"))
     parser.add_argument("--processes", type=int, default=12, help="compilers at a time")
     parser.add_argument("--out", type=Path, help="where tune writes all its measurements")
     parser.add_argument("--in-order", action="store_true", help="launch each kernel after the end of the one before")
@@ -379,8 +380,10 @@ def main() -> None:
                     table(step)
                 case "profile":
                     profile()
+                case "compile":
+                    compile_all(arguments.processes)
                 case "tune":
-                    tune(arguments.processes, arguments.out)
+                    tune(arguments.out)
             print(f"[{step}: {time.time() - began:.0f} s]", flush=True)
 
 
