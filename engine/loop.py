@@ -34,7 +34,7 @@ class Engine:
     ...             speech.feed("Hello ")
     ...             speech.feed("world.")
     ...             speech.end()
-    ...             return sum(len(event.pcm) async for event in speech if isinstance(event, AudioChunk))
+    ...             return sum([len(event.pcm) async for event in speech if isinstance(event, AudioChunk)])
     >>> asyncio.run(hello()) % 1920  # whole codec frames of 80 ms at 24 kHz
     0
     """
