@@ -11,7 +11,7 @@ from clients.load.figures import Figures, rate_figures, trial_figures
 from clients.load.generator import Generator
 from clients.load.plan import Settings, plan
 from clients.load.prompts import BUILT_IN, Prompt, read_prompts
-from clients.load.report import document, dump, table
+from clients.load.report import document, dump, header, row
 from qwentts_grpc.client import AsyncClient
 
 RATES = (1.0, 2.0, 4.0, 8.0, 10.0, 16.0, 20.0, 30.0, 40.0, 60.0, 80.0)
@@ -19,7 +19,7 @@ SEEDS = (0, 1, 2)
 
 
 def main() -> None:
-    """Run the trials, print the table, write the JSON file."""
+    """Run the trials; print a line and write the JSON file after each rate."""
     options = parser().parse_args()
     settings = settings_of(options)
     prompts = read_prompts(options.prompts)
@@ -27,16 +27,16 @@ def main() -> None:
     print(
         f"{about['model']} at {settings.server}, server {about['version']}; {_plan_line(options, prompts)}", flush=True
     )
+    print(header(), flush=True)
     rates = []
     with Generator(settings) as generator:
         for figures in hold(generator, settings, options.rates, options.seeds, prompts):
             rates.append(figures)
-            print(_progress(figures), flush=True)
+            print(row(figures), *figures.errors, sep="\n", flush=True)
+            if options.json:
+                options.json.write_text(dump(document(settings, {**about, "seeds": options.seeds}, rates)))
             if not figures.passed and not options.keep_going:
                 break
-    print(table(rates))
-    if options.json:
-        options.json.write_text(dump(document(settings, {**about, "seeds": options.seeds}, rates)))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -96,11 +96,6 @@ async def describe(server: str) -> dict[str, str]:
 def _plan_line(options: argparse.Namespace, prompts: list[Prompt]) -> str:
     frames = sum(prompt.frames for prompt in prompts) / len(prompts)
     return f"{len(prompts)} texts, {frames:.1f} frames on average; {options.seconds:g} s a trial, seeds {options.seeds}"
-
-
-def _progress(figures: Figures) -> str:
-    errors = "".join(f"; {error}" for error in figures.errors)
-    return f"{figures.rate:g}/s: first audio p95 {figures.first_playable.p95:.1f} ms{errors}"
 
 
 def whole_numbers(text: str) -> list[int]:

@@ -29,11 +29,19 @@ COLUMNS = (
 )
 
 
-def table(rates: Sequence[Figures]) -> str:
-    """One Markdown table, a line a rate. Times in ms; "late": how far the generator was behind its own schedule."""
-    rows = [[title for title, _ in COLUMNS], ["---:"] * len(COLUMNS)]
-    rows += [[_cells(figures)[key] for _, key in COLUMNS] for figures in rates]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+def header() -> str:
+    """The first two lines of a Markdown table. Times in ms; "late": the generator's own lag behind its schedule."""
+    return _line([title for title, _ in COLUMNS]) + "\n" + _line(["---:"] * len(COLUMNS))
+
+
+def row(figures: Figures) -> str:
+    """The line of one rate."""
+    cells = _cells(figures)
+    return _line([cells[key] for _, key in COLUMNS])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _cells(figures: Figures) -> dict[str, str]:
