@@ -38,17 +38,17 @@ def whole_text(text: str) -> str:
 
 @asynccontextmanager
 async def heard_out(requests: Requests) -> AsyncIterator[None]:
-    """Where the turn fails, take in for a moment what its caller is still sending.
+    """Where the turn fails, take in what its caller is just sending, until a moment passes without a message.
 
     grpcio's asyncio client reports INTERNAL in place of the status where a status meets one of its writes.
     """
     try:
         yield
     except (EngineError, ExceptionGroup):
-        with suppress(TimeoutError):
-            async with asyncio.timeout(MOMENT):
-                async for _ in requests:
-                    continue
+        with suppress(TimeoutError, StopAsyncIteration):
+            async with asyncio.timeout(10 * MOMENT):
+                while True:
+                    await asyncio.wait_for(anext(requests), MOMENT)
         raise
 
 
