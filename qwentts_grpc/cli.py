@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,11 +56,23 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--max-speeches", type=_whole(1, 1_024), default=16, help="spoken at once (default %(default)s)")
     add("--max-queue", type=_whole(0, 100_000), default=64, help="waiting for a slot (default %(default)s)")
     add("--drain-seconds", type=_seconds, default=30.0, help="for open turns after SIGTERM (default %(default)g)")
+    _add_security(parser)
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     add("--tokenizer-split", choices=("qwen2", "mistral"), default="qwen2", help="how text is cut before BPE")
     add("--no-cuda-graphs", action="store_true", help="launch kernels one by one (slow; for debugging)")
     add("--reference-ops", action="store_true", help="plain PyTorch in place of kernels (slow; for debugging)")
     parser.set_defaults(run=_serve)
+
+
+def _add_security(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--tls-cert", type=Path, metavar="PEM", help="serve TLS with this certificate chain")
+    add("--tls-key", type=Path, metavar="PEM", help="its key, unencrypted")
+    add("--tls-client-ca", type=Path, metavar="PEM", help="take only clients with a certificate signed by this one")
+    add("--token-file", type=Path, metavar="FILE", help="one bearer token a line, and perhaps its tenant; see SIGHUP")
+    add("--tenant-limit", type=_whole(0, 100_000), default=0, help="open turns of one tenant (default: any number)")
+    add("--tenant-key", default="", metavar="KEY", help="metadata key that names the tenant where no token does")
+    add("--no-reflection", action="store_true", help="do not tell tools the contract")
 
 
 def _add_speak(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +96,13 @@ def _add_voices(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--server", default="localhost:50051", metavar="HOST:PORT", help="default %(default)s")
+    add = parser.add_argument
+    add("--server", default="localhost:50051", metavar="HOST:PORT", help="default %(default)s")
+    add("--token", default=os.environ.get("QWENTTS_TOKEN", ""), help="bearer token (QWENTTS_TOKEN, which ps hides)")
+    add("--tls", action="store_true", help="speak TLS, and trust the roots that gRPC carries")
+    add("--tls-ca", type=Path, metavar="PEM", help="speak TLS, and trust this certificate alone")
+    add("--tls-cert", type=Path, metavar="PEM", help="this client's certificate, where the server asks for one")
+    add("--tls-key", type=Path, metavar="PEM", help="its key")
 
 
 def _serve(options: argparse.Namespace) -> int:

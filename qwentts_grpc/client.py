@@ -80,13 +80,19 @@ class Turn:
 class AsyncClient:
     """A channel to one server; many turns may run on it at once."""
 
-    def __init__(self, server: str = "localhost:50051") -> None:
-        self.channel = grpc.aio.insecure_channel(
-            server,
-            options=(
-                ("grpc.service_config", json.dumps(RETRIES)),
-                ("grpc.max_send_message_length", LARGEST_MESSAGE),
-            ),
+    def __init__(
+        self, server: str = "localhost:50051", *, token: str = "", credentials: grpc.ChannelCredentials | None = None
+    ) -> None:
+        """`token`: sent as bearer token with each call. `credentials` (`tls.client_credentials`) speak TLS."""
+        options = (
+            ("grpc.service_config", json.dumps(RETRIES)),
+            ("grpc.max_send_message_length", LARGEST_MESSAGE),
+        )
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self.channel = (
+            grpc.aio.secure_channel(server, credentials, options)
+            if credentials
+            else grpc.aio.insecure_channel(server, options)
         )
         self._speech = tts_pb2_grpc.TTSServiceStub(self.channel)
         self._voices = tts_pb2_grpc.VoiceServiceStub(self.channel)
@@ -129,14 +135,14 @@ class AsyncClient:
             merged.sampling.seed = seed
         if config is not None:
             merged.MergeFrom(config)
-        return Turn(self._speech.Synthesize(_requests(merged, text), timeout=timeout))
+        return Turn(self._speech.Synthesize(_requests(merged, text), timeout=timeout, metadata=self._metadata))
 
     async def voices(self, language: str = "") -> list[tts_pb2.Voice]:
         """Every voice that speaks `language`, or every voice."""
         found: list[tts_pb2.Voice] = []
         request = tts_pb2.ListVoicesRequest(language=language)
         while True:
-            page = await self._voices.ListVoices(request)
+            page = await self._voices.ListVoices(request, metadata=self._metadata)
             found += page.voices
             if not page.next_page_token:
                 return found
@@ -144,7 +150,8 @@ class AsyncClient:
 
     async def server_info(self) -> tts_pb2.GetServerInfoResponse:
         """What the server runs."""
-        info: tts_pb2.GetServerInfoResponse = await self._speech.GetServerInfo(tts_pb2.GetServerInfoRequest())
+        request = tts_pb2.GetServerInfoRequest()
+        info: tts_pb2.GetServerInfoResponse = await self._speech.GetServerInfo(request, metadata=self._metadata)
         return info
 
 

@@ -45,6 +45,24 @@ class OutOfTime(EngineError):
         super().__init__("the deadline leaves no time for any audio")
 
 
+class Unauthenticated(EngineError):
+    """The caller sent no token, or one that the server does not know; which of both is not for it to learn."""
+
+    reason = "TOKEN_MISSING"
+
+    def __init__(self) -> None:
+        super().__init__("a known bearer token is needed")
+
+
+class TenantLimit(EngineError):
+    """The caller's tenant has as many turns open as it may."""
+
+    reason = "TENANT_LIMIT"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"this tenant has {limit} turns open, which is all that it may")
+
+
 class NotOffered(EngineError):
     """The call or the value is part of the contract but not of this server."""
 
@@ -127,6 +145,11 @@ def _queue(error: EngineError) -> RpcMessage:
     return error_details_pb2.QuotaFailure(violations=[violation])
 
 
+def _tenant(error: EngineError) -> RpcMessage:
+    violation = error_details_pb2.QuotaFailure.Violation(subject="tenant", description=str(error))
+    return error_details_pb2.QuotaFailure(violations=[violation])
+
+
 def _retry(error: EngineError) -> RpcMessage:
     delay = Duration()
     delay.FromMilliseconds(_retry_milliseconds(error))
@@ -156,7 +179,14 @@ TABLE: dict[str, Rule] = {
         (_retry, _queue),
         lambda error: str(_retry_milliseconds(error)),
     ),
+    "TENANT_LIMIT": Rule(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "tenant_limit",
+        (_retry, _tenant),
+        lambda error: str(_retry_milliseconds(error)),
+    ),
     "REQUEST_TOO_LARGE": Rule(grpc.StatusCode.RESOURCE_EXHAUSTED, "too_large", pushback=lambda error: "-1"),
+    "TOKEN_MISSING": Rule(grpc.StatusCode.UNAUTHENTICATED),
     "STARTING": Rule(grpc.StatusCode.UNAVAILABLE, "starting", (_retry,)),
     "DRAINING": Rule(grpc.StatusCode.UNAVAILABLE, "draining", (_retry,)),
     "ENGINE_FAILED": Rule(grpc.StatusCode.UNAVAILABLE, None, (_retry,)),

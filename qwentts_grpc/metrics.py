@@ -61,6 +61,7 @@ class CallMetrics:
         self._requests = Counter("tts_requests", "Calls by how they ended.", ("method", "outcome"), registry=registry)
         self._rejected = Counter("tts_requests_rejected", "Calls refused, by reason.", ("reason",), registry=registry)
         self._cancelled = Counter("tts_cancellations", "Calls cut short, by whom.", ("origin",), registry=registry)
+        self._strangers = Counter("tts_unauthenticated", "Calls turned away for want of a token.", registry=registry)
         self._open = Gauge("tts_streams_open", "Calls now open.", ("method",), registry=registry)
         self._first_audio = Histogram(
             "tts_time_to_first_audio_seconds",
@@ -127,6 +128,10 @@ class CallMetrics:
     def cancelled(self, origin: str) -> None:
         """A call was cut short, by one of `CANCELLATIONS`."""
         self._cancelled.labels(origin).inc()
+
+    def turned_away(self) -> None:
+        """A call came without a token that the server knows."""
+        self._strangers.inc()
 
     def first_audio(self, method: str, seconds: float) -> None:
         """The first audio of a call was handed to gRPC `seconds` after its arrival."""
@@ -262,4 +267,3 @@ class EngineMetrics:
         """Codec frames were made."""
         self._frames.labels("true", self._model).inc(used)
         self._frames.labels("discarded", self._model).inc(discarded)
-

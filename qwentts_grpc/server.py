@@ -17,12 +17,15 @@ from engine.config import EngineConfig
 from engine.errors import EngineFailed
 from engine.loop import Engine
 from qwentts_grpc import __version__
+from qwentts_grpc.auth import Door, Tokens
 from qwentts_grpc.gate import Gate
 from qwentts_grpc.http import Response, SidePort, metrics_page, probe
 from qwentts_grpc.limits import Limits
 from qwentts_grpc.metrics import Metrics
 from qwentts_grpc.reflection import add_reflection
 from qwentts_grpc.service import TTSService
+from qwentts_grpc.tenants import Access, Tenants
+from qwentts_grpc.tls import ServerTls, TlsFiles
 from qwentts_grpc.v1 import tts_pb2, tts_pb2_grpc
 from qwentts_grpc.voice_service import VoiceService
 from qwentts_grpc.watchdog import watch
@@ -49,7 +52,8 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
     """`model`: a folder or hub id. Port 0 picks a free one. Times in seconds: `drain_delay` is the least time for
-    which new calls are refused before the port closes, `drain_seconds` the most that open turns get to end."""
+    which new calls are refused before the port closes, `drain_seconds` the most that open turns get to end.
+    `tls` None serves plaintext; `reflection` lets tools ask for the contract."""
 
     model: str
     host: str = "127.0.0.1"
@@ -57,6 +61,9 @@ class ServerConfig:
     metrics_port: int = 9_464
     drain_delay: float = 0.5
     drain_seconds: float = 30.0
+    tls: TlsFiles | None = None
+    access: Access = field(default_factory=Access)
+    reflection: bool = True
     engine: EngineConfig = field(default_factory=EngineConfig)
 
 
@@ -68,6 +75,9 @@ class Server:
         self.gate = Gate()
         self.metrics = Metrics()
         self.engine: Engine | None = None
+        self._tls = ServerTls(config.tls) if config.tls else None
+        self._tokens = Tokens(config.access.token_file) if config.access.token_file else None
+        self.tenants = Tenants(config.access, self._tokens)
         self._health = health.aio.HealthServicer()
         self._grpc = self._make_grpc()
         self._side = SidePort(
@@ -82,13 +92,16 @@ class Server:
         engine = self.config.engine
         limits = Limits(text_characters=engine.max_text_characters, audio_seconds=engine.max_audio_seconds)
         server = grpc.aio.server(
-            options=OPTIONS, maximum_concurrent_rpcs=engine.max_speeches + engine.max_queue + SPARE_CALLS
+            interceptors=[Door(self._tokens, self.metrics.calls.turned_away)] if self._tokens else [],
+            options=OPTIONS,
+            maximum_concurrent_rpcs=engine.max_speeches + engine.max_queue + SPARE_CALLS,
         )
-        speaking = TTSService(self.gate, self.metrics.calls, limits, engine.max_speeches)
+        speaking = TTSService(self.gate, self.tenants, self.metrics.calls, limits, engine.max_speeches)
         tts_pb2_grpc.add_TTSServiceServicer_to_server(speaking, server)
         tts_pb2_grpc.add_VoiceServiceServicer_to_server(VoiceService(self.gate), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        add_reflection((*SERVICES, health.SERVICE_NAME), server)
+        if self.config.reflection:
+            add_reflection((*SERVICES, health.SERVICE_NAME), server)
         return server
 
     async def start(self) -> tuple[int, int]:
@@ -96,9 +109,25 @@ class Server:
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         _check_free(self.config.host, self.config.port)
         side_port = await self._side.start(self.config.host, self.config.metrics_port)
-        port = self._grpc.add_insecure_port(_address(self.config.host, self.config.port))
+        port = self._listen(_address(self.config.host, self.config.port))
         await self._grpc.start()
         return port, side_port
+
+    def _listen(self, address: str) -> int:
+        if self._tls is None:
+            return self._grpc.add_insecure_port(address)
+        return self._grpc.add_secure_port(address, self._tls.credentials())
+
+    def reload(self) -> None:
+        """Read tokens and certificates again; where one cannot be read, the old ones stay."""
+        held = [secrets for secrets in (self._tokens, self._tls) if secrets is not None]
+        for secrets in held:
+            try:
+                secrets.reload()
+            except OSError as error:
+                log.error("not reloaded: %s", error)
+            else:
+                log.info("reloaded: %s", type(secrets).__name__)
 
     async def load(self) -> None:
         """Build the engine, which speaks once before this returns, and serve. Raises `CheckpointError`."""
@@ -167,6 +196,7 @@ async def serve(config: ServerConfig, say: Callable[[str], None]) -> int:
     """
     signals = Signals()
     server = Server(config)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
     port, side_port = await server.start()
     say(f"metrics on http://{_address(config.host, side_port)}/metrics")
     try:

@@ -1,8 +1,8 @@
 """TTSService: each call is one turn, from its config to its Summary."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from engine.config import ModelCard
@@ -20,6 +20,7 @@ from qwentts_grpc.metrics import CallMetrics
 from qwentts_grpc.narration import Narration, seconds
 from qwentts_grpc.reading import Requests, TurnReader, first_config, heard_out, whole_text
 from qwentts_grpc.telling import Response, Telling
+from qwentts_grpc.tenants import Tenants
 from qwentts_grpc.v1 import tts_pb2, tts_pb2_grpc
 
 Feed = Callable[[Speech], Coroutine[Any, Any, None]]
@@ -34,8 +35,9 @@ MODEL_KINDS = {
 class TTSService(tts_pb2_grpc.TTSServiceServicer):
     """The speaking half of the contract; every call goes through `gate`."""
 
-    def __init__(self, gate: Gate, metrics: CallMetrics, limits: Limits, max_speeches: int) -> None:
+    def __init__(self, gate: Gate, tenants: Tenants, metrics: CallMetrics, limits: Limits, max_speeches: int) -> None:
         self._gate = gate
+        self._tenants = tenants
         self._metrics = metrics
         self._limits = limits
         self._max_speeches = max_speeches
@@ -43,10 +45,10 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
     async def Synthesize(self, request_iterator: Requests, context: Context) -> None:
         """Text as it comes, audio as it is made."""
         async with self._counted(Call("Synthesize", context)) as call, heard_out(request_iterator):
-            self._gate.engine()
-            config = await first_config(request_iterator, self._limits.config_timeout)
-            reader = TurnReader(request_iterator, self._limits)
-            await self._speak(call, config, reader.feed, tts_pb2.SynthesizeResponse)
+            with self._seat(context):
+                config = await first_config(request_iterator, self._limits.config_timeout)
+                reader = TurnReader(request_iterator, self._limits)
+                await self._speak(call, config, reader.feed, tts_pb2.SynthesizeResponse)
 
     async def SynthesizeText(self, request: tts_pb2.SynthesizeTextRequest, context: Context) -> None:
         """The text is complete; the audio still streams."""
@@ -56,9 +58,9 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
             speech.end()
 
         async with self._counted(Call("SynthesizeText", context)) as call:
-            self._gate.engine()
-            text = whole_text(request.text)
-            await self._speak(call, request.config, feed, tts_pb2.SynthesizeTextResponse)
+            with self._seat(context):
+                text = whole_text(request.text)
+                await self._speak(call, request.config, feed, tts_pb2.SynthesizeTextResponse)
 
     async def GetServerInfo(
         self, request: tts_pb2.GetServerInfoRequest, context: Context
@@ -83,6 +85,13 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
             max_audio=seconds(self._limits.audio_seconds),
             max_concurrent_streams=self._max_speeches,
         )
+
+    @contextmanager
+    def _seat(self, context: Context) -> Iterator[None]:
+        """A place for one turn, where the server takes any now."""
+        self._gate.engine()
+        with self._tenants.seat(context.invocation_metadata() or ()):
+            yield
 
     @asynccontextmanager
     async def _counted(self, call: Call) -> AsyncIterator[Call]:

@@ -13,6 +13,8 @@ from engine.errors import CheckpointError
 from qwentts_grpc import logs
 from qwentts_grpc.server import ServerConfig, serve
 from qwentts_grpc.speaking import UsageError
+from qwentts_grpc.tenants import Access
+from qwentts_grpc.tls import TlsFiles
 
 
 def run(options: argparse.Namespace) -> NoReturn:
@@ -32,6 +34,9 @@ def _config(options: argparse.Namespace) -> ServerConfig:
         port=options.port,
         metrics_port=options.metrics_port,
         drain_seconds=options.drain_seconds,
+        tls=_tls(options),
+        access=Access(options.token_file, options.tenant_key.lower(), options.tenant_limit),
+        reflection=not options.no_reflection,
         engine=EngineConfig(
             device=options.device,
             dtype=options.dtype,
@@ -43,6 +48,12 @@ def _config(options: argparse.Namespace) -> ServerConfig:
             reference_ops=options.reference_ops,
         ),
     )
+
+
+def _tls(options: argparse.Namespace) -> TlsFiles | None:
+    if (options.tls_cert is None) != (options.tls_key is None) or (options.tls_client_ca and not options.tls_cert):
+        raise UsageError("--tls-cert and --tls-key go together, and --tls-client-ca needs both")
+    return TlsFiles(options.tls_cert, options.tls_key, options.tls_client_ca) if options.tls_cert else None
 
 
 def _model(options: argparse.Namespace) -> str:

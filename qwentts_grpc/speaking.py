@@ -13,6 +13,7 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from qwentts_grpc.client import SAMPLE_RATE, AsyncClient, Turn, open_wav
+from qwentts_grpc.tls import client_credentials
 from qwentts_grpc.v1 import tts_pb2
 
 FAILED = 1
@@ -34,7 +35,7 @@ async def speak(options: argparse.Namespace) -> int:
     reference = _read(options.reference) if options.reference else b""
     text = stdin_lines() if options.text == "-" else _utf8(options.text)
     try:
-        async with AsyncClient(options.server) as client:
+        async with _client(options) as client:
             turn = client.synthesize(
                 text,
                 voice=options.voice or await _default_voice(client, options),
@@ -54,7 +55,7 @@ async def speak(options: argparse.Namespace) -> int:
 async def voices(options: argparse.Namespace) -> int:
     """Print a line for each voice."""
     try:
-        async with AsyncClient(options.server) as client:
+        async with _client(options) as client:
             found = await client.voices(options.language)
     except grpc.aio.AioRpcError as error:
         return _failed(error, options.server)
@@ -64,6 +65,20 @@ async def voices(options: argparse.Namespace) -> int:
     if not found:
         print("no such voice on this server", file=sys.stderr)
     return 0
+
+
+def _client(options: argparse.Namespace) -> AsyncClient:
+    if (options.tls_cert is None) != (options.tls_key is None):
+        raise UsageError("--tls-cert and --tls-key go together")
+    if not options.token.isascii() or not options.token.isprintable():
+        raise UsageError("--token: not printable ASCII")
+    if not (options.tls or options.tls_ca or options.tls_cert):
+        return AsyncClient(options.server, token=options.token)
+    try:
+        credentials = client_credentials(options.tls_ca, options.tls_cert, options.tls_key)
+    except OSError as error:
+        raise UsageError(str(error)) from error
+    return AsyncClient(options.server, token=options.token, credentials=credentials)
 
 
 async def stdin_lines() -> AsyncIterator[str]:
