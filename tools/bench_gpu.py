@@ -5,6 +5,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -31,23 +32,36 @@ def main() -> None:
     rows: list[Row] = []
     for model in options.models.split(","):
         target = Target(model, options.device, options.max_speeches, options.max_queue)
-        for row in figures(target, options, load="load" in options.only and not rows):
-            rows.append(row)
-            print(" | ".join(row.cells), flush=True)
-        _write(options.out, about, rows)
+        first = not rows
+        for section in (_inside_figures, _served_figures):
+            for row in _attempt(section(target, options, first), section.__name__):
+                rows.append(row)
+                print(" | ".join(row.cells), flush=True)
+                _write(options.out, about, rows)
     print(markdown(rows))
 
 
-def figures(target: Target, options: argparse.Namespace, *, load: bool) -> Iterator[Row]:
-    """All figures of one model, as they are known; the load test runs on the first model alone."""
+def _attempt(rows: Iterator[Row], section: str) -> Iterator[Row]:
+    """A section that fails is a line of the table, and the next one goes on."""
+    try:
+        yield from rows
+    except (Exception, SystemExit) as error:
+        traceback.print_exc()
+        yield Row(section.strip("_").replace("_", " "), "", f"failed: {type(error).__name__}")
+
+
+def _inside_figures(target: Target, options: argparse.Namespace, first: bool) -> Iterator[Row]:
+    """What an engine shows without a server."""
     inside = {"frame", "single"} & options.only
     if inside:
         yield from inside_rows(target.name, target.size, measure(target, inside, options.repeats))
-    if load or "single" in options.only:
-        yield from _served_figures(target, options, load)
 
 
-def _served_figures(target: Target, options: argparse.Namespace, load: bool) -> Iterator[Row]:
+def _served_figures(target: Target, options: argparse.Namespace, first: bool) -> Iterator[Row]:
+    """What a server shows; the load test runs on the first model alone."""
+    load = first and "load" in options.only
+    if not load and "single" not in options.only:
+        return
     server_cores, generator_cores = machine.share_cores()
     with serving(target, server_cores) as served:
         before = machine.gpu_memory()
@@ -70,8 +84,12 @@ def _load(served: Served, options: argparse.Namespace) -> dict[str, Any]:
     command += ["--warm-up", str(options.warm_up), "--processes", str(options.processes)]
     command += [] if options.max_lead is None else ["--max-lead", str(options.max_lead)]
     limit = trials * (options.seconds + options.warm_up + BETWEEN) + 120.0
-    subprocess.run(command, check=True, timeout=limit)
-    document: dict[str, Any] = json.loads(file.read_text())
+    file.unlink(missing_ok=True)
+    try:
+        subprocess.run(command, check=True, timeout=limit)
+    except subprocess.SubprocessError as error:
+        print(f"the load test did not come to its end: {error}", file=sys.stderr)
+    document: dict[str, Any] = json.loads(file.read_text())  # the rates that were finished
     (options.out / "load.svg").write_text(draw(document))
     return document
 

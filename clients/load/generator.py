@@ -15,7 +15,7 @@ from clients.load.call import PATIENCE, Call, speak, text_request
 from clients.load.plan import Planned, Settings
 from qwentts_grpc.v1 import tts_pb2, tts_pb2_grpc
 
-PREPARATION = 2.0  # seconds from handing out a trial to its first moment: connections are made meanwhile
+PREPARATION = 3.0  # seconds from handing out a trial to its first moment: connections are made meanwhile
 STARTING = 30.0  # seconds for a process to come up
 GRACE = 30.0  # seconds beyond the longest possible trial
 OPTIONS = (
@@ -32,7 +32,7 @@ class Generator:
         self._pools = [ProcessPoolExecutor(1, get_context("spawn")) for _ in range(settings.processes)]
 
     def __enter__(self) -> Self:
-        for ready in [pool.submit(time.monotonic) for pool in self._pools]:
+        for ready in [pool.submit(send_share, self._settings, [], time.monotonic() + STARTING) for pool in self._pools]:
             ready.result(STARTING)
         return self
 

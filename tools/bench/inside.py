@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import traceback
 from collections.abc import Set
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from multiprocessing import get_context
 from engine.ahead import AheadRunner
 from engine.build import build_engine
 from engine.config import EngineConfig
+from engine.request import Sampling
 from engine.runner import StepRunner
-from tools.bench.frames import Times, replay_times
+from tools.bench.frames import AnyRunner, Times, replay_times
 from tools.bench.single import Single, in_process
 from tools.bench.target import Target
 
@@ -50,5 +52,14 @@ async def _with_engine(target: Target, sections: Set[str], repeats: int) -> Insi
         seconds, runner = time.perf_counter() - start, engine._runner
         assert isinstance(runner, AheadRunner | StepRunner)
         single = await in_process(engine, max(3, repeats // 10)) if "single" in sections else None
-        times = replay_times(runner, engine.defaults, repeats) if "frame" in sections else None
+        times = _times(runner, engine.defaults, repeats) if "frame" in sections else None
         return Inside(seconds, engine.card.description, times, single)
+
+
+def _times(runner: AnyRunner, defaults: Sampling, repeats: int) -> Times | None:
+    """Replays reach inside the runner: where they fail, the rest of the benchmark goes on, and says so."""
+    try:
+        return replay_times(runner, defaults, repeats)
+    except Exception:
+        traceback.print_exc()
+        return None
