@@ -7,9 +7,9 @@ DEV := .venv/dev.done
 STUBS := .venv-proto/done
 PORT ?= 50051
 
-.PHONY: help demo serve test check proto bench test-gpu
+.PHONY: help demo serve test check proto bench bench-gpu test-gpu
 help:
-	@echo "make demo | serve | test | check | proto | bench | test-gpu    (README.md says more)"
+	@echo "make demo | serve | test | check | proto | bench | bench-gpu | test-gpu    (README.md says more)"
 
 demo: $(SERVER)
 	$(BIN)/python -m clients.demo
@@ -37,6 +37,9 @@ proto: $(STUBS)
 
 bench: $(DEV)
 	$(BIN)/python -m tools.bench_cpu $(ARGS)
+
+bench-gpu: $(SERVER)
+	$(BIN)/python -m tools.bench_gpu $(ARGS)
 
 # torch goes first: a package that depends on it must find it there, and not choose a build of its own.
 $(SERVER): pyproject.toml constraints.txt
