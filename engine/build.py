@@ -195,6 +195,7 @@ class _Parts:
             instructions=config.supports_instructions,
             description=f"{self.device}, {str(self.dtype).removeprefix('torch.')}, {self.ops.name} ops"
             + (", graphs" if self.graphs else ""),
+            device=str(self.device),
         )
 
 

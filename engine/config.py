@@ -38,7 +38,10 @@ class EngineConfig:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What the loaded checkpoint is and can do; `description` is one line for logs and server info."""
+    """What the loaded checkpoint is and can do; `description` is one line for logs and server info.
+
+    `device`: "cpu", "cuda" or "cuda:N".
+    """
 
     name: str
     kind: Literal["custom_voice", "voice_design", "base"]
@@ -46,3 +49,4 @@ class ModelCard:
     voices: tuple[str, ...]
     instructions: bool
     description: str
+    device: str = "cpu"

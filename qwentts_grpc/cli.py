@@ -55,9 +55,12 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     add("--max-speeches", type=_whole(1, 1_024), default=16, help="spoken at once (default %(default)s)")
     add("--max-queue", type=_whole(0, 100_000), default=64, help="waiting for a slot (default %(default)s)")
-    add("--drain-seconds", type=_seconds, default=30.0, help="for open turns after SIGTERM (default %(default)g)")
+    add("--drain-seconds", type=_seconds(0), default=30.0, help="for open turns after SIGTERM (default %(default)g)")
     _add_security(parser)
+    add("--watchdog-seconds", type=_seconds(1), help="without a step end the server (default: 8 on a GPU, 30 on a CPU)")
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    add("--log-format", choices=("text", "json"), default="text")
+    add("--tracing", action="store_true", help="send OpenTelemetry spans as the OTEL_ variables say")
     add("--tokenizer-split", choices=("qwen2", "mistral"), default="qwen2", help="how text is cut before BPE")
     add("--no-cuda-graphs", action="store_true", help="launch kernels one by one (slow; for debugging)")
     add("--reference-ops", action="store_true", help="plain PyTorch in place of kernels (slow; for debugging)")
@@ -122,14 +125,17 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time from 0 to 86400 s")
-    return value
+def _seconds(least: int) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not least <= value <= 86_400:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a time from {least} to 86400 s")
+        return value
+
+    return parse
 
 
 def _device(text: str) -> str:

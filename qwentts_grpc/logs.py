@@ -1,7 +1,10 @@
 """Logging: one line a happening, each with its request id, and never what a user said or heard."""
 
+import json
 import logging
 from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Literal
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
@@ -14,9 +17,25 @@ class _WithRequestId(logging.Filter):
         return True
 
 
-def configure(level: str) -> None:
+class _Json(logging.Formatter):
+    """One JSON object a line, an exception's lines within it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "request_id": request_id.get(),
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
+
+
+def configure(level: str, form: Literal["text", "json"] = "text") -> None:
     """Send the process's log lines to stderr from `level` (a name such as "info") on."""
     handler = logging.StreamHandler()
     handler.addFilter(_WithRequestId())
-    handler.setFormatter(logging.Formatter(FORMAT))
+    handler.setFormatter(_Json() if form == "json" else logging.Formatter(FORMAT))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -5,6 +5,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
@@ -26,16 +27,20 @@ from qwentts_grpc.reflection import add_reflection
 from qwentts_grpc.service import TTSService
 from qwentts_grpc.tenants import Access, Tenants
 from qwentts_grpc.tls import ServerTls, TlsFiles
+from qwentts_grpc.tracing import Tracing, Untraced
 from qwentts_grpc.v1 import tts_pb2, tts_pb2_grpc
 from qwentts_grpc.voice_service import VoiceService
 from qwentts_grpc.watchdog import watch
 
 SERVICES = tuple(service.full_name for service in tts_pb2.DESCRIPTOR.services_by_name.values())
 EXIT_FAULT = 70  # EX_SOFTWARE of sysexits.h: a supervisor should start the process again
+WATCHDOG = 8.0  # seconds; with the watchdog's own pace liveness fails within 10 s
+CLOSING = 2.0  # seconds for the step that runs to end
 SPARE_CALLS = 64  # beyond slots and queue: health, reflection, lists, and refusals with their details
 
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a share of another server's calls
+    ("grpc.server_handshake_timeout_ms", 10_000),  # a connection that says nothing is closed
     ("grpc.keepalive_time_ms", 10_000),  # a caller who has vanished holds a slot for 15 s at most
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -53,7 +58,8 @@ log = logging.getLogger(__name__)
 class ServerConfig:
     """`model`: a folder or hub id. Port 0 picks a free one. Times in seconds: `drain_delay` is the least time for
     which new calls are refused before the port closes, `drain_seconds` the most that open turns get to end.
-    `tls` None serves plaintext; `reflection` lets tools ask for the contract."""
+    `tls` None serves plaintext; `reflection` lets tools ask for the contract. `watchdog_seconds` without a step end
+    the server; None for `WATCHDOG` on a GPU and the engine's own limit on a CPU, whose steps may be long."""
 
     model: str
     host: str = "127.0.0.1"
@@ -64,14 +70,16 @@ class ServerConfig:
     tls: TlsFiles | None = None
     access: Access = field(default_factory=Access)
     reflection: bool = True
+    watchdog_seconds: float | None = None
     engine: EngineConfig = field(default_factory=EngineConfig)
 
 
 class Server:
     """One gRPC port, one side port, one engine. `start`, `load`, then `watch` and `drain`, and `close` at last."""
 
-    def __init__(self, config: ServerConfig) -> None:
+    def __init__(self, config: ServerConfig, tracing: Tracing | None = None) -> None:
         self.config = config
+        self._tracing = tracing or Untraced()
         self.gate = Gate()
         self.metrics = Metrics()
         self.engine: Engine | None = None
@@ -96,7 +104,7 @@ class Server:
             options=OPTIONS,
             maximum_concurrent_rpcs=engine.max_speeches + engine.max_queue + SPARE_CALLS,
         )
-        speaking = TTSService(self.gate, self.tenants, self.metrics.calls, limits, engine.max_speeches)
+        speaking = TTSService(self.gate, self.tenants, self.metrics.calls, self._tracing, limits, engine.max_speeches)
         tts_pb2_grpc.add_TTSServiceServicer_to_server(speaking, server)
         tts_pb2_grpc.add_VoiceServiceServicer_to_server(VoiceService(self.gate), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
@@ -144,13 +152,18 @@ class Server:
         """Wait until the engine is lost; by then no speech is open and no new one is taken."""
         assert self.engine is not None
         try:
-            await watch(self.engine, self.config.engine.step_timeout)
+            await watch(self.engine, self._patience(self.engine.card.device))
         except EngineFailed as error:
             log.critical("%s", error, exc_info=self.engine.failed)
             self.metrics.ready.set(0)
             self.gate.fail(str(error))
             await self._health.enter_graceful_shutdown()
             return error
+
+    def _patience(self, device: str) -> float:
+        if self.config.watchdog_seconds is not None:
+            return self.config.watchdog_seconds
+        return self.config.engine.step_timeout if device == "cpu" else WATCHDOG
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Take no new speeches, and give the open ones their time; `hurry` cuts it short."""
@@ -182,20 +195,23 @@ class Server:
         await self._grpc.stop(0.5)
         await self._side.close()
         if self.engine is not None:
-            await self.engine.close()
+            with suppress(TimeoutError):  # a step that hangs is left to the end of the process
+                async with asyncio.timeout(CLOSING):
+                    await self.engine.close()
+        await asyncio.to_thread(self._tracing.close)
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in ("", *SERVICES):
             await self._health.set(name, status)
 
 
-async def serve(config: ServerConfig, say: Callable[[str], None]) -> int:
+async def serve(config: ServerConfig, say: Callable[[str], None], tracing: Tracing | None = None) -> int:
     """Run a server until SIGTERM or SIGINT, and return the process's exit code; `say` takes lines for its user.
 
     Raises `CheckpointError` and OSError (a port is taken). A second signal hurries.
     """
     signals = Signals()
-    server = Server(config)
+    server = Server(config, tracing)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
     port, side_port = await server.start()
     say(f"metrics on http://{_address(config.host, side_port)}/metrics")

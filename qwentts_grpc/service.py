@@ -21,6 +21,7 @@ from qwentts_grpc.narration import Narration, seconds
 from qwentts_grpc.reading import Requests, TurnReader, first_config, heard_out, whole_text
 from qwentts_grpc.telling import Response, Telling
 from qwentts_grpc.tenants import Tenants
+from qwentts_grpc.tracing import Tracing
 from qwentts_grpc.v1 import tts_pb2, tts_pb2_grpc
 
 Feed = Callable[[Speech], Coroutine[Any, Any, None]]
@@ -35,9 +36,18 @@ MODEL_KINDS = {
 class TTSService(tts_pb2_grpc.TTSServiceServicer):
     """The speaking half of the contract; every call goes through `gate`."""
 
-    def __init__(self, gate: Gate, tenants: Tenants, metrics: CallMetrics, limits: Limits, max_speeches: int) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        tenants: Tenants,
+        metrics: CallMetrics,
+        tracing: Tracing,
+        limits: Limits,
+        max_speeches: int,
+    ) -> None:
         self._gate = gate
         self._tenants = tenants
+        self._tracing = tracing
         self._metrics = metrics
         self._limits = limits
         self._max_speeches = max_speeches
@@ -98,8 +108,9 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         """Answer `call`, and count how it ended exactly once."""
         self._metrics.opened(call.method)
         try:
-            async with answering(call):
-                yield call
+            with self._tracing.turn(call):
+                async with answering(call):
+                    yield call
         finally:
             assert call.ending is not None
             self._count(call.method, call.ending)
@@ -118,7 +129,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
             asked, encoder = await self._prepare(call, config, engine)
             speech = engine.open(asked.request)
         narration = Narration(_started(config, speech, engine.card), encoder, asked.adjusted)
-        telling = Telling(call, narration, self._metrics, response)
+        telling = Telling(call, narration, self._metrics, self._tracing, response)
         async with speech, asyncio.TaskGroup() as group:
             with self._gate.holds(speech):
                 tasks = feed(speech), self._gate.fault()

@@ -15,13 +15,14 @@ from qwentts_grpc.server import ServerConfig, serve
 from qwentts_grpc.speaking import UsageError
 from qwentts_grpc.tenants import Access
 from qwentts_grpc.tls import TlsFiles
+from qwentts_grpc.tracing import OpenTelemetry, Tracing
 
 
 def run(options: argparse.Namespace) -> NoReturn:
     """Serve until told to stop, and end the process; raises `UsageError` where it could not begin."""
-    logs.configure(options.log_level)
+    logs.configure(options.log_level, options.log_format)
     try:
-        code = asyncio.run(serve(_config(options), _say))
+        code = asyncio.run(serve(_config(options), _say, _tracing() if options.tracing else None))
     except (CheckpointError, OSError) as error:
         raise UsageError(" ".join(str(error).split())) from error
     _leave(code)
@@ -37,6 +38,7 @@ def _config(options: argparse.Namespace) -> ServerConfig:
         tls=_tls(options),
         access=Access(options.token_file, options.tenant_key.lower(), options.tenant_limit),
         reflection=not options.no_reflection,
+        watchdog_seconds=options.watchdog_seconds,
         engine=EngineConfig(
             device=options.device,
             dtype=options.dtype,
@@ -54,6 +56,13 @@ def _tls(options: argparse.Namespace) -> TlsFiles | None:
     if (options.tls_cert is None) != (options.tls_key is None) or (options.tls_client_ca and not options.tls_cert):
         raise UsageError("--tls-cert and --tls-key go together, and --tls-client-ca needs both")
     return TlsFiles(options.tls_cert, options.tls_key, options.tls_client_ca) if options.tls_cert else None
+
+
+def _tracing() -> Tracing:
+    try:
+        return OpenTelemetry()
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--tracing needs {error.name}: pip install 'qwentts-grpc[server,tracing]'") from error
 
 
 def _model(options: argparse.Namespace) -> str:

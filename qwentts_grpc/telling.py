@@ -5,10 +5,11 @@ import logging
 import time
 from collections.abc import Awaitable
 
-from engine.events import AudioChunk, Event, Finished, FinishReason
+from engine.events import AudioChunk, Event, Finished, FinishReason, Started
 from qwentts_grpc.calls import Call, Ending
 from qwentts_grpc.metrics import CallMetrics, Finish
 from qwentts_grpc.narration import FIELDS, Narration, Payload
+from qwentts_grpc.tracing import Tracing
 from qwentts_grpc.v1 import tts_pb2
 
 Response = type[tts_pb2.SynthesizeResponse] | type[tts_pb2.SynthesizeTextResponse]
@@ -28,15 +29,20 @@ log = logging.getLogger(__name__)
 class Telling:
     """Tells the caller of every event; `response` is the type that its messages travel in."""
 
-    def __init__(self, call: Call, narration: Narration, metrics: CallMetrics, response: Response) -> None:
+    def __init__(
+        self, call: Call, narration: Narration, metrics: CallMetrics, tracing: Tracing, response: Response
+    ) -> None:
         self._call = call
         self._narration = narration
         self._metrics = metrics
+        self._tracing = tracing
         self._response = response
         self._first_audio: float | None = None
 
     async def tell(self, event: Event) -> None:
         """Send what `event` comes to; the last one ends the call."""
+        if isinstance(event, Started):
+            self._tracing.event("admitted", queue_wait=event.queue_wait)
         for message in self._narration.messages(event):
             if isinstance(event, AudioChunk) and event.pcm.size:
                 self._heard(event)
@@ -57,10 +63,12 @@ class Telling:
         if first:
             self._first_audio = self._call.elapsed()
             self._metrics.first_audio(self._call.method, self._first_audio)
+            self._tracing.event("first audio", after=self._first_audio)
 
     def _finish(self, event: Finished) -> None:
         self._call.ending = _ENDINGS[event.reason]
         audio = self._narration.seconds
+        self._tracing.event("finish", reason=event.reason.value, audio_seconds=audio, frames=event.frames)
         self._metrics.finished(Finish(audio, event.total_time - event.queue_wait, event.text_characters))
         self._call.context.set_trailing_metadata(
             (("audio-samples", str(self._narration.samples)), ("finish-reason", event.reason.value))
