@@ -10,8 +10,9 @@ from clients.load.figures import Figures
 from clients.load.plan import Settings
 
 # p95 of first playable audio in ms by rate: nari-qwen3-tts, 1.7B-CustomVoice, one H100 80GB HBM3, this schedule with
-# seed 0 and 25 s. It had underruns in 0 requests, in 5 of 267 and in 101 of 509.
+# seed 0 and 25 s. It held the first rate; at the others it had underruns in 5 of 267 and in 101 of 509 requests.
 BEST_RIVAL = {1.0: 31.9, 10.0: 41.0, 20.0: 152.0}
+HELD_BY_RIVAL = {1.0}
 
 COLUMNS = (
     ("req/s", "rate"),
@@ -68,7 +69,10 @@ def document(settings: Settings, about: Mapping[str, Any], rates: Sequence[Figur
         "about": dict(about),
         "settings": asdict(settings),
         "rates": [asdict(figures) | {"passed": figures.passed} for figures in rates],
-        "best_rival": [{"rate": rate, "first_playable_p95": value} for rate, value in BEST_RIVAL.items()],
+        "best_rival": [
+            {"rate": rate, "first_playable_p95": value, "passed": rate in HELD_BY_RIVAL}
+            for rate, value in BEST_RIVAL.items()
+        ],
     }
     known: dict[str, Any] = _known(plain)
     return known
