@@ -1,0 +1,29 @@
+"""Faults are tried on servers like those of tests/service, most of them in front of a device that costs nothing."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.dummy import write_checkpoint
+from tests.service.conftest import Running, serving
+
+from .devices import Steady
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoints") / "tiny-custom", "1.7B-CustomVoice", seed=3)
+
+
+@asynccontextmanager
+async def steady(
+    checkpoint: Path, step_seconds: float = 0.0, ends_after: int = 0, **settings: Any
+) -> AsyncIterator[Running]:
+    """A server whose device is a `Steady`; `settings` are those of `EngineConfig`."""
+    async with serving(checkpoint, **settings) as running:
+        device = Steady(running.eos, step_seconds, ends_after)
+        with running.runner(lambda real: device):
+            yield running

@@ -1,0 +1,49 @@
+"""`python -m tests.faults.faulty FAULT CHECKPOINT`: a server whose device breaks once it has made some steps."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from engine.batch import Batch, Runner, StepOutput
+from engine.build import build_engine
+from engine.loop import Engine
+from qwentts_grpc import cli, server
+
+GOOD_STEPS = 20
+
+
+class Breaking:
+    """Works for a while; then every step is `fault`."""
+
+    def __init__(self, runner: Runner, fault: Callable[[], None]) -> None:
+        self._runner, self._fault, self._steps = runner, fault, 0
+
+    def step(self, batch: Batch) -> StepOutput | None:
+        self._steps += 1
+        if self._steps > GOOD_STEPS:
+            self._fault()
+        return self._runner.step(batch)
+
+
+def hang() -> None:
+    time.sleep(3_600)
+
+
+def fail() -> None:
+    raise RuntimeError("an illegal memory access was encountered")
+
+
+def vanish() -> None:
+    os.kill(os.getpid(), 9)
+
+
+async def faulty_engine(*arguments: object) -> Engine:
+    engine = await build_engine(*arguments)  # type: ignore[arg-type]
+    engine._runner = Breaking(engine._runner, {"hang": hang, "fail": fail, "vanish": vanish}[sys.argv[1]])
+    return engine
+
+
+if __name__ == "__main__":
+    server.build_engine = faulty_engine  # type: ignore[assignment]
+    cli.main(["serve", "--model", sys.argv[2], "--port", "0", "--metrics-port", "0", *sys.argv[3:]])
