@@ -10,7 +10,7 @@ from engine.ops.interface import HeadNorms, LayerCache, Picks, Rope
 from engine.ops.reference import ReferenceOps
 
 pytest.importorskip("triton")
-from engine.ops.triton import TritonOps  # noqa: E402
+from engine.ops.triton import TritonOps
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 pytestmark = [
@@ -211,6 +211,14 @@ def test_sample(fixed: dict[str, float], dtype: torch.dtype) -> None:
     differing = int((ours != theirs).sum())
     print(f"sample {fixed} {dtype}: {differing} of {rows} differ")
     assert differing <= rows // 50  # a uniform within rounding of a step of the cumulative sum
+
+
+def test_sample_embed() -> None:
+    rows = 16
+    logits, table, wanted = normal(rows, 2048, scale=2.0), normal(2048, 1024), picks(rows)
+    ids, fetched = fused.sample_embed(logits, wanted, table)
+    assert torch.equal(ids, fused.sample(logits, wanted))
+    assert torch.equal(fetched, table[ids])
 
 
 def test_sample_first() -> None:

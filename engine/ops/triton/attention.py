@@ -1,8 +1,8 @@
 """Attention of decoding, with everything around it in the same kernel: head norms, rotation, cache write.
 
-A program owns one row, one key-value head and one split of the positions. Positions are cut into chunks of fixed size
-dealt out to the splits in turn, and the split that finishes last adds the parts in split order: neither the chunks nor
-the order depend on how many rows run, and the host plans nothing.
+A program owns one row, one key-value head and one split of the positions. Positions are cut into spans of fixed size
+dealt out to the splits in turn, and the split that finishes last adds the parts in split order: neither the spans nor
+the order depend on how many rows run, and the host plans nothing. One warp a program spares it every barrier.
 """
 
 import functools
@@ -15,8 +15,11 @@ from torch import Tensor
 from engine.ops.interface import HeadNorms, LayerCache, Rope
 from engine.ops.triton.launch import arrive, overlap, start
 
-CHUNK = 64  # positions taken at a time
+TILE = 32  # positions taken at a time
+SPAN = 128  # positions dealt to a program at a time: few speeches are longer than one
 SPLITS = 4  # programs that share one row and head
+DECODE_WARPS = 1
+SHORT_WARPS = 1
 MOST_PROGRAMS = 1 << 16  # rows x key-value heads of one launch
 
 
@@ -38,6 +41,12 @@ def _rotated(raw, mate, scale, mate_scale, cos, sin, eps, D: tl.constexpr):  # t
     own = _round_to(_round_to(wide * rate, dtype) * scale, dtype)
     other = _round_to(_round_to(mate.to(tl.float32) * rate, dtype) * mate_scale, dtype)
     return (_round_to(own * cos, dtype) + _round_to(other * sin, dtype)).to(dtype)
+
+
+@triton.jit
+def _spread(x, n: tl.constexpr, ROWS: tl.constexpr, D: tl.constexpr):  # type: ignore[no-untyped-def]
+    """x (n, D) -> (ROWS, D), each row ROWS / n times: a matrix product takes no fewer than 16."""
+    return tl.reshape(tl.broadcast_to(x[:, None, :], (n, ROWS // n, D)), (ROWS, D))
 
 
 @triton.jit
@@ -68,9 +77,11 @@ def _decode(
     scale,
     G: tl.constexpr,
     E: tl.constexpr,  # query heads a key-value head
+    HEADS: tl.constexpr,  # a power of two above E
     D: tl.constexpr,
     B: tl.constexpr,
-    CHUNK: tl.constexpr,
+    TILE: tl.constexpr,
+    SPAN: tl.constexpr,
     SPLITS: tl.constexpr,
     OWN: tl.constexpr,  # the row's own key and value come from qkv and are stored; otherwise they are in the cache
     OVERLAP: tl.constexpr,
@@ -78,74 +89,72 @@ def _decode(
     start(OVERLAP)
     row, group, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     position = tl.load(positions_ptr + row * positions_stride).to(tl.int32)
-    chunks = position // CHUNK + 1
-    if split < chunks:
-        d = tl.arange(0, D)
+    spans = position // SPAN + 1
+    if split < spans:
+        d = tl.arange(0, D)[None, :]
         mate_d = (d + D // 2) % D
-        e = tl.arange(0, 16)  # rows of a matrix product: the queries, then the key
-        is_query = (e < E)[:, None]
-        norm = tl.where(is_query, tl.load(q_norm_ptr + d)[None, :], tl.load(k_norm_ptr + d)[None, :])
-        mate_norm = tl.where(is_query, tl.load(q_norm_ptr + mate_d)[None, :], tl.load(k_norm_ptr + mate_d)[None, :])
-        cos = tl.load(cos_ptr + position * D + d)[None, :].to(tl.float32)
-        sin = tl.load(sin_ptr + position * D + d)[None, :].to(tl.float32)
-        sin = tl.where((d < D // 2)[None, :], -sin, sin)
+        h = tl.arange(0, HEADS)  # the queries, then the key
+        e = tl.arange(0, 16) * HEADS // 16  # the head of each row of the matrix products
+        is_query = (e < E) & (tl.arange(0, 16) % (16 // HEADS) == 0)
+        from_q = (h < E)[:, None]
+        norm = tl.where(from_q, tl.load(q_norm_ptr + d), tl.load(k_norm_ptr + d)).to(tl.float32)
+        mate_norm = tl.where(from_q, tl.load(q_norm_ptr + mate_d), tl.load(k_norm_ptr + mate_d)).to(tl.float32)
+        cos = tl.load(cos_ptr + position * D + d).to(tl.float32)
+        sin = tl.load(sin_ptr + position * D + d).to(tl.float32)
+        sin = tl.where(d < D // 2, -sin, sin)
         table = table_ptr + tl.load(slots_ptr + row * slots_stride).to(tl.int64) * table_stride
-        c = tl.arange(0, CHUNK)
-        p = split * CHUNK + c
-        block = tl.load(table + p // B, mask=p <= position, other=0).to(tl.int64)
-        at = ((block * B + p % B) * G + group)[:, None] * D + d[None, :]
-        cached = p < position if OWN else p <= position
+        first_block = tl.load(table + (split * SPAN + tl.arange(0, TILE)) // B).to(tl.int64)
         own_block = tl.load(table + position // B).to(tl.int64)
         arrive(OVERLAP)
-        keys = tl.load(keys_ptr + at, mask=cached[:, None], other=0.0)
-        values = tl.load(values_ptr + at, mask=cached[:, None], other=0.0)
         heads = qkv_ptr + row.to(tl.int64) * ((G * E + 2 * G) * D)
-        head_at = heads + (tl.where(e < E, group * E + e, G * E + group) * D)[:, None]
-        raw = tl.load(head_at + d[None, :], mask=(e <= E)[:, None], other=0.0)
-        mate = tl.load(head_at + mate_d[None, :], mask=(e <= E)[:, None], other=0.0)
+        head_at = heads + (tl.where(h < E, group * E + h, G * E + group) * D)[:, None]
+        raw, mate = tl.load(head_at + d), tl.load(head_at + mate_d)
+        rotated = _rotated(raw, mate, norm, mate_norm, cos, sin, eps, D)
+        queries = _spread(rotated, HEADS, 16, D)
         if OWN:
-            own_value = tl.load(heads + (G * E + G + group) * D + d)[None, :]
-        queries = _rotated(raw, mate, norm.to(tl.float32), mate_norm.to(tl.float32), cos, sin, eps, D)
-        if OWN:
-            own_key = _pick(queries, e == E)
-            if split == (chunks - 1) % SPLITS:
-                own_at = ((own_block * B + position % B) * G + group) * D + d[None, :]
+            own_key = _pick(rotated, h == E)
+            own_value = tl.load(heads + (G * E + G + group) * D + d)
+            if split == (spans - 1) % SPLITS:
+                own_at = ((own_block * B + position % B) * G + group) * D + d
                 tl.store(keys_ptr + own_at, own_key)
                 tl.store(values_ptr + own_at, own_value)
         top = tl.full((16,), float("-inf"), tl.float32)
         total = tl.zeros((16,), tl.float32)
         mixed = tl.zeros((16, D), tl.float32)
-        for turn in tl.range(0, tl.cdiv(chunks - split, SPLITS), num_stages=1):
-            p = (split + turn * SPLITS) * CHUNK + c
-            if turn > 0:
-                block = tl.load(table + p // B, mask=p <= position, other=0).to(tl.int64)
-                at = ((block * B + p % B) * G + group)[:, None] * D + d[None, :]
-                cached = p < position if OWN else p <= position
-                keys = tl.load(keys_ptr + at, mask=cached[:, None], other=0.0)
-                values = tl.load(values_ptr + at, mask=cached[:, None], other=0.0)
-            if OWN:
-                here = (p == position)[:, None]
-                keys = tl.where(here, own_key, keys)
-                values = tl.where(here, own_value, values)
-            scores = tl.dot(queries, tl.trans(keys)) * scale  # (16, CHUNK)
-            scores = tl.where((p <= position)[None, :], scores, float("-inf"))
-            peak = tl.maximum(top, tl.max(scores, 1))
-            shrink = tl.exp(top - peak)
-            weights = tl.exp(scores - peak[:, None])
-            total = total * shrink + tl.sum(weights, 1)
-            mixed = tl.dot(weights.to(values.dtype), values, mixed * shrink[:, None])
-            top = peak
-        out_at = out_ptr + row.to(tl.int64) * (G * E * D) + (group * E + e[:, None]) * D + d[None, :]
-        if chunks == 1:
-            tl.store(out_at, (mixed / total[:, None]).to(out_ptr.dtype.element_ty), mask=is_query)
+        for turn in tl.range(0, tl.cdiv(spans - split, SPLITS) * (SPAN // TILE), num_stages=1):
+            p0 = (split + turn // (SPAN // TILE) * SPLITS) * SPAN + turn % (SPAN // TILE) * TILE
+            if p0 <= position:
+                p = p0 + tl.arange(0, TILE)
+                cached = (p < position if OWN else p <= position)[:, None]
+                block = first_block
+                if turn > 0:
+                    block = tl.load(table + p // B, mask=p <= position, other=0).to(tl.int64)
+                at = ((block * B + p % B) * G + group)[:, None] * D + d
+                keys = tl.load(keys_ptr + at, mask=cached, other=0.0)
+                values = tl.load(values_ptr + at, mask=cached, other=0.0)
+                if OWN:
+                    here = (p == position)[:, None]
+                    keys = tl.where(here, own_key, keys)
+                    values = tl.where(here, own_value, values)
+                scores = tl.dot(queries, tl.trans(keys)) * scale  # (16, TILE)
+                scores = tl.where((p <= position)[None, :], scores, float("-inf"))
+                peak = tl.maximum(top, tl.max(scores, 1))
+                shrink = tl.exp(top - peak)
+                weights = tl.exp(scores - peak[:, None])
+                total = total * shrink + tl.sum(weights, 1)
+                mixed = tl.dot(weights.to(values.dtype), values, mixed * shrink[:, None])
+                top = peak
+        out_at = out_ptr + row.to(tl.int64) * (G * E * D) + (group * E + e[:, None]) * D + d
+        if spans == 1:
+            tl.store(out_at, (mixed * (1.0 / total)[:, None]).to(out_ptr.dtype.element_ty), mask=is_query[:, None])
         else:
             first = parts_ptr + (row * G + group) * (SPLITS * E * (D + 2)) + e * (D + 2)
             part = first + split * (E * (D + 2))
-            tl.store(part[:, None] + d[None, :], mixed, mask=is_query)
-            tl.store(part + D, top, mask=e < E)
-            tl.store(part + D + 1, total, mask=e < E)
+            tl.store(part[:, None] + d, mixed, mask=is_query[:, None])
+            tl.store(part + D, top, mask=is_query)
+            tl.store(part + D + 1, total, mask=is_query)
             tl.debug_barrier()
-            last = tl.minimum(chunks, SPLITS) - 1
+            last = tl.minimum(spans, SPLITS) - 1
             if tl.atomic_add(arrivals_ptr + row * G + group, 1, sem="acq_rel") == last:
                 tl.store(arrivals_ptr + row * G + group, 0)
                 top = tl.full((16,), float("-inf"), tl.float32)
@@ -153,15 +162,15 @@ def _decode(
                 mixed = tl.zeros((16, D), tl.float32)
                 for other in tl.range(0, last + 1, num_stages=1):
                     part = first + other * (E * (D + 2))
-                    their_top = tl.load(part + D, mask=e < E, other=0.0, cache_modifier=".cg")
-                    their_total = tl.load(part + D + 1, mask=e < E, other=1.0, cache_modifier=".cg")
-                    theirs = tl.load(part[:, None] + d[None, :], mask=is_query, other=0.0, cache_modifier=".cg")
+                    their_top = tl.load(part + D, mask=is_query, other=0.0, cache_modifier=".cg")
+                    their_total = tl.load(part + D + 1, mask=is_query, other=1.0, cache_modifier=".cg")
+                    theirs = tl.load(part[:, None] + d, mask=is_query[:, None], other=0.0, cache_modifier=".cg")
                     peak = tl.maximum(top, their_top)
                     keep, add = tl.exp(top - peak), tl.exp(their_top - peak)
                     total = total * keep + their_total * add
                     mixed = mixed * keep[:, None] + theirs * add[:, None]
                     top = peak
-                tl.store(out_at, (mixed / total[:, None]).to(out_ptr.dtype.element_ty), mask=is_query)
+                tl.store(out_at, (mixed * (1.0 / total)[:, None]).to(out_ptr.dtype.element_ty), mask=is_query[:, None])
 
 
 @triton.jit
@@ -222,23 +231,22 @@ def _short(
     L: tl.constexpr,
     G: tl.constexpr,
     E: tl.constexpr,
+    HEADS: tl.constexpr,
     D: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
     """All positions of one row and key-value head: the cache is L = 16 long and is taken whole."""
     start(OVERLAP)
-    STEP: tl.constexpr = 16 // T  # rows of a matrix product: of each new position the queries, then the key
     row, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
     d = tl.arange(0, D)[None, :]
     mate_d = (d + D // 2) % D
-    i = tl.arange(0, 16)
-    t, e = i // STEP, i % STEP
-    is_query = (e < E)[:, None]
-    norm = tl.where(is_query, tl.load(q_norm_ptr + d), tl.load(k_norm_ptr + d)).to(tl.float32)
-    mate_norm = tl.where(is_query, tl.load(q_norm_ptr + mate_d), tl.load(k_norm_ptr + mate_d)).to(tl.float32)
-    position = first + t
-    cos = tl.load(cos_ptr + position[:, None] * D + d).to(tl.float32)
-    sin = tl.load(sin_ptr + position[:, None] * D + d).to(tl.float32)
+    i = tl.arange(0, T * HEADS)  # of each new position the queries, then the key
+    t, h = i // HEADS, i % HEADS
+    from_q = (h < E)[:, None]
+    norm = tl.where(from_q, tl.load(q_norm_ptr + d), tl.load(k_norm_ptr + d)).to(tl.float32)
+    mate_norm = tl.where(from_q, tl.load(q_norm_ptr + mate_d), tl.load(k_norm_ptr + mate_d)).to(tl.float32)
+    cos = tl.load(cos_ptr + (first + t)[:, None] * D + d).to(tl.float32)
+    sin = tl.load(sin_ptr + (first + t)[:, None] * D + d).to(tl.float32)
     sin = tl.where(d < D // 2, -sin, sin)
     arrive(OVERLAP)
     p = tl.arange(0, L)
@@ -247,26 +255,27 @@ def _short(
     keys = tl.load(keys_ptr + at, mask=cached, other=0.0)
     values = tl.load(values_ptr + at, mask=cached, other=0.0)
     heads = qkv_ptr + row * (T * (G * E + 2 * G) * D)
-    head = t * (G * E + 2 * G) + tl.where(e < E, group * E + e, G * E + group)
-    head_at, exists = heads + head[:, None] * D, (e <= E)[:, None]
-    raw = tl.load(head_at + d, mask=exists, other=0.0)
-    mate = tl.load(head_at + mate_d, mask=exists, other=0.0)
+    head = t * (G * E + 2 * G) + tl.where(h < E, group * E + h, G * E + group)
+    raw, mate = tl.load(heads + head[:, None] * D + d), tl.load(heads + head[:, None] * D + mate_d)
     is_new = ((p >= first) & (p < first + T))[:, None]
     value_at = heads + ((p - first) * (G * E + 2 * G) + G * E + G + group)[:, None] * D
-    own_values = tl.load(value_at + d, mask=is_new, other=0.0)
-    queries = _rotated(raw, mate, norm, mate_norm, cos, sin, eps, D)
+    values = tl.where(is_new, tl.load(value_at + d, mask=is_new, other=0.0), values)
+    rotated = _rotated(raw, mate, norm, mate_norm, cos, sin, eps, D)
     for new in tl.static_range(T):
-        keys = tl.where((p == first + new)[:, None], _pick(queries, i == new * STEP + E), keys)
-    values = tl.where(is_new, own_values, values)
+        keys = tl.where((p == first + new)[:, None], _pick(rotated, i == new * HEADS + E), keys)
     tl.store(keys_ptr + at, keys, mask=is_new)
     tl.store(values_ptr + at, values, mask=is_new)
-    scores = tl.dot(queries, tl.trans(keys)) * scale  # (16, L)
+    scores = tl.dot(_spread(rotated, T * HEADS, 16, D), tl.trans(keys)) * scale  # (16, L)
+    r = tl.arange(0, 16)
+    head_of = r * (T * HEADS) // 16
+    position, e = first + head_of // HEADS, head_of % HEADS
     scores = tl.where(p[None, :] <= position[:, None], scores, float("-inf"))
     weights = tl.exp(scores - tl.max(scores, 1)[:, None])
-    weights = weights / tl.sum(weights, 1)[:, None]
+    weights = weights * (1.0 / tl.sum(weights, 1))[:, None]
     mixed = tl.dot(weights.to(values.dtype), values)
-    out_at = out_ptr + row * (T * G * E * D) + (t * (G * E) + group * E + e)[:, None] * D + d
-    tl.store(out_at, mixed.to(out_ptr.dtype.element_ty), mask=is_query)
+    out_at = out_ptr + row * (T * G * E * D) + ((position - first) * (G * E) + group * E + e)[:, None] * D + d
+    is_query = (e < E) & (r % (16 // (T * HEADS)) == 0)
+    tl.store(out_at, mixed.to(out_ptr.dtype.element_ty), mask=is_query[:, None])
 
 
 def decode(
@@ -339,8 +348,9 @@ def short(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, first: i
         L=length,
         G=groups,
         E=heads,
+        HEADS=triton.next_power_of_2(heads + 1),
         D=width,
-        num_warps=2,
+        num_warps=SHORT_WARPS,
         **overlap(qkv.device),
     )
     return out
@@ -381,12 +391,14 @@ def _attend(
         width**-0.5,
         G=groups,
         E=heads,
+        HEADS=triton.next_power_of_2(heads + 1),
         D=width,
         B=cache.keys.shape[1],
-        CHUNK=CHUNK,
+        TILE=TILE,
+        SPAN=SPAN,
         SPLITS=SPLITS,
         OWN=own,
-        num_warps=4,
+        num_warps=DECODE_WARPS,
         **overlap(qkv.device),
     )
     return out

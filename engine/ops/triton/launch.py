@@ -1,8 +1,8 @@
 """How kernels overlap: each may start before its predecessor ends, fetches what is constant, then waits for data.
 
-This is programmatic dependent launch (compute capability 9.0 on). The rule that keeps it sound: before `arrive` a program
-writes nothing and reads only what no kernel of this package writes: weights, tables, and per-row parameters that copies
-or PyTorch's kernels put there, which nothing overtakes. Elsewhere, and in the interpreter, launches stay in order.
+This is programmatic dependent launch (compute capability 9.0 on). The rule that keeps it sound: before `arrive` a
+program writes nothing and reads only what no kernel of this package writes: weights, tables, and per-row parameters that
+copies or PyTorch's kernels put there, which nothing overtakes. Elsewhere launches stay in order.
 """
 
 import torch
@@ -26,12 +26,16 @@ def arrive(OVERLAP: tl.constexpr):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def fetch(ptr, LINES: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Have this program's share of what `ptr` points to, LINES of 128 bytes, brought to the second-level cache."""
-    if LINES > 0:
-        at = ptr.to(tl.int64) + (tl.program_id(0).to(tl.int64) * LINES + tl.arange(0, LINES)) * 128
+def fetch(at, OVERLAP: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Have the 128-byte lines at addresses `at` (n,) brought to the second-level cache; nothing waits for them."""
+    if OVERLAP:
         tl.inline_asm_elementwise(
-            "prefetch.global.L2 [$1]; mov.u32 $0, 0;", "=r,l", [at], dtype=tl.int32, is_pure=False, pack=1
+            "prefetch.global.L2 [$1]; mov.u32 $0, 0;",
+            "=r,l",
+            [at.to(tl.int64)],
+            dtype=tl.int32,
+            is_pure=False,
+            pack=1,
         )
 
 

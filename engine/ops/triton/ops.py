@@ -5,7 +5,7 @@ from torch import Tensor
 from engine.ops.interface import HeadNorms, LayerCache, Picks, Rope
 from engine.ops.reference import ReferenceOps
 from engine.ops.triton import attention, rows, sampling
-from engine.ops.triton.linear import Succession, fits, linear
+from engine.ops.triton.linear import fits, linear
 
 
 class TritonOps(ReferenceOps):
@@ -13,31 +13,28 @@ class TritonOps(ReferenceOps):
 
     name = "triton"
 
-    def __init__(self) -> None:
-        self._weights = Succession()
-
     def rms_norm(self, x: Tensor, norm: Tensor, eps: float) -> Tensor:
-        if x.dim() > 2:
+        if x.dim() > 2 or not rows.fits(x):
             return super().rms_norm(x, norm, eps)
         return rows.rms_norm(x, norm, eps)
 
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
-        return linear(x, weight, following=self._weights.after(weight)) if fits(x, weight) else super().linear(x, weight)
+        return linear(x, weight) if fits(x, weight) else super().linear(x, weight)
 
     def norm_linear(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
         if not fits(x, weight):
             return super().norm_linear(x, norm, weight, eps)
-        return linear(x, weight, norm=norm, eps=eps, following=self._weights.after(weight))
+        return linear(x, weight, norm=norm, eps=eps)
 
     def linear_residual(self, x: Tensor, weight: Tensor, residual: Tensor) -> Tensor:
         if not fits(x, weight):
             return super().linear_residual(x, weight, residual)
-        return linear(x, weight, residual=residual, following=self._weights.after(weight))
+        return linear(x, weight, residual=residual)
 
     def norm_swiglu(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
         if not fits(x, weight):
             return super().norm_swiglu(x, norm, weight, eps)
-        return linear(x, weight, norm=norm, swiglu=True, eps=eps, following=self._weights.after(weight))
+        return linear(x, weight, norm=norm, gated=True, eps=eps)
 
     def decode_attention(
         self,
@@ -73,7 +70,11 @@ class TritonOps(ReferenceOps):
         return sampling.uniforms(seeds, frames, count)
 
     def sample(self, logits: Tensor, picks: Picks) -> Tensor:
-        return sampling.sample(logits, picks)
+        return sampling.sample(logits, picks)[0]
+
+    def sample_embed(self, logits: Tensor, picks: Picks, table: Tensor) -> tuple[Tensor, Tensor]:
+        """`sample`, and the rows of `table` (V, K) at the drawn ids: (R,), (R, K)."""
+        return sampling.sample(logits, picks, table=table)
 
     def sample_first(
         self,
@@ -86,4 +87,5 @@ class TritonOps(ReferenceOps):
         allowed: Tensor,
         end_id: int,
     ) -> Tensor:
-        return sampling.sample_first(logits, picks, penalty, seen, slots, may_end, allowed, end_id)
+        rules = sampling.Rules(penalty, seen, slots, may_end, allowed, end_id)
+        return sampling.sample(logits, picks, rules)[0]

@@ -6,19 +6,38 @@ import triton.language as tl
 from torch import Tensor
 
 from engine.ops.triton.launch import arrive, overlap, start
+from engine.ops.triton.resident import PIECE, SLICES
 
 
 @triton.jit
-def _rms_norm(x_ptr, norm_ptr, out_ptr, x_stride, eps, K: tl.constexpr, PAD: tl.constexpr, OVERLAP: tl.constexpr):  # type: ignore[no-untyped-def]
+def _rms_norm(
+    x_ptr,  # (R, K)
+    norm_ptr,  # (K,)
+    out_ptr,  # (R, K)
+    x_stride,
+    eps,
+    K: tl.constexpr,
+    S: tl.constexpr,
+    KS: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):  # type: ignore[no-untyped-def]
+    """A row a program. Squares are added in the order of `resident`, which norms on its way, so that both agree."""
     start(OVERLAP)
-    k = tl.arange(0, PAD)
-    norm = tl.load(norm_ptr + k, mask=k < K, other=0.0)
+    PIECES: tl.constexpr = K // (S * KS)
+    k = tl.arange(0, S)[:, None, None] * (K // S) + tl.arange(0, KS)[None, :, None]
+    scales = ()
+    for piece in tl.static_range(PIECES):
+        scales = scales + (tl.load(norm_ptr + k + piece * KS),)  # noqa: RUF005  # (S, KS, 1)
     arrive(OVERLAP)
     row = tl.program_id(0).to(tl.int64)
-    x = tl.load(x_ptr + row * x_stride + k, mask=k < K, other=0.0)
-    wide = x.to(tl.float32)
-    rate = tl.rsqrt(tl.sum(wide * wide, 0) / K + eps)
-    tl.store(out_ptr + row * K + k, (wide * rate).to(x.dtype) * norm, mask=k < K)
+    squares = tl.zeros((S, 1), tl.float32)
+    for piece in tl.static_range(PIECES):
+        x = tl.load(x_ptr + row * x_stride + k + piece * KS).to(tl.float32)
+        squares += tl.sum(x * x, 1)
+    rate = tl.rsqrt(tl.sum(squares, 0) / K + eps)[None, None, :]
+    for piece in tl.static_range(PIECES):
+        x = tl.load(x_ptr + row * x_stride + k + piece * KS)
+        tl.store(out_ptr + row * K + k + piece * KS, (x.to(tl.float32) * rate).to(x.dtype) * scales[piece])
 
 
 @triton.jit
@@ -29,15 +48,15 @@ def _embed(
     out_ptr,  # (R, K)
     K: tl.constexpr,
     C: tl.constexpr,
-    PIECE: tl.constexpr,
+    PART: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
     start(OVERLAP)
     arrive(OVERLAP)
     row = tl.program_id(0).to(tl.int64)
-    k = tl.program_id(1) * PIECE + tl.arange(0, PIECE)
+    k = tl.program_id(1) * PART + tl.arange(0, PART)
     inside = k < K
-    total = tl.zeros((PIECE,), tl.float32)
+    total = tl.zeros((PART,), tl.float32)
     for c in tl.static_range(C):
         at = tl.load(ids_ptr + row * C + c) * K
         total += tl.load(table_ptr + at + k, mask=inside, other=0.0).to(tl.float32)
@@ -46,12 +65,18 @@ def _embed(
     tl.store(out_ptr + row * K + k, summed.to(text.dtype), mask=inside)
 
 
+def fits(x: Tensor) -> bool:
+    """Whether `rms_norm` takes these rows."""
+    return x.dtype in (torch.bfloat16, torch.float16) and x.shape[1] % (SLICES * PIECE) == 0
+
+
 def rms_norm(x: Tensor, norm: Tensor, eps: float) -> Tensor:
     """x (R, K), rows contiguous, any stride between them -> (R, K)."""
     rows, width = x.shape
-    out = torch.empty(rows, width, dtype=x.dtype, device=x.device)
-    pad = triton.next_power_of_2(width)
-    _rms_norm[(rows,)](x, norm, out, x.stride(0), eps, K=width, PAD=pad, num_warps=4, **overlap(x.device))
+    out = x.new_empty(rows, width)
+    _rms_norm[(rows,)](
+        x, norm, out, x.stride(0), eps, K=width, S=SLICES, KS=PIECE, num_warps=4, **overlap(x.device)
+    )
     return out
 
 
@@ -61,5 +86,5 @@ def embed(table: Tensor, ids: Tensor, text: Tensor) -> Tensor:
     width = table.shape[1]
     out = torch.empty_like(text)
     grid = (rows, triton.cdiv(width, 512))
-    _embed[grid](table, ids, text, out, K=width, C=count, PIECE=512, num_warps=2, **overlap(text.device))
+    _embed[grid](table, ids, text, out, K=width, C=count, PART=512, num_warps=2, **overlap(text.device))
     return out

@@ -4,6 +4,8 @@ Thresholds of top-k and top-p are found by fixing the bits of an order-preservin
 counting replaces sorting, so that ties at the threshold survive by construction.
 """
 
+from dataclasses import dataclass
+
 import torch
 import triton
 import triton.language as tl
@@ -23,10 +25,14 @@ def _key(x, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _kth_highest(key, k, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The highest t with at least k keys >= t, two bits a round: three counts travel in one integer."""
+    """The highest t with at least k keys >= t, two bits a round: three counts travel in one integer.
+
+    Loops stay loops: unrolled, the code outgrows the instruction cache and its fetching is what takes the time.
+    """
     t = tl.zeros((), key.dtype)
-    for i in tl.static_range(BITS // 2):
-        shift = BITS - 2 - 2 * i
+    shift = tl.full((), BITS, key.dtype)
+    for _ in tl.range(BITS // 2):
+        shift -= 2
         reach = (key - t) >> shift  # keys below t are negative and reach no candidate
         one, two, three = (reach >= 1).to(tl.int64), (reach >= 2).to(tl.int64), (reach >= 3).to(tl.int64)
         counts = tl.sum(one + (two << 20) + (three << 40), 0)
@@ -40,11 +46,24 @@ def _kth_highest(key, k, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
 def _tail_end(key, share, tail, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
     """The highest t such that keys below it hold at most `tail` of the probability `share`."""
     t = tl.zeros((), key.dtype)
-    for i in tl.static_range(BITS):
-        candidate = t + (tl.full((), 1, key.dtype) << (BITS - 1 - i))
+    bit = tl.full((), 1, key.dtype) << (BITS - 1)
+    for _ in tl.range(BITS):
+        candidate = t + bit
         below = tl.sum(tl.where(key < candidate, share, 0.0), 0)
         t = tl.where(below <= tail, candidate, t)
+        bit = bit >> 1
     return t
+
+
+@triton.jit
+def _nucleus(key, share, v, tail, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """What survives when the lowest probabilities, `tail` together, are dropped; of equals the first go first."""
+    end = _tail_end(key, share, tail, BITS)
+    tied = key == end
+    below = tl.sum(tl.where(key < end, share, 0.0), 0)
+    dropped = below + tl.cumsum(tl.where(tied, share, 0.0), 0) <= tail
+    best = tl.max(tl.where(key == tl.max(key, 0), v, 0), 0)
+    return (key > end) | (tied & (dropped == 0)) | (v == best)
 
 
 @triton.jit
@@ -57,13 +76,12 @@ def _draw(scores, v, temperature, top_k, top_p, uniform, V: tl.constexpr, BITS: 
         keep = scores > float("-inf")
         if top_k > 0:
             keep = keep & (key >= _kth_highest(key, top_k, BITS))
-        share = tl.where(keep, tl.exp((scores - best) / temperature), 0.0)
-        share = share / tl.sum(share, 0)
+        share = tl.where(keep, tl.exp((scores - best) * (1.0 / temperature)), 0.0)
+        share = share * (1.0 / tl.sum(share, 0))
         if top_p < 1.0:
-            end = _tail_end(key, share, 1.0 - top_p, BITS)
-            keep = keep & ((key >= end) | (scores == best))
+            keep = keep & _nucleus(key, share, v, 1.0 - top_p, BITS)
             share = tl.where(keep, share, 0.0)
-            share = share / tl.sum(share, 0)
+            share = share * (1.0 / tl.sum(share, 0))
         reached = tl.cumsum(share, 0)
         total = tl.max(reached, 0)
         hit = tl.min(tl.where(keep & (reached >= uniform * total), v, V), 0)
@@ -84,6 +102,8 @@ def _sample(
     may_end_ptr,  # (R,) bool
     allowed_ptr,  # (V,) bool
     out_ptr,  # (R,) int64
+    table_ptr,  # (V, WIDTH)
+    rows_ptr,  # (R, WIDTH): the table's rows of the drawn ids
     uniform_stride,
     slots_stride,
     end_id,
@@ -91,6 +111,7 @@ def _sample(
     PAD: tl.constexpr,
     BITS: tl.constexpr,
     FIRST: tl.constexpr,
+    WIDTH: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
     start(OVERLAP)
@@ -104,7 +125,7 @@ def _sample(
         seen_at = seen_ptr + tl.load(slots_ptr + row * slots_stride) * V
         seen = tl.load(seen_at + v, mask=v < V, other=0) != 0
         rate = tl.load(penalty_ptr + row)
-        scores = tl.where(seen, tl.where(scores < 0, scores * rate, scores / rate), scores)
+        scores = tl.where(seen, tl.where(scores < 0, scores * rate, scores * (1.0 / rate)), scores)
         possible = tl.load(allowed_ptr + v, mask=v < V, other=0) != 0
         possible = possible & ((v != end_id) | (tl.load(may_end_ptr + row) != 0))
         scores = tl.where(possible, scores, float("-inf"))
@@ -112,10 +133,15 @@ def _sample(
     tl.store(out_ptr + row, drawn.to(tl.int64))
     if FIRST:
         tl.store(seen_at + drawn, 1)
+    if WIDTH > 0:
+        k = tl.arange(0, WIDTH)
+        tl.store(rows_ptr + row * WIDTH + k, tl.load(table_ptr + drawn * WIDTH + k))
 
 
 @triton.jit
-def _philox(seeds_ptr, frames_ptr, out_ptr, frames_stride, COUNT: tl.constexpr, PAD: tl.constexpr, OVERLAP: tl.constexpr):  # type: ignore[no-untyped-def]
+def _philox(
+    seeds_ptr, frames_ptr, out_ptr, frames_stride, COUNT: tl.constexpr, PAD: tl.constexpr, OVERLAP: tl.constexpr
+):  # type: ignore[no-untyped-def]
     """Philox 4x32-10 with key = seed and counter = (frame, column, 0, 0): the first word of each column."""
     start(OVERLAP)
     arrive(OVERLAP)
@@ -137,6 +163,7 @@ def _philox(seeds_ptr, frames_ptr, out_ptr, frames_stride, COUNT: tl.constexpr, 
 
 
 def uniforms(seeds: Tensor, frames: Tensor, count: int) -> Tensor:
+    """Addressed randomness (R, count): see `Ops.uniforms`."""
     out = torch.empty(len(seeds), count, dtype=torch.float32, device=seeds.device)
     _philox[(len(seeds),)](
         seeds,
@@ -151,56 +178,48 @@ def uniforms(seeds: Tensor, frames: Tensor, count: int) -> Tensor:
     return out
 
 
-def sample(logits: Tensor, picks: Picks) -> Tensor:
-    return _launch(logits, picks, None, None, None, None, None, 0)
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the talker's scores go through before the draw: see `Ops.sample_first`."""
+
+    penalty: Tensor
+    seen: Tensor
+    slots: Tensor
+    may_end: Tensor
+    allowed: Tensor
+    end_id: int
 
 
-def sample_first(
-    logits: Tensor,
-    picks: Picks,
-    penalty: Tensor,
-    seen: Tensor,
-    slots: Tensor,
-    may_end: Tensor,
-    allowed: Tensor,
-    end_id: int,
-) -> Tensor:
-    return _launch(logits, picks, penalty, seen, slots, may_end, allowed, end_id)
-
-
-def _launch(
-    logits: Tensor,
-    picks: Picks,
-    penalty: Tensor | None,
-    seen: Tensor | None,
-    slots: Tensor | None,
-    may_end: Tensor | None,
-    allowed: Tensor | None,
-    end_id: int,
-) -> Tensor:
-    rows, width = logits.shape
-    out = torch.empty(rows, dtype=torch.int64, device=logits.device)
-    exact = seen is None and logits.dtype == torch.bfloat16  # bf16 differs in its upper half alone
+def sample(logits: Tensor, picks: Picks, rules: Rules | None = None, table: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Draw one id a row (R,), and fetch the ids' rows of `table`, if there is one: (R, width) or empty."""
+    rows, vocab = logits.shape
+    width = 0 if table is None else table.shape[1]
+    ids = torch.empty(rows, dtype=torch.int64, device=logits.device)
+    fetched = logits.new_empty(rows, width)
+    exact = rules is None and logits.dtype == torch.bfloat16  # bf16 differs in its upper half alone
     _sample[(rows,)](
         logits,
         picks.temperature,
         picks.top_k,
         picks.top_p,
         picks.uniform,
-        penalty,
-        seen,
-        slots,
-        may_end,
-        allowed,
-        out,
+        rules and rules.penalty,
+        rules and rules.seen,
+        rules and rules.slots,
+        rules and rules.may_end,
+        rules and rules.allowed,
+        ids,
+        table,
+        fetched,
         picks.uniform.stride(0),
-        0 if slots is None else slots.stride(0),
-        end_id,
-        V=width,
-        PAD=triton.next_power_of_2(width),
+        rules.slots.stride(0) if rules else 0,
+        rules.end_id if rules else 0,
+        V=vocab,
+        PAD=triton.next_power_of_2(vocab),
         BITS=16 if exact else 32,
-        FIRST=seen is not None,
-        num_warps=4,
+        FIRST=rules is not None,
+        WIDTH=width,
+        num_warps=8 if rules is None else 16,
         **overlap(logits.device),
     )
-    return out
+    return ids, fetched

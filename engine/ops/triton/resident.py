@@ -1,0 +1,123 @@
+"""Products of few rows: a program holds its columns' weights whole before it waits for its input.
+
+One to sixteen rows are multiplied by matrices that are read once, so the time is the time of reading them. A program owns
+BN weight rows and all of K. K is cut into S slices that run side by side on the tensor cores, and their sums are added
+at the end as a tree, ((0+4)+(2+6))+((1+5)+(3+7)): an order that no number of rows changes, and that `streamed` keeps.
+"""
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from engine.ops.triton.launch import arrive, overlap, start
+
+SLICES = 8
+PIECE = 128  # K columns that a slice takes at a time: 256 bytes of a weight row
+
+
+@triton.jit
+def swiglu(gate, up):  # type: ignore[no-untyped-def]
+    """`silu(gate) * up`, each step rounded to the dtype of the operands."""
+    wide = gate.to(tl.float32)
+    return (wide / (1.0 + tl.exp(-wide))).to(gate.dtype) * up
+
+
+@triton.jit(do_not_specialize=["R"])
+def _resident(
+    x_ptr,  # (R, K)
+    norm_ptr,  # (K,)
+    w_ptr,  # (N, K); for SWIGLU (2 N, K), gate rows first
+    residual_ptr,  # (R, N)
+    out_ptr,  # (R, N)
+    R,
+    x_stride,
+    eps,
+    N: tl.constexpr,
+    K: tl.constexpr,
+    BR: tl.constexpr,
+    BN: tl.constexpr,
+    S: tl.constexpr,
+    KS: tl.constexpr,
+    NORM: tl.constexpr,
+    SWIGLU: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):  # type: ignore[no-untyped-def]
+    start(OVERLAP)
+    PIECES: tl.constexpr = K // (S * KS)
+    dtype = x_ptr.dtype.element_ty
+    slices = tl.arange(0, S)[:, None, None] * (K // S)
+    column = tl.program_id(0) * BN + tl.arange(0, BN)
+    weight_row = (column % 2) * N + column // 2 if SWIGLU else column  # gate and up of one output side by side
+    n = tl.program_id(0) * (BN // 2) + tl.arange(0, BN // 2) if SWIGLU else column
+    weight_at = w_ptr + weight_row[None, :, None] * K + slices + tl.arange(0, KS)[None, None, :]
+    k = slices + tl.arange(0, KS)[None, :, None]
+    weights, scales = (), ()
+    for piece in tl.static_range(PIECES):
+        weights = weights + (tl.load(weight_at + piece * KS),)  # noqa: RUF005  # (S, BN, KS), in shared memory
+        if NORM:
+            scales = scales + (tl.load(norm_ptr + k + piece * KS),)  # noqa: RUF005  # (S, KS, 1)
+    arrive(OVERLAP)
+    r = tl.arange(0, BR)
+    at, keep = r[None, :] * N + n[:, None], r[None, :] < R
+    if RESIDUAL:
+        residual = tl.load(residual_ptr + at, mask=keep).to(tl.float32)
+    x_at, inside = x_ptr + r[None, None, :] * x_stride + k, r[None, None, :] < R
+    if NORM:
+        squares = tl.zeros((S, BR), tl.float32)
+        for piece in tl.static_range(PIECES):
+            x = tl.load(x_at + piece * KS, mask=inside, other=0.0).to(tl.float32)
+            squares += tl.sum(x * x, 1)
+        rate = tl.rsqrt(tl.sum(squares, 0) / K + eps)[None, None, :]
+    sums = tl.zeros((S, BN, BR), tl.float32)
+    for piece in tl.static_range(PIECES):
+        x = tl.load(x_at + piece * KS, mask=inside, other=0.0)  # (S, KS, BR)
+        if NORM:
+            x = (x.to(tl.float32) * rate).to(dtype) * scales[piece]
+        sums = tl.dot(weights[piece], x, sums)
+    out = tl.sum(sums, 0)  # (BN, BR)
+    if RESIDUAL:
+        out += residual
+    out = out.to(dtype)
+    if SWIGLU:
+        gate, up = tl.split(tl.permute(tl.reshape(out, (BN // 2, 2, BR)), (0, 2, 1)))
+        out = swiglu(gate, up)
+    tl.store(out_ptr + at, out, mask=keep)
+
+
+def resident(
+    x: Tensor,
+    weight: Tensor,
+    norm: Tensor | None,
+    residual: Tensor | None,
+    gated: bool,
+    eps: float,
+    columns: int,
+) -> Tensor:
+    """x (R <= 16, K) times weight (N, K) or, gated, (2 N, K) -> (R, N); a program owns `columns` weight rows."""
+    rows, width = x.shape
+    outputs = len(weight) // 2 if gated else len(weight)
+    out = x.new_empty(rows, outputs)
+    _resident[(len(weight) // columns,)](
+        x,
+        norm,
+        weight,
+        residual,
+        out,
+        rows,
+        x.stride(0),
+        eps,
+        N=outputs,
+        K=width,
+        BR=8 if rows <= 8 else 16,
+        BN=columns,
+        S=SLICES,
+        KS=PIECE,
+        NORM=norm is not None,
+        SWIGLU=gated,
+        RESIDUAL=residual is not None,
+        num_warps=4,
+        num_stages=1,
+        **overlap(x.device),
+    )
+    return out
