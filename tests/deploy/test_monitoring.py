@@ -1,0 +1,133 @@
+"""The rules and the dashboard: right by promtool, and each expression answered by a live Prometheus."""
+
+import asyncio
+import json
+import re
+import shutil
+import socket
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qwentts_grpc.metrics import Metrics
+from tests.service.conftest import cancel, config, serving, text, turn
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+RULES, RULES_TEST = DEPLOY / "prometheus/rules.yml", DEPLOY / "prometheus/rules_test.yml"
+DASHBOARD = DEPLOY / "grafana/dashboard.json"
+VARIABLES = {"$__rate_interval": "1m", "$instance": ".*"}
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def panels() -> list[dict[str, Any]]:
+    return [panel for panel in json.loads(DASHBOARD.read_text())["panels"] if panel["type"] != "row"]
+
+
+def expressions() -> dict[str, str]:
+    """Every expression of the dashboard, by its panel and letter."""
+    found = {f"{panel['title']} {target['refId']}": target["expr"] for panel in panels() for target in panel["targets"]}
+    for variable, value in VARIABLES.items():
+        found = {name: expression.replace(variable, value) for name, expression in found.items()}
+    return found
+
+
+@asynccontextmanager
+async def prometheus(target: int, folder: Path) -> AsyncIterator[str]:
+    """A Prometheus that scrapes the port `target` and holds our rules; its address."""
+    settings = {
+        "global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"},
+        "rule_files": [str(RULES)],
+        "scrape_configs": [{"job_name": "tts", "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}],
+    }
+    (folder / "prometheus.yml").write_text(json.dumps(settings))  # JSON is YAML too
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    flags = (
+        f"--config.file={folder}/prometheus.yml",
+        f"--storage.tsdb.path={folder}/data",
+        f"--web.listen-address={address}",
+    )
+    process = subprocess.Popen([tool("prometheus"), *flags], stderr=subprocess.DEVNULL)
+    try:
+        yield f"http://{address}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+async def ask(address: str, path: str, **query: str) -> Any:
+    """The data that Prometheus's HTTP API answers with."""
+
+    def fetch() -> Any:
+        with urllib.request.urlopen(f"{address}/api/v1/{path}?{urllib.parse.urlencode(query)}", timeout=5) as answer:
+            return json.load(answer)["data"]
+
+    return await asyncio.to_thread(fetch)
+
+
+async def scraped(address: str) -> None:
+    """Wait until there are scrapes enough for a rate."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                found = (await ask(address, "query", query="count_over_time(tts_ready[1m])"))["result"]
+                if found and int(found[0]["value"][1]) >= 3:
+                    return
+            except OSError:
+                pass  # it is not up yet
+            await asyncio.sleep(0.1)
+
+
+async def test_promtool_is_content_with_the_rules() -> None:
+    for arguments in (("check", "rules", RULES), ("test", "rules", RULES_TEST)):
+        done = subprocess.run([tool("promtool"), *arguments], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+async def test_every_alert_has_a_test() -> None:
+    alerts = re.findall(r"- alert: (\w+)", RULES.read_text())
+    assert alerts == re.findall(r"alertname: (\w+)", RULES_TEST.read_text())
+
+
+async def test_every_metric_that_is_asked_for_exists() -> None:
+    known = {f"{sample.name}" for family in Metrics().registry.collect() for sample in family.samples}
+    known |= {family.name for family in Metrics().registry.collect()}
+    asked = set(re.findall(r"\btts_\w+", RULES.read_text() + " ".join(expressions().values())))
+    stems = {re.sub(r"_(total|bucket|count|sum)$", "", name) for name in asked}
+    assert stems <= {re.sub(r"_(total|bucket|count|sum)$", "", name) for name in known}
+
+
+async def test_panels_do_not_overlap_and_have_a_unit() -> None:
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels()]
+    assert len(set(places)) == len(places) > 15
+    assert all(panel["fieldConfig"]["defaults"]["unit"] for panel in panels())
+
+
+async def test_a_live_prometheus_answers_every_expression(checkpoint: Path, tmp_path: Path) -> None:
+    tool("prometheus")
+    async with serving(checkpoint, max_speeches=2) as running, prometheus(running.side_port, tmp_path) as address:
+        await scraped(address)
+        for _ in range(3):
+            await turn(running, config(0.8), text("Hello there."))
+            await turn(running, config(8.0), text("Hello there."), 0.2, cancel())
+        await asyncio.sleep(0.6)
+        answers = {name: await ask(address, "query", query=query) for name, query in expressions().items()}
+        rules = (await ask(address, "rules"))["groups"][0]["rules"]
+    assert [name for name, answer in answers.items() if not answer["result"]] == []
+    assert {rule["health"] for rule in rules} <= {"ok", "unknown"} and len(rules) == len(
+        RULES.read_text().split("- alert:")
+    ) - 1
