@@ -106,9 +106,7 @@ class AheadRunner:
         self._state.enter(entry)
         with torch.cuda.stream(self._side):
             self._side.wait_stream(self._main)
-            self._codec.reset([entry.slot])
-            if entry.primed:
-                self._codec.prime(entry.slot, torch.tensor(entry.primed, device=self._device))
+            self._codec.begin(entry.slot, entry.reference, entry.primed)
 
     def _run_prefill(self, batch: Batch, buffers: Buffers) -> int:
         if not batch.prefills:

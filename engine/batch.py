@@ -17,7 +17,8 @@ class Entry:
     """A speech enters a slot, or its next segment does. `vector`: what stands in the prompt's VECTOR column, if any.
 
     Empty but for cloning and for a speech that was evicted:
-    `primed`: frames that the codec has to run through without audio (the reference's, and those decoded before);
+    `reference` (frames, code groups) int32, then `primed`: what the codec has to have heard before, the recording's
+    frames and those decoded before;
     `pending`: frames from number `first_pending` of the segment on, made and not yet decoded;
     `seen`: codebook-0 ids already generated in this segment.
     """
@@ -26,6 +27,7 @@ class Entry:
     sampling: Sampling
     seed: int
     vector: npt.NDArray[np.float32] | None
+    reference: npt.NDArray[np.int32] | None
     primed: Sequence[tuple[int, ...]]
     pending: Sequence[tuple[int, ...]]
     first_pending: int

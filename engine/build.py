@@ -20,7 +20,6 @@ from engine.loop import Engine
 from engine.model.codec import CodecDecoder
 from engine.model.codec_config import CodecDecoderConfig, CodecEncoderConfig, SpeakerEncoderConfig
 from engine.model.codec_encoder import CodecEncoder
-from engine.model.config import ModelConfig
 from engine.model.predictor import Predictor
 from engine.model.speaker import SpeakerEncoder
 from engine.model.talker import ProjectedText, Talker, TextEmbedding
@@ -80,6 +79,7 @@ class _Parts:
         self.model_config = self.checkpoint.config
         self.pool = BlockPool(self._capacity(), config.block_size)
         self.positions = min(self.model_config.max_positions, self.pool.capacity * config.block_size)
+        self.codec = self._codec(config.max_speeches)
         self.layouts = Layouts(self.model_config, self.tokenizer, self._cloner())
         self.runner = self._runner()
 
@@ -144,10 +144,10 @@ class _Parts:
         predictor_cache = self._cache(config.predictor, slots, config.code_groups)
         predictor = Predictor(config, weights, predictor_cache, self.ops)
         frame = FrameStage(config, talker, predictor, state, self.ops)
-        prefill, codec = PrefillStage(talker, state), self._codec(slots)
+        prefill = PrefillStage(talker, state)
         if self.graphs:
-            return AheadRunner(state, prefill, frame, codec, self.config.max_prefill_columns)
-        return StepRunner(state, prefill, frame, codec)
+            return AheadRunner(state, prefill, frame, self.codec, self.config.max_prefill_columns)
+        return StepRunner(state, prefill, frame, self.codec)
 
     def _cache(self, sizes: Any, rows: int, length: int) -> list[LayerCache]:
         shape = (rows, length, sizes.kv_heads, sizes.head_dim)
@@ -183,7 +183,8 @@ class _Parts:
         encoder_config = CodecEncoderConfig.from_json(self.checkpoint.codec_json)
         encoder = CodecEncoder(encoder_config, under(self.checkpoint.codec, "encoder"))
         speaker_config = SpeakerEncoderConfig.from_json(self.checkpoint.config_json["speaker_encoder_config"])
-        return Cloner(encoder, SpeakerEncoder(speaker_config, under(self.checkpoint.main, "speaker_encoder")))
+        speaker = SpeakerEncoder(speaker_config, under(self.checkpoint.main, "speaker_encoder"))
+        return Cloner(encoder, speaker, self.codec)
 
     def _card(self) -> ModelCard:
         config = self.model_config

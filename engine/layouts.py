@@ -1,7 +1,7 @@
 """From a request to the layout of its prompts: which voice, language, instruction, and whether this checkpoint can."""
 
-from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 from engine import prompt
 from engine.errors import InvalidRequest, Unsupported, VoiceNotFound
@@ -12,21 +12,27 @@ from engine.text import HEADING
 from engine.tokenizer import TextTokenizer
 from engine.voice import UNSPECIFIED, Voice
 
-Clone = Callable[[Reference], Voice]
+
+class Cloner(Protocol):
+    """Makes voices of recordings; `learn` and the call itself take long: not for the event loop's thread."""
+
+    def __call__(self, reference: Reference) -> Voice:
+        """What is kept of a recording."""
+
+    def knows(self, voice: Voice) -> bool:
+        """Whether a speech in this voice can begin at once."""
+
+    def learn(self, voice: Voice) -> None:
+        """Make it so."""
 
 
 class Layouts:
-    """`voices`: built-in speakers in the checkpoint's order, and cloned voices by name.
+    """`voices`: built-in speakers in the checkpoint's order. `cloner` is None for checkpoints that cannot clone."""
 
-    `clone` is None for checkpoints that have no speaker encoder; it blocks while it encodes.
-    """
-
-    def __init__(self, config: ModelConfig, tokenizer: TextTokenizer, clone: Clone | None) -> None:
+    def __init__(self, config: ModelConfig, tokenizer: TextTokenizer, cloner: Cloner | None) -> None:
         self.config, self.tokenizer = config, tokenizer
-        self.voices = {
-            name: Voice(row=row, dialect=config.dialects.get(name)) for name, row in config.speakers.items()
-        }
-        self._clone = clone
+        self.voices = {name: Voice(row=row, dialect=config.dialects.get(name)) for name, row in config.speakers.items()}
+        self._cloner = cloner
 
     def of(self, request: SpeechRequest) -> Layout:
         """The layout of a request, without what its reference recording will add.
@@ -43,30 +49,52 @@ class Layouts:
             reference_text=self._reference_text(voice),
         )
 
-    def with_reference(self, request: SpeechRequest) -> Layout:
-        """The layout with the reference encoded; slow, so not for the event loop's thread."""
-        assert request.reference is not None
-        voice = self.clone(request.reference)
+    def prepared(self, request: SpeechRequest) -> bool:
+        """Whether `of` gives all there is: no recording has to be encoded, or heard by the codec, first."""
+        if request.kept is not None and self._cloner is not None:
+            return self._cloner.knows(request.kept)
+        return request.reference is None
+
+    def prepare(self, request: SpeechRequest) -> Layout:
+        """The layout, its recording encoded and heard; slow, so not for the event loop's thread."""
+        if request.reference is None:
+            assert request.kept is not None
+            self.cloner.learn(request.kept)
+            return self.of(request)
+        voice = self.cloner(request.reference)
         return replace(self.of(request), voice=voice, reference_text=self._reference_text(voice))
 
-    def clone(self, reference: Reference) -> Voice:
-        """Encode a recording; raises `Unsupported` where the checkpoint cannot."""
-        if self._clone is None:
+    @property
+    def cloner(self) -> Cloner:
+        """Raises `Unsupported` where the checkpoint cannot clone."""
+        if self._cloner is None:
             raise Unsupported(f"a {self.config.kind} checkpoint cannot clone a voice")
-        return self._clone(reference)
+        return self._cloner
 
     def _voice(self, request: SpeechRequest) -> Voice:
         match self.config.kind:
             case "voice_design":
-                if request.voice or request.reference:
+                if request.voice or request.reference or request.kept:
                     raise Unsupported("a voice-design checkpoint takes its voice from the instructions alone")
                 return UNSPECIFIED
             case "base":
+                if request.kept is not None:
+                    return self._fitting(request.kept)
                 return UNSPECIFIED if request.reference else self._named(request.voice)
             case "custom_voice":
-                if request.reference:
+                if request.reference or request.kept:
                     raise Unsupported("a custom-voice checkpoint cannot clone a voice")
                 return self._named(request.voice or next(iter(self.voices), ""))
+
+    def _fitting(self, voice: Voice) -> Voice:
+        """A kept voice may come from a file, made by another checkpoint: no id of it may miss a table."""
+        config, embedding, codes = self.config, voice.embedding, voice.codes
+        fits = embedding is not None and embedding.shape == (config.talker.hidden,)
+        if fits and codes is not None and codes.size:
+            fits = codes.shape[1] == config.code_groups and codes.min() >= 0 and codes.max() < config.predictor.vocab
+        if not fits:
+            raise Unsupported("the voice was made by a checkpoint of another size")
+        return voice
 
     def _named(self, name: str) -> Voice:
         if not name:

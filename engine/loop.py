@@ -4,13 +4,13 @@ import asyncio
 import secrets
 import time
 from collections.abc import Iterable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
 from engine.batch import Batch, Runner, StepOutput
 from engine.config import EngineConfig, ModelCard
-from engine.errors import Busy, EngineError, EngineFailed, GenerationFailed, InputIdle, SlowConsumer, VoiceNotFound
+from engine.errors import Busy, EngineError, EngineFailed, GenerationFailed, InputIdle, SlowConsumer
 from engine.events import AudioChunk, FinishReason, FlushDone, Notice, NoticeCode
 from engine.layouts import Layouts
 from engine.observer import EngineState, Observer
@@ -81,25 +81,16 @@ class Engine:
             self._cancelled,
         )
         self._speeches[speech.sequence] = speech
-        if request.reference is None:
+        if self._layouts.prepared(request):
             self._enqueue(speech)
         else:
             self._prepare(speech)
         return speech
 
     async def clone(self, reference: Reference) -> Voice:
-        """What is kept of a recording: codes and speaker embedding. Raises `InvalidRequest`, `Unsupported`."""
+        """What is to be kept of a recording, for `SpeechRequest.kept`. Raises `InvalidRequest`, `Unsupported`."""
         reference.validate()
-        return await asyncio.get_running_loop().run_in_executor(self._encoder, self._layouts.clone, reference)
-
-    def add_voice(self, name: str, voice: Voice) -> None:
-        """Make a cloned voice known under a name, in place of any of that name."""
-        self._layouts.voices[name] = voice
-
-    def remove_voice(self, name: str) -> None:
-        """Forget a cloned voice; speeches that use it go on. Raises `VoiceNotFound`."""
-        if self._layouts.voices.pop(name, None) is None:
-            raise VoiceNotFound(name)
+        return await asyncio.get_running_loop().run_in_executor(self._encoder, self._layouts.cloner, reference)
 
     def state(self) -> EngineState:
         """Gauges of this moment."""
@@ -122,7 +113,9 @@ class Engine:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.close()
 
     # ---- the hot path
@@ -197,7 +190,7 @@ class Engine:
         self._wake.set()
 
     def _prepare(self, speech: Speech) -> None:
-        """Encode the reference recording beside the steps, then queue the speech."""
+        """Encode the recording, or let the codec hear it, beside the steps; then queue the speech."""
         task = asyncio.get_running_loop().create_task(self._encode(speech))
         self._preparing.add(task)
         task.add_done_callback(self._preparing.discard)
@@ -206,7 +199,7 @@ class Engine:
         loop = asyncio.get_running_loop()
         request = speech.sequence.request
         try:
-            layout = await loop.run_in_executor(self._encoder, self._layouts.with_reference, request)
+            layout = await loop.run_in_executor(self._encoder, self._layouts.prepare, request)
         except EngineError as error:
             self._end(speech, error)
         except Exception as error:  # whatever broke the encoder concerns this speech alone

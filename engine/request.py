@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import InvalidRequest
+from engine.voice import Voice
 
 SAMPLE_RATE = 24_000
 SAMPLES_PER_FRAME = 1_920
@@ -101,11 +102,15 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class SpeechRequest:
-    """One turn of one speaker. The text comes afterwards, through the `Speech` that `Engine.open` returns."""
+    """One turn of one speaker. The text comes afterwards, through the `Speech` that `Engine.open` returns.
+
+    The speaker is a built-in `voice` by name, a `reference` to clone, or a `kept` voice that `Engine.clone` gave.
+    """
 
     request_id: str = ""
     voice: str = ""
     reference: Reference | None = None
+    kept: Voice | None = None
     instructions: str = ""
     language: str = ""
     sampling: Sampling = field(default_factory=Sampling)
@@ -115,9 +120,9 @@ class SpeechRequest:
         """Raise `InvalidRequest` naming the first field that is out of range."""
         self.sampling.validate()
         self.delivery.validate()
+        if bool(self.voice) + (self.reference is not None) + (self.kept is not None) > 1:
+            raise InvalidRequest("voice", "give either a voice or a reference")
         if self.reference is not None:
-            if self.voice:
-                raise InvalidRequest("voice", "give either a voice or a reference")
             self.reference.validate()
 
 

@@ -57,15 +57,11 @@ class StepRunner:
         sampled_at = time.monotonic()
         audio = self._decode(batch.chunks)
         watch.lap("codec", len(batch.chunks))
-        return StepOutput(
-            batch, frames[:, :-1], frames[:, -1].astype(bool), audio, sampled_at, tuple(watch.timings)
-        )
+        return StepOutput(batch, frames[:, :-1], frames[:, -1].astype(bool), audio, sampled_at, tuple(watch.timings))
 
     def _enter(self, entry: Entry) -> None:
         self._state.enter(entry)
-        self._codec.reset([entry.slot])
-        if entry.primed:
-            self._codec.prime(entry.slot, torch.tensor(entry.primed, device=self._device))
+        self._codec.begin(entry.slot, entry.reference, entry.primed)
 
     def _run_rows(self, rows: Sequence[Row], watch: Stopwatch) -> npt.NDArray[np.int32]:
         if not rows:
@@ -94,4 +90,3 @@ class StepRunner:
         codes = self._state.frames[torch.tensor(slots, device=device)[:, None], ring]
         pcm: Audio = self._codec.decode(slots, codes).cpu().numpy()
         return pcm
-

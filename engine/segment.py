@@ -122,11 +122,6 @@ class Segment:
         over = self.finish is not None and (self.ended or self.finish is not FinishReason.STOP)
         return over and self.delivered >= len(self.frames)
 
-    @property
-    def codec_history(self) -> tuple[tuple[int, ...], ...]:
-        """Frames that the codec must have seen before the next chunk: the reference's, and those decoded."""
-        return (*self._layout.voice.frames, *self.frames[: self.decoded])
-
     def _build_prefix(self) -> list[Column]:
         layout = self._layout
         role = (layout.config.text.im_start, *self._ids[:ROLE])

@@ -1,4 +1,4 @@
-"""From a recording to a voice: the codec's codes of it and the speaker encoder's vector."""
+"""From a recording to a voice: the codec's codes of it, the speaker encoder's vector, a decoder that has heard it."""
 
 import numpy as np
 import torch
@@ -6,14 +6,15 @@ import torch
 from engine.model.codec_encoder import CodecEncoder
 from engine.model.speaker import SpeakerEncoder
 from engine.request import Reference
+from engine.stages.codec import CodecStage
 from engine.voice import Voice
 
 
 class Cloner:
     """Encodes one recording at a time; safe beside running steps, for it shares no state with them."""
 
-    def __init__(self, encoder: CodecEncoder, speaker: SpeakerEncoder) -> None:
-        self._encoder, self._speaker = encoder, speaker
+    def __init__(self, encoder: CodecEncoder, speaker: SpeakerEncoder, codec: CodecStage) -> None:
+        self._encoder, self._speaker, self._codec = encoder, speaker, codec
 
     @torch.inference_mode()
     def __call__(self, reference: Reference) -> Voice:
@@ -23,4 +24,14 @@ class Cloner:
         if reference.speaker_embedding_only:
             return Voice(embedding=embedding)
         codes = self._encoder.encode(samples).cpu().numpy().astype(np.int32)
+        self._codec.learn(codes)
         return Voice(embedding=embedding, codes=codes, transcript=reference.transcript)
+
+    def knows(self, voice: Voice) -> bool:
+        """Whether a speech in this voice can begin at once."""
+        return voice.codes is None or self._codec.knows(voice.codes)
+
+    def learn(self, voice: Voice) -> None:
+        """Let the decoder hear the recording of a voice that was kept."""
+        if voice.codes is not None:
+            self._codec.learn(voice.codes)

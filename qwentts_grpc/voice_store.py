@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 
+from engine.byte_cache import ByteCache
 from engine.errors import EngineError, InvalidRequest, VoiceNotFound
-from qwentts_grpc.byte_cache import ByteCache
 from qwentts_grpc.voice_file import DamagedVoice, StoredVoice, VoiceCard, from_bytes, to_bytes
 from qwentts_grpc.voice_shelf import Shelf
 

@@ -37,6 +37,26 @@ class CodecState:
         self.rings.index_fill_(1, rows, 0)  # masked anyway, but a value that is not finite would shine through
         self.frames.index_fill_(0, rows, 0)
 
+    @property
+    def bytes(self) -> int:
+        """Memory of all slots."""
+        return self.tails.nbytes + self.rings.nbytes + self.frames.nbytes
+
+    def saved(self, slot: int) -> "CodecState":
+        """A copy of one slot, of its own memory."""
+        return CodecState(self.tails[slot].clone(), self.rings[:, slot].clone(), self.frames[slot].clone())
+
+    def restore(self, slot: int, saved: "CodecState") -> None:
+        """Put a slot where another was when it was `saved`."""
+        for own, kept in (
+            (self.tails[slot], saved.tails),
+            (self.rings[:, slot], saved.rings),
+            (self.frames[slot], saved.frames),
+        ):
+            own.copy_(kept)
+            if kept.is_cuda:
+                kept.record_stream(torch.cuda.current_stream(kept.device))  # dropped meanwhile, it must stay till then
+
 
 class CodecDecoder:
     """The decoder of the 12.5 Hz codec: quantizer, transformer, and convolutions that raise the rate 1920-fold."""

@@ -1,15 +1,21 @@
 """The codec stage: frames of codes to PCM16 for the speeches in given slots, on the device thread."""
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from engine.byte_cache import ByteCache
+from engine.chunks import SIZES
 from engine.model.codec import CodecState
 from engine.model.codec_config import CodecDecoderConfig
 
-PRIME_FRAMES = 16  # frames a call while priming: bounds the memory of one call
+CACHE_BYTES = 256 * 2**20  # of states after recordings: some 50 voices in fp32, 100 in fp16
+Codes = npt.NDArray[np.int32]
 
 
 class Decoder(Protocol):
@@ -25,16 +31,26 @@ class Decoder(Protocol):
 
 
 class CodecStage:
-    """Owns the decoder's state of every slot.
+    """Owns the decoder's state of every slot, and remembers the states in which recordings leave it.
 
     The stateful decoder hears the whole past of a stream. The reference implementation starts anew every 300 frames
     on 25 frames of context, fewer than its attention sees: up to there both agree, beyond it this is the better signal.
+    `learn` and `knows` may be called on any thread; all else belongs to the device's.
     """
 
-    def __init__(self, decoder: Decoder, slots: int, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        slots: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
         self.decoder = decoder
-        self.device = device
+        self.device, self._dtype = device, dtype
         self.state = decoder.new_state(slots, device, dtype)
+        self._learned: ByteCache[bytes, CodecState] = ByteCache(cache_bytes)
+        self._lock = Lock()
 
     @torch.inference_mode()
     def reset(self, slots: Sequence[int]) -> None:
@@ -42,13 +58,44 @@ class CodecStage:
         for slot in slots:
             self.state.reset(torch.full((1,), slot, dtype=torch.int64, device=self.device))
 
-    @torch.inference_mode()
-    def prime(self, slot: int, codes: Tensor) -> None:
-        """Start `slot` anew as if it had just decoded `codes` (T, 16) int64; only frames still in memory are run."""
+    def begin(self, slot: int, reference: Codes | None, decoded: Sequence[tuple[int, ...]]) -> None:
+        """Start `slot` anew as if it had just decoded `reference` (T, 16) and then `decoded`."""
         self.reset([slot])
-        rows, heard = self._rows([slot]), codes[-self.decoder.config.reach :].to(self.device)[None]
-        for start in range(0, heard.shape[1], PRIME_FRAMES):
-            self.decoder.forward(heard[:, start : start + PRIME_FRAMES], self.state, rows)
+        if reference is not None and len(decoded) < self.decoder.config.reach:
+            self.state.restore(slot, self.learn(reference))
+        if decoded:
+            self._run(self.state, slot, torch.tensor(decoded, device=self.device))
+
+    def knows(self, reference: Codes) -> bool:
+        """Whether `begin` finds the state after this recording ready."""
+        with self._lock:
+            return self._learned.get(_key(reference)) is not None
+
+    @torch.inference_mode()
+    def learn(self, reference: Codes) -> CodecState:
+        """The state of one stream after a recording's codes (T, 16); run once, then remembered while it fits."""
+        key = _key(reference)
+        with self._lock:
+            learned = self._learned.get(key)
+        if learned is None:
+            state = self.decoder.new_state(1, self.device, self._dtype)
+            self._run(state, 0, torch.from_numpy(reference).long().to(self.device))
+            learned = state.saved(0)
+            if self.device.type == "cuda":
+                torch.cuda.current_stream(self.device).synchronize()  # other streams read it
+            with self._lock:
+                self._learned.put(key, learned, learned.bytes)
+        return learned
+
+    @torch.inference_mode()
+    def _run(self, state: CodecState, slot: int, codes: Tensor) -> None:
+        """Hear `codes` (T, 16) int64 without keeping the audio; only frames still in memory at the end are run."""
+        rows, heard = self._rows([slot]), codes[-self.decoder.config.reach :][None]
+        start = 0
+        while left := heard.shape[1] - start:
+            size = max(size for size in SIZES if size <= left)  # sizes that kernels have been compiled for
+            self.decoder.forward(heard[:, start : start + size], state, rows)
+            start += size
 
     @torch.inference_mode()
     def decode(self, slots: Sequence[int], codes: Tensor) -> Tensor:
@@ -61,3 +108,7 @@ class CodecStage:
 
     def _rows(self, slots: Sequence[int]) -> Tensor:
         return torch.tensor(slots, dtype=torch.int64, device=self.device)
+
+
+def _key(reference: Codes) -> bytes:
+    return reference.tobytes()

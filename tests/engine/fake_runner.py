@@ -86,7 +86,8 @@ class FakeRunner:
         self._codes[slot] = ()
         self._seen[slot] = set(entry.seen)
         self._heard[slot] = 0
-        for codes in entry.primed:
+        reference = () if entry.reference is None else map(tuple, entry.reference.tolist())
+        for codes in (*reference, *entry.primed):
             self._heard[slot] = self.model.listen(self._heard[slot], codes)
         for number, codes in enumerate(entry.pending, entry.first_pending):
             self._frames[slot][number % RING] = codes
@@ -101,7 +102,9 @@ class FakeRunner:
     def _frame(self, row: Row) -> Codes:
         entry = self._entries[row.slot]
         assert entry is not None
-        self._write(row.slot, row.position, row.block, row.text, self._codes[row.slot] if row.codes is None else row.codes)
+        self._write(
+            row.slot, row.position, row.block, row.text, self._codes[row.slot] if row.codes is None else row.codes
+        )
         cells = [self._read(row.slot, position) for position in range(row.position + 1)]
         seen = self._seen[row.slot]
         codes = self.model.frame(cells, entry.seed, row.frame, frozenset(seen), row.may_end)
@@ -123,7 +126,9 @@ class FakeRunner:
     def _decode(self, chunk: Chunk) -> npt.NDArray[np.int16]:
         audio = []
         for number in range(chunk.first, chunk.first + chunk.count):
-            self._heard[chunk.slot] = self.model.listen(self._heard[chunk.slot], self._frames[chunk.slot][number % RING])
+            self._heard[chunk.slot] = self.model.listen(
+                self._heard[chunk.slot], self._frames[chunk.slot][number % RING]
+            )
             audio.append(self.model.audio(self._heard[chunk.slot]))
         return np.concatenate(audio)
 

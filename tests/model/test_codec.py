@@ -109,15 +109,33 @@ def test_reset_forgets_even_what_is_not_finite(exact: CodecDecoder) -> None:
     assert distance(audio, one_shot(exact, codes)) <= SAME
 
 
-@pytest.mark.parametrize("past", [0, 1, 40, 300])
-def test_a_primed_slot_goes_on_as_if_it_had_decoded(exact: CodecDecoder, past: int) -> None:
-    codes = random_codes(past + 3)
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize(("recorded", "past"), [(0, 0), (0, 1), (40, 0), (40, 7), (3, 300)])
+def test_a_slot_goes_on_as_if_it_had_decoded_a_recording_and_its_past(
+    exact: CodecDecoder, recorded: int, past: int, again: bool
+) -> None:
+    start = recorded + past
+    codes = random_codes(start + 3)
+    reference = codes[:recorded].int().numpy() if recorded else None
     stage = CodecStage(exact, SLOTS, CPU, torch.float64)
+    if again and reference is not None:
+        stage.begin(2, reference, [])
+        stage.decode([2], random_codes(1, 2, seed=8))
+        assert stage.knows(reference)
     stage.decode([1], random_codes(1, 2, seed=9))
-    stage.prime(1, codes[:past])
-    pcm = stage.decode([1], codes[None, past:])[0]
-    expected = one_shot(exact, codes)[past * 1920 :] * 32767
+    stage.begin(1, reference, codes[recorded:start].tolist())
+    pcm = stage.decode([1], codes[None, start:])[0]
+    expected = one_shot(exact, codes)[start * 1920 :] * 32767
     assert (pcm - expected).abs().max() <= 0.5 + SAME * 32767
+
+
+def test_only_so_many_recordings_are_remembered(exact: CodecDecoder) -> None:
+    recordings = [random_codes(3, seed=seed).int().numpy() for seed in range(3)]
+    one = CodecStage(exact, SLOTS, CPU, torch.float64).learn(recordings[0]).bytes
+    stage = CodecStage(exact, SLOTS, CPU, torch.float64, cache_bytes=2 * one)
+    for recording in recordings:
+        stage.learn(recording)
+    assert [stage.knows(recording) for recording in recordings] == [False, True, True]
 
 
 def test_the_stage_gives_pcm16_rows(decoder: CodecDecoder) -> None:

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.byte_cache import ByteCache
 from engine.errors import InvalidRequest, VoiceNotFound
-from qwentts_grpc.byte_cache import ByteCache
 from qwentts_grpc.voice_file import DamagedVoice, StoredVoice, VoiceCard, from_bytes, to_bytes
 from qwentts_grpc.voice_shelf import DirectoryShelf, MemoryShelf, Shelf
 from qwentts_grpc.voice_store import VoiceExists, VoicesFull, VoiceStore
