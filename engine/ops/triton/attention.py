@@ -2,7 +2,7 @@
 
 A program owns one row, one key-value head and one split of the positions. Positions are cut into spans of fixed size
 dealt out to the splits in turn, and the split that finishes last adds the parts in split order: neither the spans nor
-the order depend on how many rows run, and the host plans nothing. One warp a program spares it every barrier.
+the order depend on how many rows run, and the host plans nothing.
 """
 
 import functools
@@ -15,11 +15,11 @@ from torch import Tensor
 from engine.ops.interface import HeadNorms, LayerCache, Rope
 from engine.ops.triton.launch import arrive, overlap, start
 
-TILE = 32  # positions taken at a time
+TILE = 64  # positions taken at a time
 SPAN = 128  # positions dealt to a program at a time: few speeches are longer than one
 SPLITS = 4  # programs that share one row and head
-DECODE_WARPS = 1
-SHORT_WARPS = 1
+DECODE_WARPS = 4
+SHORT_WARPS = 2
 MOST_PROGRAMS = 1 << 16  # rows x key-value heads of one launch
 
 
@@ -103,9 +103,18 @@ def _decode(
         sin = tl.load(sin_ptr + position * D + d).to(tl.float32)
         sin = tl.where(d < D // 2, -sin, sin)
         table = table_ptr + tl.load(slots_ptr + row * slots_stride).to(tl.int64) * table_stride
-        first_block = tl.load(table + (split * SPAN + tl.arange(0, TILE)) // B).to(tl.int64)
         own_block = tl.load(table + position // B).to(tl.int64)
+        p = split * SPAN + tl.arange(0, TILE)
+        cached = (p < position if OWN else p <= position)[:, None]
+        block = tl.load(table + p // B, mask=p <= position, other=0).to(tl.int64)
+        at = ((block * B + p % B) * G + group)[:, None] * D + d
+        if OWN:  # earlier frames stored these: PyTorch's kernels lie between, so that there is nothing to wait for
+            keys = tl.load(keys_ptr + at, mask=cached, other=0.0)
+            values = tl.load(values_ptr + at, mask=cached, other=0.0)
         arrive(OVERLAP)
+        if not OWN:
+            keys = tl.load(keys_ptr + at, mask=cached, other=0.0)
+            values = tl.load(values_ptr + at, mask=cached, other=0.0)
         heads = qkv_ptr + row.to(tl.int64) * ((G * E + 2 * G) * D)
         head_at = heads + (tl.where(h < E, group * E + h, G * E + group) * D)[:, None]
         raw, mate = tl.load(head_at + d), tl.load(head_at + mate_d)
@@ -125,13 +134,12 @@ def _decode(
             p0 = (split + turn // (SPAN // TILE) * SPLITS) * SPAN + turn % (SPAN // TILE) * TILE
             if p0 <= position:
                 p = p0 + tl.arange(0, TILE)
-                cached = (p < position if OWN else p <= position)[:, None]
-                block = first_block
                 if turn > 0:
+                    cached = (p < position if OWN else p <= position)[:, None]
                     block = tl.load(table + p // B, mask=p <= position, other=0).to(tl.int64)
-                at = ((block * B + p % B) * G + group)[:, None] * D + d
-                keys = tl.load(keys_ptr + at, mask=cached, other=0.0)
-                values = tl.load(values_ptr + at, mask=cached, other=0.0)
+                    at = ((block * B + p % B) * G + group)[:, None] * D + d
+                    keys = tl.load(keys_ptr + at, mask=cached, other=0.0)
+                    values = tl.load(values_ptr + at, mask=cached, other=0.0)
                 if OWN:
                     here = (p == position)[:, None]
                     keys = tl.where(here, own_key, keys)
@@ -204,7 +212,8 @@ def _fill(
     cos = tl.load(cos_ptr + position * D + d).to(tl.float32)
     sin = tl.load(sin_ptr + position * D + d).to(tl.float32)
     sin = tl.where(d < D // 2, -sin, sin)
-    block = tl.load(table_ptr + tl.load(slots_ptr + row * slots_stride).to(tl.int64) * table_stride + position // B).to(tl.int64)
+    table = table_ptr + tl.load(slots_ptr + row * slots_stride).to(tl.int64) * table_stride
+    block = tl.load(table + position // B).to(tl.int64)
     arrive(OVERLAP)
     g = tl.arange(0, G)[:, None]
     heads = qkv_ptr + row.to(tl.int64) * ((G * E + 2 * G) * D) + (G * E + g) * D

@@ -1,8 +1,8 @@
 """How kernels overlap: each may start before its predecessor ends, fetches what is constant, then waits for data.
 
 This is programmatic dependent launch (compute capability 9.0 on). The rule that keeps it sound: before `arrive` a
-program writes nothing and reads only what no kernel of this package writes: weights, tables, and per-row parameters that
-copies or PyTorch's kernels put there, which nothing overtakes. Elsewhere launches stay in order.
+program writes nothing, and reads only what no kernel of this package writes since the last kernel of PyTorch or copy,
+which nothing overtakes: weights, tables, parameters of rows. Elsewhere launches stay in order.
 """
 
 import torch

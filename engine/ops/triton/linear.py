@@ -1,7 +1,7 @@
 """Which kernel multiplies what: measured once on an H100, written down here.
 
-Rows up to `few` go to `resident`, which norms on the way; more rows are normed apart and go to `streamed`. Both add in one
-order, so the choice is of speed alone.
+Rows up to `few` go to `resident`, which norms on the way; more rows are normed apart and go to `streamed`. Both add in
+one order, so the choice is of speed alone.
 """
 
 from dataclasses import dataclass
@@ -31,15 +31,15 @@ class Plan:
 
 # (weight rows, K)
 PLANS: dict[tuple[int, ...], Plan] = {
-    (4096, 1024): Plan(resident=32),
-    (1024, 2048): Plan(split=8),
+    (4096, 1024): Plan(resident=32, split=2),
+    (1024, 2048): Plan(split=8, ahead=2),
     (6144, 1024): Plan(resident=32),
-    (1024, 3072): Plan(split=8),
-    (2048, 1024): Plan(resident=32, split=2),
+    (1024, 3072): Plan(split=8, ahead=3),
+    (2048, 1024): Plan(resident=32, split=2, ahead=4),
     (4096, 2048): Plan(resident=32, few=8),
     (2048, 2048): Plan(resident=32, split=4),
-    (12288, 2048): Plan(resident=32, few=8, tile=128, chunk=64, stages=5, warps=8),
-    (2048, 6144): Plan(split=4),
+    (12288, 2048): Plan(few=8, tile=128, chunk=64, stages=5, warps=8),
+    (2048, 6144): Plan(few=8, split=4),
     (3072, 2048): Plan(split=2),
 }
 DEFAULT = Plan()

@@ -6,22 +6,24 @@ import triton.language as tl
 from torch import Tensor
 
 from engine.ops.triton.launch import arrive, overlap, start
-from engine.ops.triton.resident import PIECE, SLICES
+from engine.ops.triton.resident import PIECE, SLICES, norm_piece
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["R"])
 def _rms_norm(
     x_ptr,  # (R, K)
     norm_ptr,  # (K,)
     out_ptr,  # (R, K)
+    R,
     x_stride,
     eps,
     K: tl.constexpr,
+    BR: tl.constexpr,
     S: tl.constexpr,
     KS: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
-    """A row a program. Squares are added in the order of `resident`, which norms on its way, so that both agree."""
+    """BR rows a program. Squares are added in the order of `resident`, which norms on its way, so that both agree."""
     start(OVERLAP)
     PIECES: tl.constexpr = K // (S * KS)
     k = tl.arange(0, S)[:, None, None] * (K // S) + tl.arange(0, KS)[None, :, None]
@@ -29,15 +31,16 @@ def _rms_norm(
     for piece in tl.static_range(PIECES):
         scales = scales + (tl.load(norm_ptr + k + piece * KS),)  # noqa: RUF005  # (S, KS, 1)
     arrive(OVERLAP)
-    row = tl.program_id(0).to(tl.int64)
-    squares = tl.zeros((S, 1), tl.float32)
+    r = (tl.program_id(0) * BR + tl.arange(0, BR))[None, None, :]
+    x_at, out_at, inside = x_ptr + r * x_stride + k, out_ptr + r * K + k, r < R
+    squares = tl.zeros((S, BR), tl.float32)
     for piece in tl.static_range(PIECES):
-        x = tl.load(x_ptr + row * x_stride + k + piece * KS).to(tl.float32)
+        x = tl.load(x_at + piece * KS, mask=inside, other=0.0).to(tl.float32)
         squares += tl.sum(x * x, 1)
     rate = tl.rsqrt(tl.sum(squares, 0) / K + eps)[None, None, :]
     for piece in tl.static_range(PIECES):
-        x = tl.load(x_ptr + row * x_stride + k + piece * KS)
-        tl.store(out_ptr + row * K + k + piece * KS, (x.to(tl.float32) * rate).to(x.dtype) * scales[piece])
+        x = tl.load(x_at + piece * KS, mask=inside, other=0.0)
+        tl.store(out_at + piece * KS, (x.to(tl.float32) * rate).to(x.dtype) * scales[piece], mask=inside)
 
 
 @triton.jit
@@ -74,8 +77,19 @@ def rms_norm(x: Tensor, norm: Tensor, eps: float) -> Tensor:
     """x (R, K), rows contiguous, any stride between them -> (R, K)."""
     rows, width = x.shape
     out = x.new_empty(rows, width)
-    _rms_norm[(rows,)](
-        x, norm, out, x.stride(0), eps, K=width, S=SLICES, KS=PIECE, num_warps=4, **overlap(x.device)
+    _rms_norm[(triton.cdiv(rows, 2),)](
+        x,
+        norm,
+        out,
+        rows,
+        x.stride(0),
+        eps,
+        K=width,
+        BR=2,
+        S=SLICES,
+        KS=norm_piece(width),
+        num_warps=4,
+        **overlap(x.device),
     )
     return out
 

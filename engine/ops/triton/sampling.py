@@ -70,22 +70,22 @@ def _nucleus(key, share, v, tail, BITS: tl.constexpr):  # type: ignore[no-untype
 def _draw(scores, v, temperature, top_k, top_p, uniform, V: tl.constexpr, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
     """Inverse transform of `uniform` over scores (padded V,), -inf where impossible -> id."""
     best = tl.max(scores, 0)
-    drawn = tl.min(tl.where(scores == best, v, V), 0)
     if temperature > 0.0:
         key = _key(scores, BITS)
         keep = scores > float("-inf")
         if top_k > 0:
             keep = keep & (key >= _kth_highest(key, top_k, BITS))
         share = tl.where(keep, tl.exp((scores - best) * (1.0 / temperature)), 0.0)
-        share = share * (1.0 / tl.sum(share, 0))
         if top_p < 1.0:
-            keep = keep & _nucleus(key, share, v, 1.0 - top_p, BITS)
+            keep = keep & _nucleus(key, share, v, (1.0 - top_p) * tl.sum(share, 0), BITS)
             share = tl.where(keep, share, 0.0)
-            share = share * (1.0 / tl.sum(share, 0))
         reached = tl.cumsum(share, 0)
-        total = tl.max(reached, 0)
-        hit = tl.min(tl.where(keep & (reached >= uniform * total), v, V), 0)
-        drawn = tl.where(hit < V, hit, tl.max(tl.where(keep, v, 0), 0))  # rounding may leave the very end unreached
+        hit = keep & (reached >= uniform * tl.max(reached, 0))
+        # Rounding may leave the very end unreached: then it is the last that was kept, found by the same reduction.
+        drawn = tl.min(tl.where(hit, v, tl.where(keep, 2 * V - v, 3 * V)), 0)
+        drawn = tl.where(drawn < V, drawn, 2 * V - drawn)
+    else:
+        drawn = tl.min(tl.where(scores == best, v, V), 0)
     return drawn
 
 
@@ -190,7 +190,9 @@ class Rules:
     end_id: int
 
 
-def sample(logits: Tensor, picks: Picks, rules: Rules | None = None, table: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def sample(
+    logits: Tensor, picks: Picks, rules: Rules | None = None, table: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Draw one id a row (R,), and fetch the ids' rows of `table`, if there is one: (R, width) or empty."""
     rows, vocab = logits.shape
     width = 0 if table is None else table.shape[1]

@@ -1,8 +1,8 @@
 """Products of many rows: tiles of weights and rows stream through shared memory, slice of K after slice.
 
-The slices, and the order in which a tree adds them, are those of `resident`: a row has the same result in either, bit for
-bit. Where columns are too few to occupy the device, SPLIT programs share a tile, each taking some slices, and a second
-kernel adds their sums.
+The slices, and the order in which a tree adds them, are those of `resident`: a row has the same result in either, bit
+for bit. Where columns are too few to occupy the device, SPLIT programs share a tile, each taking some slices, and a
+second kernel adds their sums.
 """
 
 import torch
@@ -16,7 +16,7 @@ from engine.ops.triton.resident import swiglu
 
 @triton.jit
 def _offset(i, chunk, K: tl.constexpr, KC: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Where in K a chunk of the i-th slice begins: i with its three bits reversed, so that a stack of sums is a tree."""
+    """Where in K a chunk of the i-th slice begins: i's three bits are reversed, so that a stack of sums is a tree."""
     return (((i & 1) << 2) | (i & 2) | ((i >> 2) & 1)) * (K // 8) + chunk * KC
 
 
