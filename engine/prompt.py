@@ -51,9 +51,7 @@ def prefix(
     tags = _tags(config, language)
     speaker = [_speaker(voice)] if voice.is_given else []
     under_pad = [Column(text.tts_pad, (tag,)) for tag in tags] + [Column(text.tts_pad, codes) for codes in speaker]
-    return (
-        [Column(token, ()) for token in (*instruct, *role)] + under_pad + [Column(text.tts_bos, (codec.pad,))]
-    )
+    return [Column(token, ()) for token in (*instruct, *role)] + under_pad + [Column(text.tts_bos, (codec.pad,))]
 
 
 def whole_text(config: ModelConfig, body: Sequence[int]) -> list[Column]:

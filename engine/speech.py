@@ -111,7 +111,9 @@ class Speech:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.cancel()
 
     # ---- the engine's side
@@ -156,7 +158,12 @@ class Speech:
         groups, frames = sequence.layout.config.code_groups, sequence.playback.frames
         number = sequence.segment.number
         return AudioChunk(
-            np.empty(0, np.int16), np.empty((0, groups), np.int32), frames, number, last=True, sampled_at=time.monotonic()
+            np.empty(0, np.int16),
+            np.empty((0, groups), np.int32),
+            frames,
+            number,
+            last=True,
+            sampled_at=time.monotonic(),
         )
 
     def _summary(self, reason: FinishReason) -> Finished:

@@ -39,21 +39,21 @@ class Predictor:
     def forward(self, hidden: Tensor, first: Tensor, draw: Draw) -> Tensor:
         """hidden (R, K of the talker), first = codebook 0 (R,) -> codes (R, code groups) int64."""
         codes = [first]
+        cache = [LayerCache(layer.keys[: len(first)], layer.values[: len(first)]) for layer in self.cache]
         x = torch.stack((self._project(hidden), F.embedding(first, self.tables[0])), 1)
         for step in range(self.steps):
             if step:
                 x = F.embedding(codes[step], self.tables[step])[:, None]
-            logits = self._ops.linear(self._run(x, step + 2 - x.shape[1]), self.heads[step])
+            logits = self._ops.linear(self._run(x, step + 2 - x.shape[1], cache), self.heads[step])
             codes.append(draw(step, logits))
         return torch.stack(codes, 1)
 
-    def _run(self, x: Tensor, start: int) -> Tensor:
+    def _run(self, x: Tensor, start: int, cache: list[LayerCache]) -> Tensor:
         """x (R, T, K) at positions start... -> the last position's state after the final norm (R, K)."""
         rows, steps, width = x.shape
 
         def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
-            cache = LayerCache(self.cache[layer].keys[:rows], self.cache[layer].values[:rows])
-            out = self._ops.short_attention(qkv.view(rows, steps, -1), norms, self.rope, cache, start)
+            out = self._ops.short_attention(qkv.view(rows, steps, -1), norms, self.rope, cache[layer], start)
             return out.view(rows * steps, -1)
 
         out = self.stack.run_layers(x.reshape(rows * steps, width), attend)

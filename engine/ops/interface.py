@@ -1,8 +1,8 @@
 """The seam between model code and device code: the operations that a device may implement in its own way.
 
 `reference.py` is the definition, in plain PyTorch; any other implementation is tested equal to it. Letters in shapes:
-R rows, K input width, N output width, I intermediate width, H query heads, G key-value heads, D head width, V vocabulary,
-S slots, M blocks a sequence may hold. Weights are stored (N, K) as in the checkpoint.
+R rows, K input width, N output width, I intermediate width, H query heads, G key-value heads, D head width,
+V vocabulary, S slots, M blocks a sequence may hold. Weights are stored (N, K) as in the checkpoint.
 """
 
 from dataclasses import dataclass
@@ -94,9 +94,7 @@ class Ops(Protocol):
     ) -> Tensor:
         """As `decode_attention` where rows may be several positions of one slot, all stored before any is read."""
 
-    def short_attention(
-        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, start: int
-    ) -> Tensor:
+    def short_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, start: int) -> Tensor:
         """Dense attention of the code predictor: qkv (R, T, (H + 2 G) D) at positions start..start+T-1 of a cache
         (R, 16, G, D), causal -> (R, T, H D)."""
 

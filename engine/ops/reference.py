@@ -1,5 +1,8 @@
 """The operations in plain PyTorch: the definition that every other implementation is tested against."""
 
+from typing import NamedTuple
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,10 +17,7 @@ class ReferenceOps:
     name = "reference"
 
     def rms_norm(self, x: Tensor, norm: Tensor, eps: float) -> Tensor:
-        if x.dtype == torch.float32:
-            return F.rms_norm(x, norm.shape, norm, eps)
-        wide = x.float()
-        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)).to(x.dtype) * norm
+        return torch.rms_norm(x, x.shape[-1:], eps=eps) * norm
 
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.linear(x, weight)
@@ -26,7 +26,7 @@ class ReferenceOps:
         return F.linear(self.rms_norm(x, norm, eps), weight)
 
     def linear_residual(self, x: Tensor, weight: Tensor, residual: Tensor) -> Tensor:
-        return residual + F.linear(x, weight)
+        return torch.addmm(residual, x, weight.t())
 
     def norm_swiglu(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
         gate, up = self.norm_linear(x, norm, weight, eps).chunk(2, -1)
@@ -42,13 +42,12 @@ class ReferenceOps:
         slots: Tensor,
         positions: Tensor,
     ) -> Tensor:
-        q, k, v = self._heads(qkv, norms, cache)
-        q, k = rotate(q, rope, positions), rotate(k, rope, positions)
+        q, k, v = self._heads(qkv, norms, rope, cache, positions)
         table = block_table.index_select(0, slots)
         _write(cache, table, positions, k, v)
         keys, values = _read(cache, table, _longest(positions, table, cache))
         visible = torch.arange(keys.shape[1], device=qkv.device) <= positions[:, None]
-        return _attend(q[:, None], keys, values, visible[:, None]).flatten(1)
+        return _attend(q[:, None], keys, values, visible[:, None])[:, 0]
 
     def prefill_attention(
         self,
@@ -60,27 +59,25 @@ class ReferenceOps:
         slots: Tensor,
         positions: Tensor,
     ) -> Tensor:
-        q, k, v = self._heads(qkv, norms, cache)
-        q, k = rotate(q, rope, positions), rotate(k, rope, positions)
+        q, k, v = self._heads(qkv, norms, rope, cache, positions)
         _write(cache, block_table.index_select(0, slots), positions, k, v)
-        out = torch.empty_like(q)
+        out = torch.empty_like(q).flatten(1)
         for slot in slots.unique():  # waits for a device: prefill by this definition is not for graphs
             mine = slots == slot
             keys, values = _read(cache, block_table[slot][None], int(positions[mine].max()) + 1)
             visible = torch.arange(keys.shape[1], device=qkv.device) <= positions[mine, None]
             out[mine] = _attend(q[mine][None], keys, values, visible[None])[0]
-        return out.flatten(1)
+        return out
 
     def short_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, start: int) -> Tensor:
         end = start + qkv.shape[1]
-        q, k, v = self._heads(qkv, norms, cache)
         positions = slice(start, end)
-        q, k = rotate(q, rope, positions), rotate(k, rope, positions)
+        q, k, v = self._heads(qkv, norms, rope, cache, positions)
         cache.keys[:, positions], cache.values[:, positions] = k, v
         visible = None
         if end - start > 1:
             visible = torch.ones(end - start, end, dtype=torch.bool, device=qkv.device).tril(start)[None]
-        return _attend(q, cache.keys[:, :end], cache.values[:, :end], visible).flatten(2)
+        return _attend(q, cache.keys[:, :end], cache.values[:, :end], visible)
 
     def embed(self, table: Tensor, ids: Tensor, text: Tensor) -> Tensor:
         return F.embedding(ids, table).sum(1) + text
@@ -89,18 +86,17 @@ class ReferenceOps:
         return uniforms(seeds, frames, count)
 
     def sample(self, logits: Tensor, picks: Picks) -> Tensor:
-        on_host = not logits.is_cuda  # only there may values steer the control flow without stalling a device
-        greedy = logits.argmax(-1)
-        if on_host and not picks.temperature.any():
-            return greedy
+        needs = _needs(picks)
+        if not needs.draws:
+            return logits.argmax(-1)
         cold = picks.temperature == 0
-        scaled = logits.float() / picks.temperature.masked_fill(cold, 1.0)[:, None]
-        scaled = _top_k(scaled, picks.top_k, int(picks.top_k.max()) if on_host else logits.shape[-1])
-        if not on_host or bool((picks.top_p < 1).any()):
-            scaled = _top_p(scaled, picks.top_p)
-        total = scaled.softmax(-1).cumsum(-1)
-        drawn = (total >= picks.uniform[:, None] * total[:, -1:]).int().argmax(-1)
-        return torch.where(cold, greedy, drawn)
+        scores = logits.float() / torch.where(cold, 1.0, picks.temperature)[:, None]
+        if needs.top_k:
+            scores = torch.where(scores < _threshold(scores, picks.top_k), -torch.inf, scores)
+        if needs.top_p:
+            scores = _top_p(scores, picks.top_p)
+        drawn = _invert(scores.softmax(-1).cumsum(-1), picks.uniform)
+        return torch.where(cold, logits.argmax(-1), drawn) if needs.greedy else drawn
 
     def sample_first(
         self,
@@ -122,17 +118,22 @@ class ReferenceOps:
         seen[slots, ids] = True
         return ids
 
-    def _heads(self, qkv: Tensor, norms: HeadNorms, cache: LayerCache) -> tuple[Tensor, Tensor, Tensor]:
-        """(..., (H + 2 G) D) -> q (..., H, D), k and v (..., G, D); q and k normed per head."""
+    def _heads(
+        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, positions: Tensor | slice
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(..., (H + 2 G) D) -> q (..., H, D), k and v (..., G, D); q and k are normed per head and rotated."""
         groups, width = cache.keys.shape[-2:]
-        heads = qkv.unflatten(-1, (-1, width))
-        q, k, v = heads.split((heads.shape[-2] - 2 * groups, groups, groups), -2)
-        return self.rms_norm(q, norms.query, norms.eps), self.rms_norm(k, norms.key, norms.eps), v
+        heads = qkv.view(*qkv.shape[:-1], -1, width)
+        queries = heads.shape[-2] - 2 * groups
+        qk, v = heads.split_with_sizes((queries + groups, groups), -2)
+        norm = torch.cat((norms.query.expand(queries, -1), norms.key.expand(groups, -1)))
+        q, k = rotate(self.rms_norm(qk, norm, norms.eps), rope, positions).split_with_sizes((queries, groups), -2)
+        return q, k, v
 
 
 def rotate(x: Tensor, rope: Rope, positions: Tensor | slice) -> Tensor:
     """Rotary embedding in its half-split form: x (..., T, heads, D) at `positions` (T)."""
-    cos, sin = rope.cos[positions][..., None, :], rope.sin[positions][..., None, :]
+    cos, sin = rope.cos[positions, None], rope.sin[positions, None]
     low, high = x.chunk(2, -1)
     return x * cos + torch.cat((-high, low), -1) * sin
 
@@ -156,27 +157,49 @@ def _read(cache: LayerCache, table: Tensor, length: int) -> tuple[Tensor, Tensor
 
 
 def _attend(q: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> Tensor:
-    """Grouped-query attention: q (R, T, H, D), keys and values (R, L, G, D), visible (R, T, L) -> (R, T, H, D)."""
-    rows, length, groups, width = keys.shape
-    steps, heads = q.shape[1:3]
-    grouped = q.unflatten(2, (groups, -1)).permute(0, 2, 3, 1, 4).reshape(rows, groups, -1, width)
-    scores = (grouped @ keys.permute(0, 2, 3, 1)) * width**-0.5
-    if visible is not None:
-        mask = visible[:, None, None].expand(rows, groups, heads // groups, steps, length)
-        scores = scores.masked_fill(~mask.reshape(scores.shape), -torch.inf)
-    weights = scores.softmax(-1, dtype=torch.float32).to(q.dtype)
-    out = weights @ values.permute(0, 2, 1, 3)
-    return out.view(rows, groups, heads // groups, steps, width).permute(0, 3, 1, 2, 4).flatten(2, 3)
+    """Grouped-query attention: q (R, T, H, D), keys and values (R, L, G, D), visible (R, T, L) -> (R, T, H D).
+
+    The query heads that share a key head become rows below each other.
+    """
+    rows, steps, heads, width = q.shape
+    groups = keys.shape[2]
+    below = q.reshape(rows, steps, groups, -1, width).transpose(1, 2).flatten(2, 3)
+    mask = None if visible is None else visible.repeat_interleave(heads // groups, 1)[:, None]
+    out = F.scaled_dot_product_attention(below, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask)
+    return out.view(rows, groups, steps, -1).transpose(1, 2).flatten(2)
 
 
-def _top_k(scores: Tensor, top_k: Tensor, most: int) -> Tensor:
-    """Drop scores below the k-th highest of their row; 0 keeps all, ties with the k-th survive."""
-    if most == 0:
-        return scores
-    k = torch.where(top_k > 0, top_k, scores.shape[-1]).clamp(max=scores.shape[-1]).long()
-    most = scores.shape[-1] if scores.is_cuda else int(k.max())
-    threshold = scores.topk(most, -1).values.gather(-1, k[:, None] - 1)
-    return scores.masked_fill(scores < threshold, -torch.inf)
+class _Needs(NamedTuple):
+    """What the rows of a batch ask for; a GPU does everything, since looking at the values would stall it."""
+
+    draws: bool = True
+    greedy: bool = True
+    top_k: bool = True
+    top_p: bool = True
+
+
+def _needs(picks: Picks) -> _Needs:
+    if picks.temperature.is_cuda:
+        return _Needs()
+    temperature, top_k, top_p = picks.temperature.tolist(), picks.top_k.tolist(), picks.top_p.tolist()
+    return _Needs(any(temperature), not all(temperature), any(top_k), min(top_p) < 1)
+
+
+def _threshold(scores: Tensor, top_k: Tensor) -> Tensor:
+    """The k-th highest score of each row (R, 1); k = 0 stands for all of them."""
+    width = scores.shape[-1]
+    if scores.is_cuda:
+        rank = torch.where(top_k > 0, width - top_k, 0).clamp(min=0)  # from the lowest up
+        return scores.sort(-1).values.gather(-1, rank[:, None].long())
+    ranks = [width - k if 0 < k < width else 0 for k in top_k.tolist()]
+    ordered = np.partition(scores.numpy(), sorted(set(ranks)), -1)  # several times faster than sorting or topk
+    return torch.from_numpy(ordered[range(len(ranks)), ranks])[:, None]
+
+
+def _invert(cumulative: Tensor, uniform: Tensor) -> Tensor:
+    """The first id whose cumulative probability reaches uniform x total; inside the row even where that is NaN."""
+    ids = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:])
+    return ids[:, 0].clamp(max=cumulative.shape[-1] - 1)
 
 
 def _top_p(scores: Tensor, top_p: Tensor) -> Tensor:

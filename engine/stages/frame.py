@@ -1,6 +1,5 @@
 """One frame for every row: talker step, codebook 0, fifteen predictor steps, and the state for the next frame."""
 
-import dataclasses
 from collections.abc import Callable
 
 import torch
@@ -60,10 +59,6 @@ class FrameStage:
         picks = self._state.predictor_picks(slots, uniform[1])
 
         def draw(step: int, logits: Tensor) -> Tensor:
-            return self._ops.sample(logits, _at(picks, uniform[step + 1]))
+            return self._ops.sample(logits, Picks(picks.temperature, picks.top_k, picks.top_p, uniform[step + 1]))
 
         return self._predictor.forward(hidden, first, draw)
-
-
-def _at(picks: Picks, uniform: Tensor) -> Picks:
-    return dataclasses.replace(picks, uniform=uniform)

@@ -58,9 +58,7 @@ def _segment(
 ) -> Iterator[Codes]:
     ids = layout.config.text
     heading, body = _split(tokenizer.encode("assistant\n" + text))
-    columns = prompt.prefix(
-        layout.config, (ids.im_start, *heading), layout.instruct, layout.language, layout.voice
-    )
+    columns = prompt.prefix(layout.config, (ids.im_start, *heading), layout.instruct, layout.language, layout.voice)
     unread: list[int] = []
     if layout.mode is TextMode.WHOLE:
         columns += prompt.whole_text(layout.config, (*layout.reference_text, *body))
