@@ -22,6 +22,7 @@ from qwentts_grpc.auth import Door, Tokens
 from qwentts_grpc.gate import Gate
 from qwentts_grpc.http import Response, SidePort, metrics_page, probe
 from qwentts_grpc.limits import Limits
+from qwentts_grpc.messages import Strict
 from qwentts_grpc.metrics import Metrics
 from qwentts_grpc.reflection import add_reflection
 from qwentts_grpc.service import TTSService
@@ -99,8 +100,9 @@ class Server:
     def _make_grpc(self) -> grpc.aio.Server:
         engine = self.config.engine
         limits = Limits(text_characters=engine.max_text_characters, audio_seconds=engine.max_audio_seconds)
+        door = [Door(self._tokens, self.metrics.calls.turned_away)] if self._tokens else []
         server = grpc.aio.server(
-            interceptors=[Door(self._tokens, self.metrics.calls.turned_away)] if self._tokens else [],
+            interceptors=[*door, Strict()],
             options=OPTIONS,
             maximum_concurrent_rpcs=engine.max_speeches + engine.max_queue + SPARE_CALLS,
         )
