@@ -1,4 +1,4 @@
-"""`make bench`: frames per second of the engine and of qwen-tts on one tiny checkpoint, one after the other in one run.
+"""`make bench`: frames per second of the engine and of qwen-tts on one tiny checkpoint, turn by turn in one run.
 
 Both sample with the checkpoint's own settings; the end of speech never wins, so that every speech has the same length.
 """
@@ -9,7 +9,7 @@ import platform
 import tempfile
 import time
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 import torch
 
@@ -30,15 +30,14 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description="Frames per second on this CPU, beside qwen-tts.")
     parser.add_argument("--frames", type=int, default=60, help="of each speech (default %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="the median counts (default %(default)s)")
+    parser.add_argument("--repeats", type=int, default=4, help="the best counts (default %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of torch: more only wait on so small a model")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(machine())
     with tempfile.TemporaryDirectory() as scratch:
         folder = write_checkpoint(Path(scratch) / KIND, KIND, eos_scale=0.0)
-        theirs = reference_rates(folder, options.frames, options.repeats)
-        ours = asyncio.run(engine_rates(folder, options.frames, options.repeats))
+        theirs, ours = asyncio.run(rates(folder, options.frames, options.repeats))
     print_table(theirs, ours)
 
 
@@ -52,33 +51,23 @@ def machine() -> str:
     return f"{name}, {cores} cores; torch {torch.__version__}, {torch.get_num_threads()} threads; tiny {KIND}, fp32"
 
 
-def reference_rates(folder: Path, frames: int, repeats: int) -> dict[int, float]:
-    """Frames per second of qwen-tts with batches of `COUNTS` equal speeches."""
+async def rates(folder: Path, frames: int, repeats: int) -> tuple[dict[int, float], dict[int, float]]:
+    """Frames per second of qwen-tts and of the engine by number of speeches: the best of `repeats` turns each."""
     tts = load_reference(folder)
-
-    def batch(count: int, length: int) -> None:
-        tts.generate_custom_voice([TEXT] * count, speaker=VOICE, non_streaming_mode=False, max_new_tokens=length + 1)
-
-    batch(1, 8)
-    rates = {}
-    for count in COUNTS:
-        seconds = []
-        for _ in range(repeats):
-            start = time.perf_counter()
-            batch(count, frames)
-            seconds.append(time.perf_counter() - start)
-        rates[count] = count * frames / median(seconds)
-    return rates
-
-
-async def engine_rates(folder: Path, frames: int, repeats: int) -> dict[int, float]:
-    """Frames per second of the engine with `COUNTS` speeches that start together."""
+    theirs, ours = {}, {}
+    batch(tts, 1, 8)
     async with await build_engine(str(folder), EngineConfig(device="cpu", dtype="float32")) as engine:
-        rates = {}
         for count in COUNTS:
-            seconds = [await together(engine, count, frames) for _ in range(repeats)]
-            rates[count] = count * frames / median(seconds)
-        return rates
+            pairs = [(batch(tts, count, frames), await together(engine, count, frames)) for _ in range(repeats)]
+            theirs[count], ours[count] = (count * frames / min(seconds) for seconds in zip(*pairs, strict=True))
+    return theirs, ours
+
+
+def batch(tts: Any, count: int, frames: int) -> float:
+    """Seconds that qwen-tts takes for one batch of `count` equal speeches."""
+    start = time.perf_counter()
+    tts.generate_custom_voice([TEXT] * count, speaker=VOICE, non_streaming_mode=False, max_new_tokens=frames + 1)
+    return time.perf_counter() - start
 
 
 async def together(engine: Engine, count: int, frames: int) -> float:
