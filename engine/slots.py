@@ -43,7 +43,7 @@ class SlotState:
         if entry.seen:
             self.seen[slot, self._moved(entry.seen)] = True
         if entry.vector is not None:
-            self.vector[slot] = torch.from_numpy(entry.vector).to(self.vector)
+            self.vector[slot] = torch.tensor(entry.vector).to(self.vector)
         if entry.pending:
             numbers = range(entry.first_pending, entry.first_pending + len(entry.pending))
             self.frames[slot, self._moved([number % RING for number in numbers])] = self._moved(entry.pending)

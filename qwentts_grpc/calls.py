@@ -3,7 +3,7 @@
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -84,11 +84,11 @@ async def answering(call: Call) -> AsyncIterator[Call]:
         await _refuse(call, error)
 
 
-async def answer(call: Call, work: Callable[[], Answer]) -> Answer:
-    """What `work` returns, as the answer of a call with one message; what it raises as the call's status."""
+async def answer(call: Call, work: Awaitable[Answer]) -> Answer:
+    """What `work` comes to, as the answer of a call with one message; what it raises as the call's status."""
     results = []
     async with answering(call):
-        results.append(work())
+        results.append(await work)
     return results[0]
 
 

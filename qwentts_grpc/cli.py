@@ -48,6 +48,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", help="checkpoint: a folder or a hub id (QWENTTS_MODEL; default: the embedded one, which is noise)")
     add("--dummy-weights", choices=KINDS, metavar="KIND", help=f"random weights of real size: {', '.join(KINDS)}")
+    add("--voice-dir", type=Path, metavar="DIR", help="keep created voices here (default: until the server stops)")
     add("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     add("--port", type=_whole(0, 65_535), default=50_051, help="0 picks a free one (default %(default)s)")
     add("--metrics-port", type=_whole(0, 65_535), default=9_464, help="HTTP: /metrics, /livez, /readyz (%(default)s)")

@@ -11,6 +11,7 @@ from engine.chunks import SIZES
 from engine.config import ModelCard
 from engine.errors import InvalidRequest
 from engine.request import FRAME_SECONDS, Delivery, Pick, Reference, Sampling, SpeechRequest, TextMode
+from engine.voice import Voice
 from qwentts_grpc.limits import NAME, REQUEST_ID, Limits
 from qwentts_grpc.v1 import tts_pb2
 
@@ -42,9 +43,13 @@ class Asked:
 
 
 def asked(
-    config: tts_pb2.SynthesisConfig, request_id: str, server: Server, reference: Reference | None = None
+    config: tts_pb2.SynthesisConfig,
+    request_id: str,
+    server: Server,
+    reference: Reference | None = None,
+    kept: Voice | None = None,
 ) -> Asked:
-    """The speech that `config` describes; `reference` is its recording, decoded.
+    """The speech that `config` describes; `reference` is its recording, decoded, and `kept` its created voice.
 
     Raises `InvalidRequest` naming the field inside the config ("sampling.top_p").
     """
@@ -52,8 +57,9 @@ def asked(
     delivery, lowered = _delivery(config.delivery)
     request = SpeechRequest(
         request_id=request_id,
-        voice=name("voice", config.voice),
+        voice="" if kept else name("voice", config.voice),
         reference=reference,
+        kept=kept,
         instructions=_instructions(config.instructions, server.limits),
         language=name("language", config.language),
         sampling=sampling,
@@ -78,12 +84,6 @@ def request_id(config: tts_pb2.SynthesisConfig) -> str:
     if len(value) > REQUEST_ID or not (value.isascii() and (value.isprintable())):
         raise InvalidRequest("request_id", f"needs at most {REQUEST_ID} printable ASCII characters")
     return value
-
-
-def check_model(config: tts_pb2.SynthesisConfig, loaded: str) -> None:
-    """Raise `InvalidRequest` where the caller wants another checkpoint than the one loaded."""
-    if name("model", config.model) not in ("", loaded):
-        raise InvalidRequest("model", f"is not loaded here; this server has {loaded!r}")
 
 
 def name(field: str, value: str) -> str:

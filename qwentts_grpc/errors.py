@@ -10,6 +10,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from engine.errors import Busy, EngineError, InvalidRequest, VoiceNotFound
+from qwentts_grpc.voice_store import VoiceExists
 
 DOMAIN = "qwentts"
 PUSHBACK = "grpc-retry-pushback-ms"
@@ -61,12 +62,6 @@ class TenantLimit(EngineError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"this tenant has {limit} turns open, which is all that it may")
-
-
-class NotOffered(EngineError):
-    """The call or the value is part of the contract but not of this server."""
-
-    reason = "NOT_OFFERED"
 
 
 class Internal(EngineError):
@@ -129,7 +124,7 @@ def _bad_field(error: EngineError) -> RpcMessage:
 
 
 def _voice(error: EngineError) -> RpcMessage:
-    name = error.name[:LONGEST_MESSAGE] if isinstance(error, VoiceNotFound) else ""
+    name = error.name[:LONGEST_MESSAGE] if isinstance(error, VoiceNotFound | VoiceExists) else ""
     return error_details_pb2.ResourceInfo(resource_type="qwentts.v1.Voice", resource_name=name)
 
 
@@ -142,6 +137,11 @@ def _capability(error: EngineError) -> RpcMessage:
 
 def _queue(error: EngineError) -> RpcMessage:
     violation = error_details_pb2.QuotaFailure.Violation(subject="queue", description="every place is taken")
+    return error_details_pb2.QuotaFailure(violations=[violation])
+
+
+def _store(error: EngineError) -> RpcMessage:
+    violation = error_details_pb2.QuotaFailure.Violation(subject="voices", description=str(error))
     return error_details_pb2.QuotaFailure(violations=[violation])
 
 
@@ -171,8 +171,9 @@ TABLE: dict[str, Rule] = {
     "REFERENCE_DURATION": _INVALID,
     "TEXT_TOO_LONG": Rule(grpc.StatusCode.OUT_OF_RANGE, "invalid", (_bad_field,)),
     "VOICE_NOT_FOUND": Rule(grpc.StatusCode.NOT_FOUND, "invalid", (_voice,)),
+    "VOICE_EXISTS": Rule(grpc.StatusCode.ALREADY_EXISTS, "invalid", (_voice,)),
+    "VOICES_FULL": Rule(grpc.StatusCode.RESOURCE_EXHAUSTED, "too_large", (_store,), lambda error: "-1"),
     "MODEL_CAPABILITY": Rule(grpc.StatusCode.FAILED_PRECONDITION, "invalid", (_capability,)),
-    "NOT_OFFERED": Rule(grpc.StatusCode.UNIMPLEMENTED, "invalid"),
     "QUEUE_FULL": Rule(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         "queue_full",

@@ -7,8 +7,8 @@ from typing import NoReturn
 
 from engine.errors import EngineError, EngineFailed
 from engine.events import Notice, NoticeCode
-from engine.loop import Engine
 from engine.speech import Speech
+from qwentts_grpc.cast import Cast
 from qwentts_grpc.errors import Cut, NotServing
 
 Refusal = Callable[[], EngineError]  # makes a new error for each call: one that is raised again only ever grows
@@ -18,7 +18,7 @@ class Gate:
     """Starts closed. Belongs to the event loop's thread."""
 
     def __init__(self) -> None:
-        self._engine: Engine | None = None
+        self._cast: Cast | None = None
         self._closed: Refusal | None = lambda: NotServing("STARTING", "the model is still loading")
         self._fault: Refusal | None = None
         self._faulty = asyncio.Event()
@@ -40,16 +40,16 @@ class Gate:
         """How many speeches are open."""
         return len(self._speeches)
 
-    def engine(self) -> Engine:
-        """The engine, or the error that says why there is none to be had."""
+    def cast(self) -> Cast:
+        """Who speaks, or the error that says why nobody does."""
         if self._closed is not None:
             raise self._closed()
-        assert self._engine is not None
-        return self._engine
+        assert self._cast is not None
+        return self._cast
 
-    def open_to(self, engine: Engine) -> None:
+    def open_to(self, cast: Cast) -> None:
         """Serve from now on."""
-        self._engine, self._closed = engine, None
+        self._cast, self._closed = cast, None
 
     def drain(self) -> None:
         """Refuse new calls, and tell the speeches that are open."""

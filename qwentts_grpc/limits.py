@@ -15,5 +15,6 @@ class Limits:
     appends: int = 1_024  # text, flush and empty messages of one turn
     audio_seconds: float = 600.0  # longest `max_audio`
     reference_seconds: float = 60.0
+    upload_timeout: float = 60.0  # for a recording to come, and for a place to take it in before that
     config_timeout: float = 30.0  # for the first message of a turn to come
     shortest_deadline: float = 0.02  # a call with less time left is refused at once

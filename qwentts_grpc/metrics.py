@@ -45,6 +45,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.calls = CallMetrics(self.registry)
         self.engine = EngineMetrics(self.registry)
+        self.voices = VoiceMetrics(self.registry)
         self._build = Info("tts_build", "What runs here.", registry=self.registry)
         self.ready = Gauge("tts_ready", "1 while speeches are taken.", registry=self.registry)
 
@@ -151,6 +152,23 @@ class CallMetrics:
         self._characters.labels(self._model).inc(finish.characters)
         if finish.audio_seconds > 0:
             self._real_time.observe(finish.work_seconds / finish.audio_seconds)
+
+
+class VoiceMetrics:
+    """What is measured of created voices."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._hits = Counter("tts_voice_prompt_cache_hits", "Voices found in memory.", registry=registry)
+        self._misses = Counter("tts_voice_prompt_cache_misses", "Voices read from where they lie.", registry=registry)
+        self._bytes = Gauge("tts_voice_prompt_cache_bytes", "Codes and embeddings in memory.", registry=registry)
+
+    def looked_up(self, hit: bool) -> None:
+        """A created voice was asked for; may be called on any thread."""
+        (self._hits if hit else self._misses).inc()
+
+    def held(self, size: int) -> None:
+        """So many bytes of voices are in memory."""
+        self._bytes.set(size)
 
 
 class EngineMetrics:

@@ -38,7 +38,7 @@ def whole_text(text: str) -> str:
 
 
 @asynccontextmanager
-async def heard_out(requests: Requests) -> AsyncIterator[None]:
+async def heard_out(requests: AsyncIterator[object]) -> AsyncIterator[None]:
     """Where the turn fails, take in what its caller is just sending, until a moment passes without a message.
 
     grpcio's asyncio client reports INTERNAL in place of the status where a status meets one of its writes.

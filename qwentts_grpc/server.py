@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,6 +20,8 @@ from engine.errors import EngineFailed
 from engine.loop import Engine
 from qwentts_grpc import __version__
 from qwentts_grpc.auth import Door, Tokens
+from qwentts_grpc.cast import Cast
+from qwentts_grpc.fleet import Fleet
 from qwentts_grpc.gate import Gate
 from qwentts_grpc.http import Response, SidePort, metrics_page, probe
 from qwentts_grpc.limits import Limits
@@ -31,6 +34,8 @@ from qwentts_grpc.tls import ServerTls, TlsFiles
 from qwentts_grpc.tracing import Tracing, Untraced
 from qwentts_grpc.v1 import tts_pb2, tts_pb2_grpc
 from qwentts_grpc.voice_service import VoiceService
+from qwentts_grpc.voice_shelf import DirectoryShelf, MemoryShelf
+from qwentts_grpc.voice_store import VoiceStore
 from qwentts_grpc.watchdog import watch
 
 SERVICES = tuple(service.full_name for service in tts_pb2.DESCRIPTOR.services_by_name.values())
@@ -60,7 +65,8 @@ class ServerConfig:
     """`model`: a folder or hub id. Port 0 picks a free one. Times in seconds: `drain_delay` is the least time for
     which new calls are refused before the port closes, `drain_seconds` the most that open turns get to end.
     `tls` None serves plaintext; `reflection` lets tools ask for the contract. `watchdog_seconds` without a step end
-    the server; None for `WATCHDOG` on a GPU and the engine's own limit on a CPU, whose steps may be long."""
+    the server; None for `WATCHDOG` on a GPU and the engine's own limit on a CPU, whose steps may be long.
+    `voice_dir` keeps created voices; None for as long as the process lives."""
 
     model: str
     host: str = "127.0.0.1"
@@ -72,6 +78,7 @@ class ServerConfig:
     access: Access = field(default_factory=Access)
     reflection: bool = True
     watchdog_seconds: float | None = None
+    voice_dir: Path | None = None
     engine: EngineConfig = field(default_factory=EngineConfig)
 
 
@@ -84,6 +91,7 @@ class Server:
         self.gate = Gate()
         self.metrics = Metrics()
         self.engine: Engine | None = None
+        self.voices: VoiceStore | None = None
         self._tls = ServerTls(config.tls) if config.tls else None
         self._tokens = Tokens(config.access.token_file) if config.access.token_file else None
         self.tenants = Tenants(config.access, self._tokens)
@@ -109,7 +117,7 @@ class Server:
         )
         speaking = TTSService(self.gate, self.tenants, self.metrics.calls, self._tracing, limits, engine.max_speeches)
         tts_pb2_grpc.add_TTSServiceServicer_to_server(speaking, server)
-        tts_pb2_grpc.add_VoiceServiceServicer_to_server(VoiceService(self.gate), server)
+        tts_pb2_grpc.add_VoiceServiceServicer_to_server(VoiceService(self.gate, limits), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self.config.reflection:
             add_reflection((*SERVICES, health.SERVICE_NAME), server)
@@ -141,15 +149,20 @@ class Server:
                 log.info("reloaded: %s", type(secrets).__name__)
 
     async def load(self) -> None:
-        """Build the engine, which speaks once before this returns, and serve. Raises `CheckpointError`."""
+        """Build the engine, which speaks once before this returns, and serve. Raises `CheckpointError` and OSError."""
+        self.voices = await asyncio.to_thread(self._voice_store)
         self.engine = await build_engine(self.config.model, self.config.engine, self.metrics.engine)
         card = self.engine.card
         self.metrics.describe({"version": __version__, "model": card.name, **_torch()})
         self.metrics.engine.stand(self.engine.state())
-        self.gate.open_to(self.engine)
+        self.gate.open_to(Cast(Fleet([self.engine]), self.voices))
         self.metrics.ready.set(1)
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         log.info("serving %s: %s", card.name, card.description)
+
+    def _voice_store(self) -> VoiceStore:
+        shelf = DirectoryShelf(self.config.voice_dir) if self.config.voice_dir else MemoryShelf()
+        return VoiceStore(shelf, on_lookup=self.metrics.voices.looked_up)
 
     async def watch(self) -> EngineFailed:
         """Wait until the engine is lost; by then no speech is open and no new one is taken."""
@@ -186,6 +199,8 @@ class Server:
         # Between steps the engine calls no observer, but speeches still end.
         if self.engine is not None:
             self.metrics.engine.stand(self.engine.state())
+        if self.voices is not None:
+            self.metrics.voices.held(self.voices.cached_bytes)
         return metrics_page(self.metrics.registry)
 
     async def _quiet(self) -> None:

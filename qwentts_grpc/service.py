@@ -9,6 +9,7 @@ from engine.config import ModelCard
 from engine.loop import Engine
 from engine.request import FRAME_SECONDS, SAMPLE_RATE, Reference
 from engine.speech import Speech
+from engine.voice import Voice
 from qwentts_grpc import __version__, convert, formats
 from qwentts_grpc.audio.decode import decode_reference
 from qwentts_grpc.audio.encoders import Encoder
@@ -76,30 +77,26 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         self, request: tts_pb2.GetServerInfoRequest, context: Context
     ) -> tts_pb2.GetServerInfoResponse:
         """What runs here, and how much one call may ask for."""
-        return await answer(Call("GetServerInfo", context), lambda: self._info(self._gate.engine().card))
+        return await answer(Call("GetServerInfo", context), self._info())
 
-    def _info(self, card: ModelCard) -> tts_pb2.GetServerInfoResponse:
-        model = tts_pb2.ModelInfo(
-            name=card.name,
-            kind=MODEL_KINDS[card.kind],
-            languages=card.languages,
-            instructions_supported=card.instructions,
-        )
+    async def _info(self) -> tts_pb2.GetServerInfoResponse:
+        cards = [engine.card for engine in self._gate.cast().fleet.engines]
         return tts_pb2.GetServerInfoResponse(
             server_version=__version__,
-            models=[model],
+            models=[_model_info(card) for card in cards],
             native_sample_rate_hertz=SAMPLE_RATE,
             codec_frame=seconds(FRAME_SECONDS),
             audio_formats=formats.offered(),
             max_text_characters=self._limits.text_characters,
             max_audio=seconds(self._limits.audio_seconds),
-            max_concurrent_streams=self._max_speeches,
+            max_concurrent_streams=self._max_speeches * len(cards),
+            voice_creation_enabled=any(card.kind == "base" for card in cards),
         )
 
     @contextmanager
     def _seat(self, context: Context) -> Iterator[None]:
         """A place for one turn, where the server takes any now."""
-        self._gate.engine()
+        self._gate.cast()
         with self._tenants.seat(context.invocation_metadata() or ()):
             yield
 
@@ -124,9 +121,8 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
 
     async def _speak(self, call: Call, config: tts_pb2.SynthesisConfig, feed: Feed, response: Response) -> None:
         """Nothing is sent before `Started`, which waits for a slot, so a call refused until then can be retried."""
-        engine = self._gate.engine()
         with convert.fields_of_config():
-            asked, encoder = await self._prepare(call, config, engine)
+            engine, asked, encoder = await self._prepare(call, config)
             speech = engine.open(asked.request)
         narration = Narration(_started(config, speech, engine.card), encoder, asked.adjusted)
         telling = Telling(call, narration, self._metrics, self._tracing, response)
@@ -139,18 +135,22 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
                 for other in others:
                     other.cancel()
 
-    async def _prepare(
-        self, call: Call, config: tts_pb2.SynthesisConfig, engine: Engine
-    ) -> tuple[convert.Asked, Encoder]:
+    async def _prepare(self, call: Call, config: tts_pb2.SynthesisConfig) -> tuple[Engine, convert.Asked, Encoder]:
         """Check all that needs no engine; the encoder is made here because it knows its own rates."""
         if call.out_of_time(self._limits.shortest_deadline):
             raise OutOfTime
         call.identify(convert.request_id(config) or call.request_id)
-        convert.check_model(config, engine.card.name)
         encoder = formats.encoder(formats.effective(config.audio_format))
         reference = await self._reference(config)
+        engine, kept = await self._speaker(config)
         server = convert.Server(engine.card, engine.defaults, self._limits)
-        return convert.asked(config, call.request_id, server, reference), encoder
+        return engine, convert.asked(config, call.request_id, server, reference, kept), encoder
+
+    async def _speaker(self, config: tts_pb2.SynthesisConfig) -> tuple[Engine, Voice | None]:
+        """The checkpoint that speaks, and its voice where callers created it."""
+        cast = self._gate.cast()
+        home = cast.home(config.voice)
+        return cast.fleet.of(config, home), await cast.kept(config.voice) if home else None
 
     async def _reference(self, config: tts_pb2.SynthesisConfig) -> Reference | None:
         if config.WhichOneof("voice_source") != "reference":
@@ -158,6 +158,15 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         given = config.reference
         samples = await asyncio.to_thread(decode_reference, given.audio, max_seconds=self._limits.reference_seconds)
         return Reference(samples, given.transcript, given.speaker_embedding_only)
+
+
+def _model_info(card: ModelCard) -> tts_pb2.ModelInfo:
+    return tts_pb2.ModelInfo(
+        name=card.name,
+        kind=MODEL_KINDS[card.kind],
+        languages=card.languages,
+        instructions_supported=card.instructions,
+    )
 
 
 def _started(config: tts_pb2.SynthesisConfig, speech: Speech, card: ModelCard) -> tts_pb2.Started:

@@ -39,6 +39,7 @@ def _config(options: argparse.Namespace) -> ServerConfig:
         access=Access(options.token_file, options.tenant_key.lower(), options.tenant_limit),
         reflection=not options.no_reflection,
         watchdog_seconds=options.watchdog_seconds,
+        voice_dir=options.voice_dir,
         engine=EngineConfig(
             device=options.device,
             dtype=options.dtype,

@@ -80,6 +80,12 @@ class VoiceStore:
         self._on_lookup(voice is not None)
         return self._load(key, card) if voice is None else voice
 
+    def check_new(self, name: str) -> None:
+        """Raise what `create` would raise for this name now."""
+        key = _checked(name).casefold()
+        with self._lock:
+            self._check_room(key, name)
+
     def create(self, voice: StoredVoice) -> None:
         """Keep a new voice; raises `InvalidRequest` for its name, `VoiceExists` or `VoicesFull`."""
         key = _checked(voice.card.name).casefold()
@@ -123,14 +129,17 @@ class VoiceStore:
                 self._cache.put(key, voice, voice.size)
         return voice
 
+    def _check_room(self, key: str, name: str) -> None:
+        if key in self._taken:
+            raise VoiceExists(name)
+        if len(self._taken) >= self._max_voices:
+            raise VoicesFull(f"there are {self._max_voices} voices; delete one first")
+
     @contextmanager
     def _reserved(self, key: str, name: str) -> Iterator[None]:
         """Hold `key` against others; it stays taken unless the body fails."""
         with self._lock:
-            if key in self._taken:
-                raise VoiceExists(name)
-            if len(self._taken) >= self._max_voices:
-                raise VoicesFull(f"there are {self._max_voices} voices; delete one first")
+            self._check_room(key, name)
             self._taken.add(key)
         try:
             yield

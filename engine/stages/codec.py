@@ -79,7 +79,7 @@ class CodecStage:
             learned = self._learned.get(key)
         if learned is None:
             state = self.decoder.new_state(1, self.device, self._dtype)
-            self._run(state, 0, torch.from_numpy(reference).long().to(self.device))
+            self._run(state, 0, torch.tensor(reference, dtype=torch.int64, device=self.device))
             learned = state.saved(0)
             if self.device.type == "cuda":
                 torch.cuda.current_stream(self.device).synchronize()  # other streams read it

@@ -83,9 +83,10 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(checkpoint: Path, **settings: Any) -> AsyncIterator[Running]:
+async def serving(checkpoint: Path, voice_dir: Path | None = None, **settings: Any) -> AsyncIterator[Running]:
     """A loaded server in this process; `settings` are those of `EngineConfig`."""
-    server = Server(ServerConfig(str(checkpoint), port=0, metrics_port=0, engine=EngineConfig(**settings)))
+    engine = EngineConfig(**settings)
+    server = Server(ServerConfig(str(checkpoint), port=0, metrics_port=0, voice_dir=voice_dir, engine=engine))
     port, side_port = await server.start()
     try:
         await server.load()

@@ -151,14 +151,6 @@ def test_a_request_id_fits_a_log_line(bad: str) -> None:
         convert.request_id(pb.SynthesisConfig(request_id=bad))
 
 
-def test_another_checkpoint_is_refused() -> None:
-    convert.check_model(pb.SynthesisConfig(model="tiny"), "tiny")
-    convert.check_model(pb.SynthesisConfig(), "tiny")
-    with pytest.raises(InvalidRequest) as refused:
-        convert.check_model(pb.SynthesisConfig(model="other"), "tiny")
-    assert refused.value.field == "model"
-
-
 def test_fields_of_the_config_are_named_from_the_root() -> None:
     with pytest.raises(InvalidRequest) as refused, convert.fields_of_config():
         raise InvalidRequest("voice", "is odd", "FIELD_INVALID")

@@ -9,7 +9,8 @@ from grpc import StatusCode
 
 from engine import errors as engine_errors
 from engine.errors import Busy, EngineError, InvalidRequest, TextTooLong, VoiceNotFound
-from qwentts_grpc.errors import TABLE, Cut, Internal, NotOffered, NotServing, OutOfTime, Refusal, refusal
+from qwentts_grpc.errors import TABLE, Cut, Internal, NotServing, OutOfTime, Refusal, refusal
+from qwentts_grpc.voice_store import VoiceExists, VoicesFull
 
 BAD_REQUEST, RETRY = error_details_pb2.BadRequest, error_details_pb2.RetryInfo
 
@@ -36,7 +37,8 @@ AGREED = [
     (engine_errors.InputIdle("idle"), StatusCode.ABORTED, "INPUT_IDLE", "RequestInfo"),
     (engine_errors.GenerationFailed("nan"), StatusCode.INTERNAL, "GENERATION_FAILED", "RequestInfo"),
     (OutOfTime(), StatusCode.DEADLINE_EXCEEDED, "DEADLINE", "RequestInfo"),
-    (NotOffered("no"), StatusCode.UNIMPLEMENTED, "NOT_OFFERED", "RequestInfo"),
+    (VoiceExists("v"), StatusCode.ALREADY_EXISTS, "VOICE_EXISTS", "ResourceInfo"),
+    (VoicesFull("full"), StatusCode.RESOURCE_EXHAUSTED, "VOICES_FULL", "QuotaFailure"),
     (Internal(), StatusCode.INTERNAL, "INTERNAL", "RequestInfo"),
 ]
 

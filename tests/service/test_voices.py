@@ -1,17 +1,36 @@
 """Which voices there are, page by page."""
 
+from dataclasses import replace
+
 import grpc
 import pytest
 
 from engine.config import ModelCard
 from engine.errors import InvalidRequest
+from qwentts_grpc.cast import built_in_voices
 from qwentts_grpc.v1 import tts_pb2 as pb
-from qwentts_grpc.voice_service import page, voices
+from qwentts_grpc.voice_service import page
 
 from .conftest import Running, failure
 
 CARD = ModelCard("tiny", "custom_voice", ("chinese", "english"), ("zoe", "anna", "bob"), True, "")
+OTHER = replace(CARD, name="small", voices=("anna",))
 pytest_session = pytest.mark.asyncio(loop_scope="session")
+
+
+def voices(*cards: ModelCard) -> list[pb.Voice]:
+    return [voice for card in cards for voice in built_in_voices(card)]
+
+
+def test_voices_of_one_name_are_told_apart_by_their_checkpoint() -> None:
+    request = pb.ListVoicesRequest(page_size=1)
+    seen = []
+    for _ in range(4):
+        answer = page(request, voices(CARD, OTHER))
+        seen += [(voice.name, voice.model) for voice in answer.voices]
+        request.page_token = answer.next_page_token
+    assert seen == [("anna", "small"), ("anna", "tiny"), ("bob", "tiny"), ("zoe", "tiny")]
+    assert not request.page_token
 
 
 def test_pages_cover_every_voice_once_in_order() -> None:

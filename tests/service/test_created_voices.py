@@ -1,0 +1,197 @@
+"""Voices that callers make: over the wire, for good, and in nobody's way."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from engine.dummy import write_checkpoint
+from engine.request import SpeechRequest
+from qwentts_grpc.v1 import tts_pb2 as pb
+
+from .conftest import Running, config, failure, kinds, pcm, send, serving, text, turn
+from .test_kinds import clone, recording
+from .test_turns import assert_same_audio
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+WORDS = "A tone."
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.fixture(scope="module")
+def base_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("created") / "tiny-base", "0.6B-Base", seed=5)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def base(base_checkpoint: Path) -> AsyncIterator[Running]:
+    async with serving(base_checkpoint, max_speeches=2) as running:
+        yield running
+        await running.idle()
+
+
+def upload(name: str, audio: bytes = b"", piece: int = 10_000, **spec: Any) -> Iterator[pb.CreateVoiceRequest]:
+    fields = {"transcript": WORDS, **spec}
+    yield pb.CreateVoiceRequest(spec=pb.VoiceSpec(name=name, **fields))
+    audio = audio or recording()
+    for start in range(0, len(audio), piece):
+        yield pb.CreateVoiceRequest(audio=audio[start : start + piece])
+
+
+async def create(running: Running, *arguments: Any, **spec: Any) -> pb.Voice:
+    return (await running.voices.CreateVoice(upload(*arguments, **spec), timeout=60)).voice
+
+
+async def names(running: Running, language: str = "") -> list[str]:
+    listed = await running.voices.ListVoices(pb.ListVoicesRequest(language=language))
+    return [voice.name for voice in listed.voices]
+
+
+async def delete(running: Running, name: str) -> None:
+    await running.voices.DeleteVoice(pb.DeleteVoiceRequest(name=name))
+
+
+async def test_a_created_voice_is_listed_spoken_with_and_deleted(base: Running) -> None:
+    digest = hashlib.sha256(recording()).digest()
+    made = await create(base, "Anna", audio_sha256=digest, description="warm", consent_reference="form 7")
+    assert (made.name, made.kind, made.model, made.description) == (
+        "Anna",
+        pb.VOICE_KIND_CLONED,
+        "tiny-base",
+        "warm",
+    )
+    assert made.create_time.seconds > 1_700_000_000
+    assert (await base.voices.GetVoice(pb.GetVoiceRequest(name="aNNa"))).voice == made
+    assert (await names(base, "english"), await names(base, "klingon")) == (["Anna"], [])
+    spoken = await turn(base, config(voice="anna"), text("Now speak."))
+    assert spoken[0].started.voice == "anna"
+    same = await turn(base, clone(recording(), transcript=WORDS), text("Now speak."))
+    assert_same_audio(pcm(spoken), pcm(same))
+    await delete(base, "ANNA")
+    assert await names(base) == []
+    gone = await failure(base.stub.Synthesize(send([config(voice="anna"), text("Hi.")])))
+    assert (gone.code, gone.reason) == (grpc.StatusCode.NOT_FOUND, "VOICE_NOT_FOUND")
+    again = await failure(base.voices.DeleteVoice(pb.DeleteVoiceRequest(name="anna")))
+    assert again.code is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_voice_outlives_its_server(base_checkpoint: Path, tmp_path: Path) -> None:
+    heard = []
+    async with serving(base_checkpoint, tmp_path / "voices") as running:
+        await create(running, "with-words")
+        await create(running, "by-speaker", transcript="", speaker_embedding_only=True)
+        for name in ("with-words", "by-speaker"):
+            heard.append(pcm(await turn(running, config(voice=name), text("Now speak."))))
+    async with serving(base_checkpoint, tmp_path / "voices") as running:
+        assert await names(running) == ["by-speaker", "with-words"]
+        assert [
+            pcm(await turn(running, config(voice=name), text("Now speak."))) for name in ("with-words", "by-speaker")
+        ] == heard
+        assert running.sample("tts_voice_prompt_cache_misses_total") == 2
+    assert heard[0] != heard[1]
+
+
+async def test_a_voice_that_another_size_of_checkpoint_made_is_refused(tmp_path: Path, base_checkpoint: Path) -> None:
+    large = write_checkpoint(tmp_path / "large" / "tiny-base", "1.7B-Base", seed=5)
+    async with serving(base_checkpoint, tmp_path / "voices") as running:
+        await create(running, "small")
+    async with serving(large, tmp_path / "voices") as running:
+        refused = await failure(running.stub.Synthesize(send([config(voice="small"), text("Hi.")])))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_CAPABILITY")
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "reason", "field"),
+    [
+        ("../x", {}, "FIELD_INVALID", "spec.name"),
+        ("", {}, "FIELD_INVALID", "spec.name"),
+        ("v", {"transcript": " "}, "FIELD_INVALID", "spec.transcript"),
+        ("v", {"description": "x" * 1_001}, "FIELD_INVALID", "spec.description"),
+        ("v", {"audio_sha256": b"short"}, "FIELD_INVALID", "spec.audio_sha256"),
+        ("v", {"audio_sha256": bytes(32)}, "FIELD_INVALID", "spec.audio_sha256"),
+        ("v", {"audio": b"RIFF, so they say"}, "FIELD_INVALID", "audio"),
+        ("v", {"audio": recording(0.5)}, "REFERENCE_DURATION", "audio"),
+        ("v", {"audio": recording(61, rate=8_000, channels=1)}, "REFERENCE_DURATION", "audio"),
+        ("v", {"audio": bytes(10 * 2**20 + 1), "piece": 2**20}, "FIELD_INVALID", "audio"),
+    ],
+)
+async def test_what_makes_no_voice(base: Running, name: str, fields: dict[str, Any], reason: str, field: str) -> None:
+    refused = await failure(base.voices.CreateVoice(upload(name, **fields), timeout=60))
+    assert (refused.code, refused.reason, refused.fields) == (INVALID, reason, [field])
+    assert await names(base) == []
+
+
+async def test_the_order_of_messages(base: Running) -> None:
+    audio, spec = pb.CreateVoiceRequest(audio=b"RIFF"), next(upload("v"))
+    for messages, field in (([], "spec"), ([audio], "spec"), ([spec, spec], "payload"), ([spec], "audio")):
+        refused = await failure(base.voices.CreateVoice(iter(messages)))
+        assert (refused.code, refused.fields) == (INVALID, [field])
+
+
+async def test_a_name_is_taken_once_in_any_case_whatever_comes_at_once(base: Running) -> None:
+    calls = [base.voices.CreateVoice(upload(name), timeout=60) for name in ("Bob", "bob", "BOB", "bOB")]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    refused = [result.code() for result in results if isinstance(result, grpc.aio.AioRpcError)]
+    assert refused == [grpc.StatusCode.ALREADY_EXISTS] * 3
+    assert [name.casefold() for name in await names(base)] == ["bob"]
+    await delete(base, "bob")
+
+
+async def test_a_hundred_at_once(base: Running) -> None:
+    small = recording(1.0, rate=8_000, channels=1)
+    wanted = [f"v{number:03}" for number in range(100)]
+    await asyncio.gather(*(create(base, name, small, transcript="", speaker_embedding_only=True) for name in wanted))
+    pages = await base.voices.ListVoices(pb.ListVoicesRequest(page_size=60))
+    rest = await base.voices.ListVoices(pb.ListVoicesRequest(page_size=60, page_token=pages.next_page_token))
+    assert [voice.name for voice in (*pages.voices, *rest.voices)] == wanted
+    for name in wanted:
+        await delete(base, name)
+
+
+async def test_a_turn_goes_on_with_the_voice_that_is_deleted_meanwhile(base: Running) -> None:
+    await create(base, "carol")
+    alone = pcm(await turn(base, config(1.6, voice="carol"), text("Now speak on and on.")))
+    call = base.stub.Synthesize(send([config(1.6, voice="carol"), text("Now speak"), 0.3, text(" on and on.")]))
+    responses = [await call.read()]
+    await delete(base, "carol")
+    while not responses[-1].HasField("summary"):
+        responses.append(await call.read())
+    assert kinds(responses)[0] == "started"
+    assert_same_audio(pcm(responses), alone)
+
+
+async def test_a_created_voice_waits_for_nothing_that_a_built_in_one_does_not(base: Running) -> None:
+    await create(base, "dora")
+    assert base.server.engine is not None and base.server.gate.cast()
+    kept = await base.server.gate.cast().kept("dora")
+    assert base.server.engine._layouts.prepared(SpeechRequest(kept=kept))
+    await delete(base, "dora")
+
+
+async def test_lookups_are_counted(base: Running) -> None:
+    await create(base, "emil")
+    hits = base.sample("tts_voice_prompt_cache_hits_total")
+    await turn(base, config(voice="emil"), text("Hi."))
+    assert base.sample("tts_voice_prompt_cache_hits_total") == hits + 1
+    assert base.sample("tts_voice_prompt_cache_misses_total") == 0
+    base.server._metrics_page()
+    assert base.sample("tts_voice_prompt_cache_bytes") > 1_000
+    await delete(base, "emil")
+
+
+async def test_only_a_base_checkpoint_makes_voices(tts: Running, base: Running) -> None:
+    refused = await failure(tts.voices.CreateVoice(upload("v")))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_CAPABILITY")
+    offers = [(await each.stub.GetServerInfo(pb.GetServerInfoRequest())).voice_creation_enabled for each in (tts, base)]
+    assert offers == [False, True]
+
+
+async def test_a_built_in_voice_cannot_be_deleted(tts: Running) -> None:
+    refused = await failure(tts.voices.DeleteVoice(pb.DeleteVoiceRequest(name="Ryan")))
+    assert (refused.code, refused.fields) == (INVALID, ["name"])
