@@ -49,6 +49,7 @@ OPTIONS = (
     ("grpc.server_handshake_timeout_ms", 10_000),  # a connection that says nothing is closed
     ("grpc.keepalive_time_ms", 10_000),  # a caller who has vanished holds a slot for 15 s at most
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),  # without it a network that acknowledges and drops holds a slot for a minute
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # voice agents ping idle channels
