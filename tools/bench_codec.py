@@ -8,16 +8,20 @@ import argparse
 import dataclasses
 import json
 import math
+import os
 import multiprocessing
 import statistics
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from triton import OutOfResources
+from triton.runtime.jit import JITFunction
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -37,9 +41,11 @@ SLOTS = 64
 BYTES_PER_SECOND = 3.0e12  # what plain streaming reads reach on this chip
 OPERATIONS_PER_SECOND = 8.0e14  # what a large half-precision product reaches
 OPERATIONS_PER_FRAME = 4.96e9
+CHECKED = (([0, 1, 2, 3], 1), ([0, 2], 4), ([1, 3, 4], 2), ([4, 2, 0, 1, 3], 1), ([3, 0], 12), ([2, 1], 1))  # slots, frames
 TUNED = ((1, 1), (8, 1), (32, 1), (32, 4), (32, 12))
 COLD_BYTES = 100 << 20  # weights cycle through more than the L2 cache, as they do in a whole decode
 LAUNCHES = 24
+KINDS = tuple(os.environ.get("TUNE", "CONV UNIT LINEAR").split())
 
 
 def sizes() -> CodecDecoderConfig:
@@ -50,8 +56,8 @@ def weights(device: str) -> dict[str, Tensor]:
     return under(codec_weights(codec_config("real"), seed=0, device=torch.device(device)), "decoder")
 
 
-def fused(dtype: torch.dtype = torch.float16) -> FusedCodecDecoder:
-    return FusedCodecDecoder(sizes(), weights("cuda"), dtype)
+def fused(on: dict[str, Tensor] | None = None) -> FusedCodecDecoder:
+    return FusedCodecDecoder(sizes(), on or weights("cuda"))
 
 
 def random_codes(rows: int, frames: int, device: str = "cuda") -> Tensor:
@@ -62,26 +68,54 @@ def random_codes(rows: int, frames: int, device: str = "cuda") -> Tensor:
 
 
 def check() -> None:
-    """Signal-to-noise of the fused decoder against fp32 on the CPU, over splits and mixed phases."""
+    """Signal to noise of the fused decoder against fp32 on the CPU, over splits and mixed phases; then repeatability."""
     w = weights("cpu")
     plain = CodecDecoder(sizes(), w)
-    calls = [([0, 1, 2, 3], 1), ([0, 2], 4), ([1, 3, 4], 2), ([4, 2, 0, 1, 3], 1), ([3, 0], 12), ([1, 4, 2], 8), ([2, 1], 1)]
     torch.manual_seed(0)
-    codes = [random_codes(len(rows), n, "cpu") for rows, n in calls]
     state = plain.new_state(SLOTS, "cpu", torch.float32)
+    codes = [random_codes(len(rows), n, "cpu") for rows, n in CHECKED]
     began = time.time()
-    wanted = [plain.forward(c, state, torch.tensor(rows)) for c, (rows, _) in zip(codes, calls, strict=True)]
-    print(f"reference: {time.time() - began:.1f} s")
-    for dtype in (torch.float16, torch.bfloat16):
-        decoder = fused(dtype)
-        state = decoder.new_state(SLOTS, "cuda", dtype)
-        line = []
-        for c, (rows, n), want in zip(codes, calls, wanted, strict=True):
-            padded = torch.tensor([*rows, SLOTS, SLOTS], device="cuda")
-            extra = torch.cat((c, c[:1], c[:1])).cuda()
-            got = decoder.forward(extra, state, padded)[: len(rows)].cpu()
-            line.append(f"{len(rows)}x{n} {signal_to_noise(got, want):.1f}")
-        print(dtype, "dB:", ", ".join(line), f"rms {want.square().mean().sqrt():.3f}", flush=True)
+    wanted = [plain.forward(c, state, torch.tensor(rows)) for c, (rows, _) in zip(codes, CHECKED, strict=True)]
+    print(f"reference: {time.time() - began:.1f} s, rms {wanted[-1].square().mean().sqrt():.3f}")
+    decoder = fused({name: tensor.cuda() for name, tensor in w.items()})
+    state = decoder.new_state(SLOTS, "cuda", torch.float16)
+    line = []
+    for c, (rows, n), want in zip(codes, CHECKED, wanted, strict=True):
+        padded = torch.tensor([*rows, SLOTS, SLOTS], device="cuda")
+        got = decoder.forward(torch.cat((c, c[:1], c[:1])).cuda(), state, padded)[: len(rows)].cpu()
+        line.append(f"{len(rows)}x{n} {signal_to_noise(got, want):.1f}")
+    print("dB:", ", ".join(line), flush=True)
+    for rows, frames in ((1, 1), (32, 1), (32, 4)):
+        check_repeats(decoder, state, rows, frames)
+
+
+def check_repeats(decoder: FusedCodecDecoder, state: CodecState, rows: int, frames: int) -> None:
+    """The same call from the same state, eagerly and as a graph, gives the same bits, or kernels race."""
+    start = copied(state)
+    graph = captured(decoder, state, rows, frames)
+    codes, slots = graph.inputs
+    outcomes = []
+    for run in range(20):
+        restore(state, start)
+        if run < 4:
+            outcomes.append((decoder.pcm(codes, state, slots), copied(state)))
+        else:
+            graph.replay()
+            outcomes.append((graph.output.clone(), copied(state)))
+    pcm, after = outcomes[0]
+    different = [i for i, (p, s) in enumerate(outcomes) if not (torch.equal(p, pcm) and torch.equal(s.tails, after.tails) and torch.equal(s.rings, after.rings))]
+    print(f"{rows} x {frames}: 20 runs, different from the first: {different}, rms {pcm.float().square().mean().sqrt():.0f}", flush=True)
+    restore(state, start)
+
+
+def copied(state: CodecState) -> CodecState:
+    return CodecState(state.tails.clone(), state.rings.clone(), state.frames.clone())
+
+
+def restore(state: CodecState, start: CodecState) -> None:
+    state.tails.copy_(start.tails)
+    state.rings.copy_(start.rings)
+    state.frames.copy_(start.frames)
 
 
 def signal_to_noise(got: Tensor, want: Tensor) -> float:
@@ -94,11 +128,11 @@ def signal_to_noise(got: Tensor, want: Tensor) -> float:
 
 def captured(decoder: FusedCodecDecoder, state: CodecState, rows: int, frames: int) -> torch.cuda.CUDAGraph:
     codes, slots = random_codes(rows, frames), torch.arange(rows, device="cuda")
-    decoder.forward(codes, state, slots, torch.int16)
+    decoder.pcm(codes, state, slots)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        decoder.forward(codes, state, slots, torch.int16)
+        graph.output = decoder.pcm(codes, state, slots)
     graph.inputs = codes, slots
     return graph
 
@@ -188,7 +222,7 @@ class Call:
     options: dict[str, Any]
 
 
-METHODS = ("embed", "conv", "unit", "norm_linear", "attention", "depthwise_norm", "wave")
+METHODS = ("embed", "conv", "unit", "linear", "attention", "depthwise_norm", "wave")
 
 
 def recorded(decoder: FusedCodecDecoder, state: CodecState, rows: int, frames: int) -> list[Call]:
@@ -207,7 +241,7 @@ def recorded(decoder: FusedCodecDecoder, state: CodecState, rows: int, frames: i
 
     for method in METHODS:
         setattr(ops, method, recorder(method))
-    decoder.forward(random_codes(rows, frames), state, torch.arange(rows, device="cuda"), torch.int16)
+    decoder.pcm(random_codes(rows, frames), state, torch.arange(rows, device="cuda"))
     for method in METHODS:
         delattr(ops, method)
     return calls
@@ -221,9 +255,9 @@ def key(call: Call) -> tuple[str, int, int, int] | None:
     if call.method == "unit":
         streams, steps, channels = call.args[1].shape
         return "UNIT", channels, channels, streams * steps
-    if call.method == "norm_linear":
-        conv = call.args[1]
-        return "NORM", conv.depth, conv.width // (2 if call.options["gated"] else 1), call.args[0].shape[0]
+    if call.method == "linear":
+        depth, width = call.args[1].high.shape
+        return "LINEAR", depth, width // (2 if call.options.get("gated") else 1), call.args[0].shape[0]
     return None
 
 
@@ -234,10 +268,10 @@ def label(call: Call) -> str:
 
 def candidates(kind: str, depth: int, width: int, positions: int) -> Iterator[Tile]:
     """Tiles worth trying."""
-    if kind == "NORM":
-        rows = (16,) if positions <= 16 else (16, 32) if positions <= 32 else (32, 64) if positions <= 128 else (64, 128)
+    if kind == "LINEAR":
+        rows = (16,) if positions <= 16 else (16, 32) if positions <= 32 else (32, 64)
         for r in rows:
-            for columns, deep, warps, stages in ((16, 128, 4, 4), (32, 128, 4, 4), (32, 256, 4, 2), (64, 128, 4, 3), (64, 64, 4, 4)):
+            for columns, deep, warps, stages in ((16, 128, 4, 4), (32, 128, 4, 3), (32, 64, 4, 4), (64, 64, 4, 3), (64, 64, 8, 2), (32, 128, 8, 3)):
                 yield Tile(r, columns, deep, 1, warps, stages)
         return
     if kind == "UNIT":
@@ -264,47 +298,66 @@ def candidates(kind: str, depth: int, width: int, positions: int) -> Iterator[Ti
 
 
 def jobs(decoder: FusedCodecDecoder, state: CodecState) -> list[tuple[tuple[str, int, int, int], Call, Tile]]:
+    """What to tune: shape, call, tile."""
     found: dict[tuple[str, int, int, int], Call] = {}
     for rows, frames in TUNED:
         for call in recorded(decoder, state, rows, frames):
-            if named := key(call):
+            if (named := key(call)) and named[0] in KINDS:
                 found.setdefault(named, call)
     return [(named, call, tile) for named, call in found.items() for tile in candidates(*named)]
 
 
+def place_of_weights(call: Call) -> int:
+    return 2 if call.method == "unit" else 1
+
+
+def weights_of(call: Call) -> Any:
+    return call.args[place_of_weights(call)]
+
+
 def run_tile(decoder: FusedCodecDecoder, call: Call, tile: Tile, copies: list[Any]) -> None:
     """Launch the call with `tile`, over copies of its weights in turn."""
-    place = 2 if call.method == "unit" else 1
+    place = place_of_weights(call)
     for i in range(LAUNCHES if len(copies) > 1 else 1):
         args = list(call.args)
         args[place] = copies[i % len(copies)]
         getattr(decoder.ops, call.method)(*args, **call.options, tile=tile)
 
 
-def compile_share(share: int, shares: int) -> None:
-    """Compile every `shares`-th job into the kernel cache."""
+def compile_share(share: int, shares: int, tuning: bool) -> None:
+    """Launch, and so compile into the kernel cache, every kernel whose number falls to this share."""
+    launch = JITFunction.run
+
+    def run(self: Any, *args: Any, grid: Any, warmup: bool, **options: Any) -> Any:
+        name = f"{self.fn.__name__} {sorted((key, str(value)) for key, value in options.items())}"
+        if zlib.crc32(name.encode()) % shares == share:
+            return launch(self, *args, grid=grid, warmup=warmup, **options)
+        return None
+
+    JITFunction.run = run
     decoder = fused()
-    work = jobs(decoder, decoder.new_state(SLOTS, "cuda", torch.float16))
-    done = set()
-    for named, call, tile in work:
-        flags = (named[0], tile.rows, tile.columns, tile.depth, tile.split > 1, tile.warps, tile.stages)
-        options = tuple(sorted((name, value is None or value is False) for name, value in call.options.items()))
-        if (flags, options, named[1:3]) in done:
-            continue
-        done.add((flags, options, named[1:3]))
-        if len(done) % shares != share:
-            continue
-        try:
-            run_tile(decoder, call, tile, [call.args[2 if call.method == "unit" else 1]])
-        except Exception as error:
-            print(named, tile, repr(error)[:120], flush=True)
+    state = decoder.new_state(SLOTS, "cuda", torch.float16)
+    with torch.inference_mode():
+        for rows, frames in [(r, n) for r in ROWS for n in FRAMES] + [(len(r) + 2, n) for r, n in CHECKED]:
+            slots = torch.arange(rows, device="cuda").clamp(max=SLOTS)
+            decoder.pcm(random_codes(rows, frames), state, slots)
+            decoder.forward(random_codes(rows, frames), state, slots)
+        for named, call, tile in jobs(decoder, state) if tuning else ():
+            attempt(decoder, named, call, tile)
     torch.cuda.synchronize()
 
 
-def compile_all(processes: int) -> None:
-    """Compile what `tune` will run, in so many processes."""
+def attempt(decoder: FusedCodecDecoder, named: tuple[str, int, int, int], call: Call, tile: Tile) -> None:
+    try:
+        run_tile(decoder, call, tile, [weights_of(call)])
+    except OutOfResources as error:
+        print(named, tile, error, flush=True)
+
+
+def compile_all(processes: int, tuning: bool) -> None:
+    """Compile what the other steps will run, in so many processes."""
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=compile_share, args=(i, processes)) for i in range(processes)]
+    workers = [context.Process(target=compile_share, args=(i, processes, tuning)) for i in range(processes)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -318,12 +371,12 @@ def tune(out: Path | None) -> None:
     for named, call, tile in jobs(decoder, decoder.new_state(SLOTS, "cuda", torch.float16)):
         try:
             results.setdefault(named, []).append((timed(decoder, call, tile), tile))
-        except Exception as error:
-            print(named, tile, repr(error)[:120], flush=True)
+        except OutOfResources:
+            continue  # said when it was compiled
     if out:
         rows = [[*named, *dataclasses.astuple(tile), used] for named, found in results.items() for used, tile in found]
         out.write_text("\n".join(json.dumps(row) for row in rows))
-    tables: dict[str, dict[tuple[int, int], list[tuple[int, Tile]]]] = {"CONV": {}, "UNIT": {}, "NORM": {}}
+    tables: dict[str, dict[tuple[int, int], list[tuple[int, Tile]]]] = {"CONV": {}, "UNIT": {}, "LINEAR": {}}
     for (kind, depth, width, positions), found in sorted(results.items()):
         used, tile = min(found, key=lambda pair: pair[0])
         tables[kind].setdefault((depth, width), []).append((positions, tile))
@@ -341,19 +394,21 @@ def tune(out: Path | None) -> None:
 
 def timed(decoder: FusedCodecDecoder, call: Call, tile: Tile) -> float:
     """Microseconds a launch, weights cold."""
-    place = 2 if call.method == "unit" else 1
-    layer = call.args[place]
-    size = (layer.first if call.method == "unit" else layer).weight.nbytes
-    count = min(LAUNCHES, max(2, COLD_BYTES // size)) if call.method != "unit" else 2
-    copies = [layer] * 2
-    if call.method != "unit":
-        copies = [dataclasses.replace(layer, weight=layer.weight.clone()) for _ in range(count)]
+    copies = cold_copies(weights_of(call))
     run_tile(decoder, call, tile, copies)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         run_tile(decoder, call, tile, copies)
     return microseconds(graph.replay, 5) / LAUNCHES
+
+
+def cold_copies(layer: Any) -> list[Any]:
+    """The layer over copies of its weights; a unit's are small enough to be warm in a decode too."""
+    names = [name for name in ("weight", "high", "low") if hasattr(layer, name)]
+    size = sum(getattr(layer, name).nbytes for name in names)
+    count = min(LAUNCHES, max(2, COLD_BYTES // size)) if names else 2
+    return [dataclasses.replace(layer, **{name: getattr(layer, name).clone() for name in names}) for _ in range(count)]
 
 
 def main() -> None:
@@ -381,7 +436,7 @@ def main() -> None:
                 case "profile":
                     profile()
                 case "compile":
-                    compile_all(arguments.processes)
+                    compile_all(arguments.processes, "tune" in arguments.steps)
                 case "tune":
                     tune(arguments.out)
             print(f"[{step}: {time.time() - began:.0f} s]", flush=True)

@@ -44,13 +44,20 @@ class FusedCodecDecoder:
             torch.zeros(rows, device=device, dtype=torch.int64),
         )
 
-    def forward(self, codes: Tensor, state: CodecState, rows: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The next n frames of the streams in slots `rows` (B,) int64: codes (B, n, 16) int64 -> (B, n * 1920).
+    def forward(self, codes: Tensor, state: CodecState, rows: Tensor) -> Tensor:
+        """The next n frames of the streams in slots `rows` (B,) int64: codes (B, n, 16) int64 -> (B, n * 1920) in [-1, 1].
 
-        In [-1, 1], or as PCM for int16. Updates `state` in place. Rows must differ, but for the scratch slot.
+        Updates `state` in place. Rows must differ, but for the scratch slot.
         """
+        return self._decode(codes, state, rows, torch.float32)
+
+    def pcm(self, codes: Tensor, state: CodecState, rows: Tensor) -> Tensor:
+        """As `forward`, to int16."""
+        return self._decode(codes, state, rows, torch.int16)
+
+    def _decode(self, codes: Tensor, state: CodecState, rows: Tensor, dtype: torch.dtype) -> Tensor:
         packed, ops, frames = self.packed, self.ops, codes.shape[1]
-        homes = self._homes(state)
+        codes, rows, homes = codes.contiguous(), rows.contiguous(), self._homes(state)
         home = next(homes)
         x = ops.embed(codes, packed.tables, rows, home)
         x = ops.conv(x, packed.enter, rows, home=home, raw=torch.float32, out=False)[0]
@@ -68,12 +75,12 @@ class FusedCodecDecoder:
         """x (B n, K) fp32 -> (B n, latent)."""
         ops, c = self.ops, self.config
         for layer, ring in zip(self.packed.layers, state.rings, strict=True):
-            qkv = ops.norm_linear(x, layer.qkv, c.eps, gated=False, dtype=self.dtype)
+            qkv = ops.linear(x, layer.qkv, norm=c.eps)
             mixed = ops.attention(qkv, ring, rows, state.frames, self.packed.turns, frames, c.window)
-            x = ops.linear_residual(mixed, layer.out, x)
-            hidden = ops.norm_linear(x, layer.gate_up, c.eps, gated=True, dtype=self.dtype)
-            x = ops.linear_residual(hidden, layer.down, x)
-        return ops.norm_linear(x, self.packed.leave, c.eps, gated=False, dtype=self.dtype)
+            x = ops.linear(mixed, layer.out, residual=x)
+            hidden = ops.linear(x, layer.gate_up, norm=c.eps, gated=True)
+            x = ops.linear(hidden, layer.down, residual=x)
+        return ops.linear(x, self.packed.leave, self.dtype, norm=c.eps)
 
     def _upsample(self, x: Tensor, upsample: PackedUpsample, rows: Tensor, home: Home, then: Home | None) -> Tensor:
         """x (B, T, C) -> (B, H' + rate T, C)."""
@@ -85,7 +92,7 @@ class FusedCodecDecoder:
     def _block(self, x: Tensor, block: PackedBlock, rows: Tensor, home: Home, homes: Iterator[Home]) -> tuple[Tensor, Home]:
         """x (B, 1 + T, C) after Snake -> (B, H + rate T, C / 2) after the next Snake, and the home of its past."""
         then = next(homes)
-        raw, x = self.ops.conv(x, block.spread, rows, home=home, then=then, raw=self.dtype)
+        raw, x = self.ops.conv(x, block.spread, rows, home=home, then=then, raw=self._raw(then.channels))
         raw = raw.view(raw.shape[0], -1, then.channels)
         for unit in block.units:
             home, then = then, next(homes)
@@ -99,7 +106,11 @@ class FusedCodecDecoder:
         if unit.first.channels <= FUSED_CHANNELS:
             return ops.unit(x, raw, unit, rows, home, then, raw=not last)
         middle = ops.conv(x, unit.first, rows, home=home)[1]
-        return ops.conv(middle, unit.second, rows, then=then, residual=raw, raw=None if last else self.dtype)
+        return ops.conv(middle, unit.second, rows, then=then, residual=raw, raw=None if last else raw.dtype)
+
+    def _raw(self, channels: int) -> torch.dtype:
+        """What is added over and over keeps fp32 in the first blocks: there it is small, and its errors grow most."""
+        return self.dtype if channels <= FUSED_CHANNELS else torch.float32
 
     def _homes(self, state: CodecState) -> Iterator[Home]:
         starts = (0, *(end for end, _, _ in self._places))

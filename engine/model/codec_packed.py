@@ -9,7 +9,7 @@ from torch import Tensor
 
 from engine.model.codec_config import CodecDecoderConfig
 from engine.model.tensors import Tensors, under
-from engine.ops.triton.codec_ops import COLUMNS, Conv, Depthwise, Snake, Unit
+from engine.ops.triton.codec_ops import COLUMNS, Conv, Depthwise, Linear, Snake, Unit
 
 DEPTHS = 128  # a weight's rows are padded to a multiple of this, the deepest tile
 
@@ -18,10 +18,10 @@ DEPTHS = 128  # a weight's rows are padded to a multiple of this, the deepest ti
 class PackedLayer:
     """A transformer layer: norms folded into what follows them, layer scales into what precedes them."""
 
-    qkv: Conv
-    out: Conv
-    gate_up: Conv
-    down: Conv
+    qkv: Linear
+    out: Linear
+    gate_up: Linear
+    down: Linear
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class PackedCodec:
     tables: Tensor
     enter: Conv
     layers: tuple[PackedLayer, ...]
-    leave: Conv
+    leave: Linear
     upsamples: tuple[PackedUpsample, ...]
     opening: Conv
     blocks: tuple[PackedBlock, ...]
@@ -102,15 +102,15 @@ class _Packer:
         qkv = torch.cat([w[f"self_attn.{name}_proj.weight"] for name in "qkv"]) * w["input_layernorm.weight"]
         gate_up = torch.cat((w["mlp.gate_proj.weight"], w["mlp.up_proj.weight"])) * w["post_attention_layernorm.weight"]
         return PackedLayer(
-            qkv=self.linear(qkv),
-            out=self.linear(w["self_attn_layer_scale.scale"][:, None] * w["self_attn.o_proj.weight"]),
-            gate_up=self.linear(gate_up),
-            down=self.linear(w["mlp_layer_scale.scale"][:, None] * w["mlp.down_proj.weight"]),
+            qkv=self.split(qkv),
+            out=self.split(w["self_attn_layer_scale.scale"][:, None] * w["self_attn.o_proj.weight"]),
+            gate_up=self.split(gate_up),
+            down=self.split(w["mlp_layer_scale.scale"][:, None] * w["mlp.down_proj.weight"]),
         )
 
-    def leave(self) -> Conv:
+    def leave(self) -> Linear:
         w = under(self.weights, "pre_transformer")
-        return self.linear(w["output_proj.weight"] * w["norm.weight"], w["output_proj.bias"])
+        return self.split(w["output_proj.weight"] * w["norm.weight"], w["output_proj.bias"])
 
     def upsample(self, w: Tensors) -> PackedUpsample:
         spread, gamma = w["0.conv.weight"], w["1.gamma"]  # (C, C, rate)
@@ -155,8 +155,13 @@ class _Packer:
         weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
         return self.product(_by_tap(weight), bias, taps=weight.shape[2], dilation=dilation, snake=snake, columns=columns)
 
-    def linear(self, weight: Tensor, bias: Tensor | None = None) -> Conv:
-        return self.product(weight.T, weight.new_zeros(weight.shape[0]) if bias is None else bias)
+    def split(self, weight: Tensor, bias: Tensor | None = None) -> Linear:
+        """weight (N, K) as two halves, the rounded and what that lost."""
+        high = weight.T.to(self.dtype)
+        return Linear(high.contiguous(), (weight.T - high).to(self.dtype).contiguous(), bias)
+
+    def linear(self, weight: Tensor, bias: Tensor) -> Conv:
+        return self.product(weight.T, bias)
 
     def product(
         self, weight: Tensor, bias: Tensor, *, taps: int = 1, dilation: int = 1, snake: str | None = None, columns: int = COLUMNS

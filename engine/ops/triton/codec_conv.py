@@ -10,11 +10,11 @@ with two taps and s N outputs a position; a linear layer has one tap.
 import triton
 import triton.language as tl
 
-from engine.ops.triton.codec_math import copy_pasts, narrowed, snake
+from engine.ops.triton.codec_math import copy_pasts, fetch_lines, narrowed, snake
 from engine.ops.triton.launch import arrive, start
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["positions", "steps", "split"])
 def conv_kernel(
     x,
     weight,
@@ -47,6 +47,7 @@ def conv_kernel(
     BN: tl.constexpr,
     BK: tl.constexpr,
     SPLIT: tl.constexpr,
+    PREFETCH: tl.constexpr,
     ACTIVATION: tl.constexpr,
     RESIDUAL: tl.constexpr,
     RAW: tl.constexpr,
@@ -60,10 +61,19 @@ def conv_kernel(
     programs share the depth of a tile if SPLIT; the last to arrive adds their fp32 partial sums in order, so the result does not depend on timing.
     """
     start(OVERLAP)
-    arrive(OVERLAP)
     tiles_n = tl.cdiv(width, BN)
     tiles = tl.cdiv(positions, BM) * tiles_n
     program = tl.program_id(0)
+    chunks = depth // BK
+    share = tl.cdiv(chunks, split)
+    first = (program % split) * share
+    last = tl.minimum(first + share, chunks)
+    lane = tl.arange(0, BK)
+    if PREFETCH and OVERLAP:
+        column = weight + ((program // split) % tiles_n) * BN
+        for chunk in range(first, last):
+            fetch_lines(column + (chunk * BK + lane) * weight_stride)
+    arrive(OVERLAP)
     if program >= tiles * split:
         if COPY:
             copy_pasts(
@@ -76,13 +86,10 @@ def conv_kernel(
         n = (tile % tiles_n) * BN + tl.arange(0, BN)
         inside = tl.minimum(m, positions - 1)
         row = (inside // steps) * x_sample + (inside % steps) * channels
-        chunks = depth // BK
-        share = tl.cdiv(chunks, split)
-        lane = tl.arange(0, BK)
         x_tile = x + row[:, None] + lane[None, :]
         weight_tile = weight + lane[:, None] * weight_stride + n[None, :]
         sums = tl.zeros((BM, BN), tl.float32)
-        for chunk in range(part * share, tl.minimum(part * share + share, chunks)):
+        for chunk in range(first, last):
             k = chunk * BK
             taken = tl.load(x_tile + (k + (k // channels) * tap_skip))
             sums = tl.dot(taken, tl.load(weight_tile + k * weight_stride), sums)

@@ -7,7 +7,7 @@ from engine.ops.triton.codec_math import copy_pasts, narrowed
 from engine.ops.triton.launch import arrive, start
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["streams", "frames"])
 def embed_kernel(
     codes, tables, out, past_home, rows, streams, frames, vocabulary, groups, out_sample, home_stride, past,
     C: tl.constexpr, COPY: tl.constexpr, OVERLAP: tl.constexpr,
@@ -33,7 +33,7 @@ def embed_kernel(
         tl.store(out + at + c, narrowed(total, out))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["positions", "steps"])
 def depthwise_norm_kernel(
     x, weight, bias, norm_weight, norm_bias, out, tail_home, rows, positions, steps, x_sample, home_stride, tail, eps,
     TAPS: tl.constexpr, C: tl.constexpr, COPY: tl.constexpr, OVERLAP: tl.constexpr,
@@ -56,7 +56,7 @@ def depthwise_norm_kernel(
         tl.store(out + program * C + c, narrowed(value, out))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["streams", "frames", "positions", "steps"])
 def wave_kernel(
     x, weight, bias, out, tail_home, rows, position, streams, frames, positions, steps, x_sample, home_stride, tail,
     TAPS: tl.constexpr, C: tl.constexpr, BC: tl.constexpr, BM: tl.constexpr, PCM: tl.constexpr, COPY: tl.constexpr, OVERLAP: tl.constexpr,

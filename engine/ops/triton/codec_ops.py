@@ -8,12 +8,14 @@ from torch import Tensor
 
 from engine.ops.triton.codec_conv import conv_kernel
 from engine.ops.triton.codec_ends import depthwise_norm_kernel, embed_kernel, wave_kernel
-from engine.ops.triton.codec_tiles import Tile, conv_tile, norm_tile, unit_tile
-from engine.ops.triton.codec_transformer import attention_kernel, norm_linear_kernel
+from engine.ops.triton.codec_tiles import Tile, conv_tile, linear_tile, unit_tile
+from engine.ops.triton.codec_transformer import attention_kernel, linear_kernel
 from engine.ops.triton.codec_unit import unit_kernel
 from engine.ops.triton.launch import overlap
 
 COPY = 8192  # values of a past that one program carries
+FEW = 64  # positions up to which a product waits for its weights more than it multiplies
+MULTIPROCESSORS = 132  # a unit of fewer tiles waits for its weights too
 COLUMNS = 64  # weights have a multiple of this many columns
 
 
@@ -49,6 +51,15 @@ class Conv:
 
 
 @dataclass(frozen=True, slots=True)
+class Linear:
+    """weight (K, N) = high + low, each in half precision; bias (N,) fp32, if any."""
+
+    high: Tensor
+    low: Tensor
+    bias: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
 class Unit:
     """A residual unit: the dilated conv and its Snake, the 1x1 conv and the Snake that opens what comes next."""
 
@@ -68,7 +79,8 @@ class Depthwise:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where one causal layer's past lives: values (slots, H C) of `length` = H positions of C `channels` each."""
+    """Where one causal layer's past lives: values (slots, H C), part of the pasts of all layers, `length` = H positions
+    of C `channels` each."""
 
     values: Tensor
     length: int
@@ -83,13 +95,16 @@ class CodecOps:
         self._arrivals = torch.zeros(8192, dtype=torch.int32, device=device)
 
     def embed(self, codes: Tensor, tables: Tensor, rows: Tensor, then: Home) -> Tensor:
-        """Sum of codes' table rows: codes (B, n, G), tables (G, V, C) -> (B, H + n, C)."""
+        """Sum of codes' table rows: codes (B, n, G), tables (G, V, C) -> (B, H + n, C).
+
+        The first kernel of a call is launched in order: what earlier calls left is complete when any later kernel starts.
+        """
         streams, frames, groups = codes.shape
         out = _padded(tables, streams, frames, tables.shape[2], then)
         past = then.length * then.channels
         embed_kernel[(streams * (frames + triton.cdiv(past, COPY)),)](
             codes, tables, out, then.values, rows, streams, frames, tables.shape[1], groups,
-            out.stride(0), then.values.stride(0), past, C=tables.shape[2], COPY=COPY, **self._launch,
+            out.stride(0), then.values.stride(0), past, C=tables.shape[2], COPY=COPY, OVERLAP=self._launch["OVERLAP"],
         )  # fmt: skip
         return out
 
@@ -129,15 +144,11 @@ class CodecOps:
             home.values if home else homes, then.values if then else homes, rows, partial, self._arrivals,
             positions, steps, conv.channels, width, conv.weight.stride(0), depth, (conv.dilation - 1) * conv.channels,
             x.stride(0), 0 if residual is None else residual.stride(0), padded.stride(0), homes.stride(0), tail, past, t.split,
-            BM=t.rows, BN=t.columns, BK=min(t.depth, conv.channels), SPLIT=t.split > 1, ACTIVATION=activation,
+            BM=t.rows, BN=t.columns, BK=min(t.depth, conv.channels), SPLIT=t.split > 1, PREFETCH=positions <= FEW, ACTIVATION=activation,
             RESIDUAL=residual is not None, RAW=raw is not None, OUT=out, COPY=COPY if source else 0,
             num_warps=t.warps, num_stages=t.stages, **self._launch,
         )  # fmt: skip
         return plain, padded
-
-    def linear_residual(self, x: Tensor, conv: Conv, residual: Tensor) -> Tensor:
-        """`residual + x @ weight`: x (M, K), residual (M, N) fp32 -> (M, N) fp32."""
-        return self.conv(x[None], conv, self._arrivals, residual=residual[None], raw=torch.float32, out=False)[0][0]
 
     def unit(
         self, x: Tensor, residual: Tensor, unit: Unit, rows: Tensor, home: Home, then: Home, *, raw: bool, tile: Tile | None = None
@@ -157,28 +168,43 @@ class CodecOps:
             home.values, then.values, rows, positions, steps, (first.dilation - 1) * channels,
             x.stride(0), padded.stride(0), home.values.stride(0), tail, past, triton.cdiv(first.depth, t.depth),
             TAPS=first.taps, C=channels,
-            CA=block, CB=channels - block, BM=t.rows, BK=t.depth, RAW=raw, COPY=COPY,
+            CA=block, CB=channels - block, BM=t.rows, BK=t.depth, RAW=raw, PREFETCH=tiles <= MULTIPROCESSORS, COPY=COPY,
             num_warps=t.warps, num_stages=t.stages, **self._launch,
         )  # fmt: skip
         return plain, padded
 
-    def norm_linear(self, x: Tensor, conv: Conv, eps: float, *, gated: bool, dtype: torch.dtype, tile: Tile | None = None) -> Tensor:
-        """RMS norm, then project: x (M, K) fp32 -> (M, N), or SwiGLU of 2 N columns when `gated`."""
+    def linear(
+        self,
+        x: Tensor,
+        linear: Linear,
+        dtype: torch.dtype = torch.float32,
+        *,
+        norm: float | None = None,
+        gated: bool = False,
+        residual: Tensor | None = None,
+        tile: Tile | None = None,
+    ) -> Tensor:
+        """`residual + x @ weight + bias`, x (M, K) -> (M, N), or SwiGLU of 2 N columns when `gated`; x and residual fp32.
+
+        `norm`: the epsilon of an RMS norm of x before it.
+        """
         positions, depth = x.shape
-        width = conv.width // 2 if gated else conv.width
+        columns = linear.high.shape[1]
+        width = columns // 2 if gated else columns
         out = x.new_empty((positions, width), dtype=dtype)
-        t = tile or norm_tile(positions, depth, width)
-        norm_linear_kernel[(width // t.columns, triton.cdiv(positions, t.rows))](
-            x, conv.weight, conv.bias, out, positions, width, conv.weight.stride(0), width, eps,
-            K=depth, BM=t.rows, BN=t.columns, BK=min(t.depth, depth), GATED=gated, BIAS=not gated,
-            num_warps=t.warps, num_stages=t.stages, **self._launch,
+        t = tile or linear_tile(positions, depth, width)
+        linear_kernel[(width // t.columns, triton.cdiv(positions, t.rows))](
+            x, linear.high, linear.low, x if linear.bias is None else linear.bias, x if residual is None else residual, out,
+            positions, width, columns, norm or 0.0, K=depth, BM=t.rows, BN=t.columns, BK=min(t.depth, depth),
+            NORM=norm is not None, GATED=gated, BIAS=linear.bias is not None, RESIDUAL=residual is not None,
+            PREFETCH=positions <= FEW, num_warps=t.warps, num_stages=t.stages, **self._launch,
         )  # fmt: skip
         return out
 
     def attention(
         self, qkv: Tensor, cache: Tensor, rows: Tensor, position: Tensor, turns: Tensor, frames: int, window: int
     ) -> Tensor:
-        """Windowed attention of n new positions a stream: qkv (B n, 3 H D), cache (slots, 2, H, ring, D) -> (B n, H D).
+        """Windowed attention of n new positions a stream: qkv (B n, 3 H D) fp32, cache (slots, 2, H, ring, D) -> (B n, H D).
 
         position (slots,) int64 counts earlier positions; turns (D / 2,) fp64 are the rotary frequencies in turns.
         """

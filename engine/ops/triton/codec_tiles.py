@@ -127,19 +127,7 @@ UNIT: Table = {
         (MORE, Tile(64, 192, 64, 1, 4, 3)),
     ),
 }
-NORM: Table = {
-    (512, 1024): (
-        (8, Tile(16, 32, 128, 1, 4, 4)),
-        (32, Tile(16, 64, 64, 1, 4, 4)),
-        (128, Tile(64, 16, 128, 1, 4, 4)),
-        (MORE, Tile(64, 64, 128, 1, 4, 3)),
-    ),
-    (512, 3072): (
-        (8, Tile(16, 64, 128, 1, 4, 3)),
-        (32, Tile(16, 64, 64, 1, 4, 4)),
-        (MORE, Tile(64, 64, 128, 1, 4, 3)),
-    ),
-}
+LINEAR: Table = {}
 
 
 def conv_tile(positions: int, depth: int, width: int) -> Tile:
@@ -152,10 +140,15 @@ def unit_tile(positions: int, channels: int) -> Tile:
     return _measured(UNIT, positions, channels, channels) or _guessed_unit(positions, channels)
 
 
-def norm_tile(positions: int, depth: int, width: int) -> Tile:
-    """The tile of a product with a norm before it."""
-    rows = 16 if positions <= 16 else 32 if positions <= 32 else 64
-    return _measured(NORM, positions, depth, width) or Tile(rows, 32, 128)
+def linear_tile(positions: int, depth: int, width: int) -> Tile:
+    """The tile of a transformer's product."""
+    return _measured(LINEAR, positions, depth, width) or _guessed_linear(positions, width)
+
+
+def _guessed_linear(positions: int, width: int) -> Tile:
+    if positions > 64:
+        return Tile(64, 64, 64, 1, 8, 2)
+    return Tile(16 if positions <= 16 else 32, 32 if width > 1024 else 16, 128, 1, 4, 4)
 
 
 def _measured(table: Table, positions: int, depth: int, width: int) -> Tile | None:

@@ -7,11 +7,13 @@ so a tile is two column blocks, A and B, of the largest power of two below it an
 import triton
 import triton.language as tl
 
-from engine.ops.triton.codec_math import copy_pasts, narrowed, snake
+from engine.ops.triton.codec_math import copy_pasts, fetch_lines, narrowed, snake
 from engine.ops.triton.launch import arrive, start
 
+LINES = tl.constexpr(128)
 
-@triton.jit
+
+@triton.jit(do_not_specialize=["positions", "steps"])
 def unit_kernel(
     x,
     residual,
@@ -44,6 +46,7 @@ def unit_kernel(
     BM: tl.constexpr,
     BK: tl.constexpr,
     RAW: tl.constexpr,
+    PREFETCH: tl.constexpr,
     COPY: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
@@ -53,9 +56,13 @@ def unit_kernel(
     tap_skip = (dilation - 1) C. C = CA + CB, both powers of two.
     """
     start(OVERLAP)
-    arrive(OVERLAP)
     tiles = tl.cdiv(positions, BM)
     program = tl.program_id(0)
+    if PREFETCH and OVERLAP:
+        lines = chunks * BK * C // 64  # of 64 halves each; this program's share, so that all are fetched once
+        for line in range(program * LINES, lines, tiles * LINES):
+            fetch_lines(weight1 + tl.minimum(line + tl.arange(0, LINES), lines - 1) * 64)
+    arrive(OVERLAP)
     if program >= tiles:
         copy_pasts(program - tiles, x, tail_home, tail, x_sample, out, past_home, past, out_sample, rows, home_stride, COPY)
     else:

@@ -1,0 +1,160 @@
+"""The fused codec decoder against the plain one: any split, any phases, any tile; and at full size its signal to noise."""
+
+import os
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine.dummy.configs import codec_config, merged
+from engine.dummy.weights import codec_weights
+from engine.model.codec import CodecDecoder, CodecState
+from engine.model.codec_config import CodecDecoderConfig
+from engine.model.tensors import under
+
+pytest.importorskip("triton")
+from engine.model.codec_fused import FusedCodecDecoder  # noqa: E402
+from engine.ops.triton.codec_ops import CodecOps, Conv, Home, Snake  # noqa: E402
+from engine.ops.triton.codec_tiles import Tile  # noqa: E402
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not (torch.cuda.is_available() or INTERPRETED), reason="needs a CUDA device"),
+]
+DEVICE = "cpu" if INTERPRETED else "cuda"
+SLOTS = 4
+SMALL = {  # the narrowest that the kernels take, and 64 samples a frame
+    "decoder_config": {
+        "latent_dim": 64,
+        "hidden_size": 64,
+        "intermediate_size": 64,
+        "decoder_dim": 512,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+        "num_hidden_layers": 2,
+        "sliding_window": 6,
+        "upsample_rates": [2, 2, 2, 2],
+    }
+}
+# Random and narrow layers multiply rounding errors; in fp32, exact in the interpreter alone, hardly any are left.
+PRECISIONS = [(torch.float16, 30.0), (torch.float32, 90.0)] if INTERPRETED else [(torch.float16, 30.0)]
+FIRST, LATER = [([0, 2], 1), ([1], 2), ([2, 1, 0], 1)], [([0, 1], 12), ([0], 16), ([0, 2], 3), ([1, 0], 1)]
+
+
+class Pair:
+    """Both decoders over the same weights, each with its state."""
+
+    def __init__(self, json: dict[str, object], dtype: torch.dtype = torch.float16) -> None:
+        config = CodecDecoderConfig.from_json(json["decoder_config"])  # type: ignore[arg-type]
+        weights = under(codec_weights(json, seed=0, device=torch.device("cpu")), "decoder")
+        self.plain = CodecDecoder(config, weights)
+        self.fused = FusedCodecDecoder(config, {name: tensor.to(DEVICE) for name, tensor in weights.items()}, dtype)
+        self.plain_state = self.plain.new_state(SLOTS, "cpu", torch.float32)
+        self.state = self.fused.new_state(SLOTS, DEVICE, dtype)
+
+    def decode(self, rows: list[int], codes: Tensor) -> tuple[Tensor, Tensor]:
+        """(fused, plain) audio of the next frames."""
+        slots = torch.tensor(rows)
+        wanted = self.plain.forward(codes, self.plain_state, slots)
+        return self.fused.forward(codes.to(DEVICE), self.state, slots.to(DEVICE)).cpu(), wanted
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def pair() -> Pair:
+    return Pair(merged(codec_config("tiny"), SMALL))
+
+
+def drawn(rows: int, frames: int) -> Tensor:
+    return torch.randint(0, 2048, (rows, frames, 16))
+
+
+def decibels(out: Tensor, exact: Tensor) -> float:
+    """Signal to noise; NaN stays NaN."""
+    return float(10 * torch.log10(exact.square().sum() / (out - exact).square().sum()))
+
+
+def copied(state: CodecState) -> CodecState:
+    return CodecState(state.tails.clone(), state.rings.clone(), state.frames.clone())
+
+
+@pytest.mark.parametrize(("dtype", "least"), PRECISIONS)
+def test_any_split_and_phase_equals_the_plain_decoder(dtype: torch.dtype, least: float) -> None:
+    pair = Pair(merged(codec_config("tiny"), SMALL), dtype)
+    for rows, frames in FIRST + LATER:
+        ratio = decibels(*pair.decode(rows, drawn(len(rows), frames)))
+        print(f"rows {rows}, {frames} frames: {ratio:.1f} dB")
+        assert ratio > least
+    assert pair.state.frames[:3].tolist() == pair.plain_state.frames[:3].tolist()
+
+
+def test_padding_rows_and_order_change_nothing(pair: Pair) -> None:
+    for rows, frames in FIRST:
+        pair.decode(rows, drawn(len(rows), frames))
+    codes, other = drawn(3, 1).to(DEVICE), copied(pair.state)
+    alone = pair.fused.forward(codes, pair.state, torch.tensor([0, 1, 2], device=DEVICE))
+    table = torch.tensor([[2, 0], [SLOTS, 0], [0, 0], [1, 0], [SLOTS, 0]], device=DEVICE)
+    mixed = pair.fused.forward(codes[[2, 1, 0, 1, 2]], other, table[:, 0])  # a column: its rows do not adjoin
+    assert torch.equal(mixed[[2, 3, 0]], alone)
+    assert torch.equal(pair.state.tails[:3], other.tails[:3])
+    assert torch.equal(pair.state.rings[:, :3], other.rings[:, :3])
+
+
+def test_a_reset_slot_starts_anew(pair: Pair) -> None:
+    codes, slots = drawn(1, 2).to(DEVICE), torch.tensor([1], device=DEVICE)
+    first = pair.fused.forward(codes, pair.state, slots)
+    pair.fused.forward(drawn(1, 4).to(DEVICE), pair.state, slots)
+    pair.state.reset(slots)
+    assert torch.equal(pair.fused.forward(codes, pair.state, slots), first)
+
+
+def test_pcm_is_the_rounded_wave(pair: Pair) -> None:
+    codes, slots = drawn(2, 1).to(DEVICE), torch.tensor([1, 3], device=DEVICE)
+    other = copied(pair.state)
+    wave = pair.fused.forward(codes, pair.state, slots)
+    pcm = pair.fused.pcm(codes, other, slots)
+    assert pcm.dtype == torch.int16
+    assert torch.equal(pcm.float(), (wave * 32767 + 0.5).floor())
+
+
+@pytest.mark.parametrize("tile", [Tile(16, 64, 32), Tile(32, 32, 64, 4), Tile(64, 64, 64, 2), Tile(16, 64, 128, 3)])
+def test_every_tile_computes_the_same_convolution(tile: Tile) -> None:
+    """A dilated convolution with residual and Snake, its past in front and the next layer's past put in place."""
+    streams, steps, channels, width, taps, dilation = 3, 10, 128, 64, 7, 3
+    length = (taps - 1) * dilation
+    x = torch.randn(streams, length + steps, channels, device=DEVICE).half()
+    weight = (torch.randn(taps * channels, width, device=DEVICE) / 30).half()
+    bias, residual = torch.randn(width, device=DEVICE), torch.randn(streams, steps, width, device=DEVICE).half()
+    snake = Snake(torch.rand(width, device=DEVICE) + 0.5, torch.rand(width, device=DEVICE))
+    conv = Conv(weight, bias, taps, dilation, width, snake, taps * channels)
+    pasts = torch.randn(SLOTS, length * channels + 2 * width, device=DEVICE).half()
+    home = Home(pasts[:, : length * channels], length, channels)
+    then = Home(pasts[:, length * channels :], 2, width)
+    before = pasts.clone()
+    rows = torch.tensor([2, 0, 3], device=DEVICE)
+    ops = CodecOps(torch.device(DEVICE))
+    raw, out = ops.conv(x, conv, rows, home=home, then=then, residual=residual, raw=torch.float16, tile=tile)
+    taken = torch.stack([x[:, tap * dilation : tap * dilation + steps] for tap in range(taps)], 2).flatten(2)
+    exact = taken.double() @ weight.double() + bias + residual
+    snaked = exact + snake.gain * (snake.frequency * exact).sin().square()
+    assert decibels(raw.double(), exact) > 60
+    assert decibels(out[:, 2:].double(), snaked) > 60
+    assert torch.equal(out[:, :2].flatten(1), then.values[rows])
+    assert torch.equal(home.values[rows], x[:, -length:].flatten(1))
+    assert torch.equal(pasts[1], before[1])
+    assert torch.equal(then.values, before[:, length * channels :])
+
+
+@pytest.mark.skipif(INTERPRETED, reason="too slow interpreted")
+def test_full_size_is_far_above_its_noise() -> None:
+    pair = Pair(codec_config("real"))
+    for rows, frames in [*FIRST, ([0, 1], 12), ([1, 2, 0], 1)]:
+        ratio = decibels(*pair.decode(rows, drawn(len(rows), frames)))
+        print(f"rows {rows}, {frames} frames at full size: {ratio:.1f} dB")
+        assert ratio > 45
