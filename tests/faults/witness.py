@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import grpc
 import numpy as np
 
+from qwentts_grpc.v1 import tts_pb2 as pb
 from tests.service.conftest import Running, config, kinds, pcm, send, text
 
 AUDIO = 2.0  # seconds of a turn
@@ -15,20 +17,21 @@ AUDIO = 2.0  # seconds of a turn
 
 @dataclass
 class Witness:
-    """What was heard: the audio of each turn, and the gaps in seconds between two messages of one."""
+    """What was heard: the audio of each turn, the gaps in seconds between two messages of one, and refusals."""
 
     audio: list[bytes] = field(default_factory=list)
     gaps: list[float] = field(default_factory=list)
+    refused: int = 0
 
     @property
     def worst(self) -> float:
-        """The longest gap of a hundred, in seconds."""
-        return float(np.percentile(self.gaps, 99))
+        """The longest gap of a hundred, in milliseconds."""
+        return 1_000 * float(np.percentile(self.gaps, 99))
 
 
 @asynccontextmanager
-async def witness(running: Running) -> AsyncIterator[Witness]:
-    """One turn after another while the body runs; each must come to its end, and all must say the same."""
+async def witness(running: Running, may_be_refused: bool = False) -> AsyncIterator[Witness]:
+    """One turn after another while the body runs; what begins must come to its end, and all must say the same."""
     heard = Witness()
     over = asyncio.Event()
     task = asyncio.create_task(_listen(running, heard, over))
@@ -38,14 +41,26 @@ async def witness(running: Running) -> AsyncIterator[Witness]:
         over.set()
         await asyncio.wait_for(task, 20)
     assert len(set(heard.audio)) == 1 and len(heard.audio[0]) == AUDIO * 48_000
+    assert may_be_refused or not heard.refused
 
 
 async def _listen(running: Running, heard: Witness, over: asyncio.Event) -> None:
     while not (over.is_set() and heard.audio):
-        responses, last = [], time.monotonic()
-        async for response in running.stub.Synthesize(send([config(AUDIO), text("What I say.")]), timeout=20):
-            responses.append(response)
-            last, before = time.monotonic(), last
-            heard.gaps.append(last - before)
-        assert kinds(responses)[-1] == "summary"
-        heard.audio.append(pcm(responses))
+        responses: list[pb.SynthesizeResponse] = []
+        try:
+            await _turn(running, responses, heard.gaps)
+        except grpc.aio.AioRpcError:
+            assert not responses
+            heard.refused += 1
+            await asyncio.sleep(0.05)
+        else:
+            assert kinds(responses)[-1] == "summary"
+            heard.audio.append(pcm(responses))
+
+
+async def _turn(running: Running, responses: list[pb.SynthesizeResponse], gaps: list[float]) -> None:
+    last = time.monotonic()
+    async for response in running.stub.Synthesize(send([config(AUDIO), text("What I say.")]), timeout=20):
+        responses.append(response)
+        last, before = time.monotonic(), last
+        gaps.append(last - before)
