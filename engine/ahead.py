@@ -192,7 +192,7 @@ class AheadRunner:
         """Places (B, 2) int64 of chunks, slot and first frame, to their audio (B, samples) int16."""
 
         def decode(places: Tensor) -> Tensor:
-            slots, first = places.unbind(1)
+            slots, first = places.t().contiguous().unbind()
             ring = (first[:, None] + torch.arange(frames, device=places.device)) % RING
             return self._codec.forward(slots, self._state.frames[slots[:, None], ring])
 
