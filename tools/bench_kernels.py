@@ -51,6 +51,7 @@ def build(kind: str, ops: Ops, rows: int, weights: dict[str, Tensor], config: Mo
 
 
 def caches(sizes: DecoderConfig, rows: int, length: int) -> list[LayerCache]:
+    """Keys and values of every layer, (rows, length, G, D) each, filled."""
     shape = (rows, length, sizes.kv_heads, sizes.head_dim)
     return [
         LayerCache(*(torch.randn(shape, device=DEVICE, dtype=torch.bfloat16) for _ in range(2)))
@@ -108,6 +109,7 @@ def floors(parts: Parts) -> tuple[float, float]:
 
 @torch.inference_mode()
 def main() -> None:
+    """Print one line a batch size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kind", default="1.7B-CustomVoice")
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 8, 32, 64])

@@ -104,17 +104,9 @@ def _decode(
         sin = tl.where(d < D // 2, -sin, sin)
         table = table_ptr + tl.load(slots_ptr + row * slots_stride).to(tl.int64) * table_stride
         own_block = tl.load(table + position // B).to(tl.int64)
-        p = split * SPAN + tl.arange(0, TILE)
-        cached = (p < position if OWN else p <= position)[:, None]
-        block = tl.load(table + p // B, mask=p <= position, other=0).to(tl.int64)
-        at = ((block * B + p % B) * G + group)[:, None] * D + d
-        if OWN:  # earlier frames stored these: PyTorch's kernels lie between, so that there is nothing to wait for
-            keys = tl.load(keys_ptr + at, mask=cached, other=0.0)
-            values = tl.load(values_ptr + at, mask=cached, other=0.0)
+        first = split * SPAN + tl.arange(0, TILE)
+        first_block = tl.load(table + first // B, mask=first <= position, other=0).to(tl.int64)
         arrive(OVERLAP)
-        if not OWN:
-            keys = tl.load(keys_ptr + at, mask=cached, other=0.0)
-            values = tl.load(values_ptr + at, mask=cached, other=0.0)
         heads = qkv_ptr + row.to(tl.int64) * ((G * E + 2 * G) * D)
         head_at = heads + (tl.where(h < E, group * E + h, G * E + group) * D)[:, None]
         raw, mate = tl.load(head_at + d), tl.load(head_at + mate_d)
@@ -134,12 +126,13 @@ def _decode(
             p0 = (split + turn // (SPAN // TILE) * SPLITS) * SPAN + turn % (SPAN // TILE) * TILE
             if p0 <= position:
                 p = p0 + tl.arange(0, TILE)
+                block = first_block
                 if turn > 0:
-                    cached = (p < position if OWN else p <= position)[:, None]
                     block = tl.load(table + p // B, mask=p <= position, other=0).to(tl.int64)
-                    at = ((block * B + p % B) * G + group)[:, None] * D + d
-                    keys = tl.load(keys_ptr + at, mask=cached, other=0.0)
-                    values = tl.load(values_ptr + at, mask=cached, other=0.0)
+                cached = (p < position if OWN else p <= position)[:, None]
+                at = ((block * B + p % B) * G + group)[:, None] * D + d
+                keys = tl.load(keys_ptr + at, mask=cached, other=0.0)
+                values = tl.load(values_ptr + at, mask=cached, other=0.0)
                 if OWN:
                     here = (p == position)[:, None]
                     keys = tl.where(here, own_key, keys)
@@ -156,8 +149,8 @@ def _decode(
         if spans == 1:
             tl.store(out_at, (mixed * (1.0 / total)[:, None]).to(out_ptr.dtype.element_ty), mask=is_query[:, None])
         else:
-            first = parts_ptr + (row * G + group) * (SPLITS * E * (D + 2)) + e * (D + 2)
-            part = first + split * (E * (D + 2))
+            parts = parts_ptr + (row * G + group) * (SPLITS * E * (D + 2)) + e * (D + 2)
+            part = parts + split * (E * (D + 2))
             tl.store(part[:, None] + d, mixed, mask=is_query[:, None])
             tl.store(part + D, top, mask=is_query)
             tl.store(part + D + 1, total, mask=is_query)
@@ -169,7 +162,7 @@ def _decode(
                 total = tl.zeros((16,), tl.float32)
                 mixed = tl.zeros((16, D), tl.float32)
                 for other in tl.range(0, last + 1, num_stages=1):
-                    part = first + other * (E * (D + 2))
+                    part = parts + other * (E * (D + 2))
                     their_top = tl.load(part + D, mask=is_query, other=0.0, cache_modifier=".cg")
                     their_total = tl.load(part + D + 1, mask=is_query, other=1.0, cache_modifier=".cg")
                     theirs = tl.load(part[:, None] + d, mask=is_query[:, None], other=0.0, cache_modifier=".cg")

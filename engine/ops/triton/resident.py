@@ -16,11 +16,6 @@ SLICES = 8
 PIECE = 128  # K columns that a slice takes at a time: 256 bytes of a weight row
 
 
-def norm_piece(width: int) -> int:
-    """As PIECE, where rows are normed. Half of it lets three programs of the talker's gate and up share a processor."""
-    return PIECE // 2 if width == 2048 else PIECE
-
-
 @triton.jit
 def swiglu(gate, up):  # type: ignore[no-untyped-def]
     """`silu(gate) * up`, each step rounded to the dtype of the operands."""
@@ -60,9 +55,11 @@ def _resident(
     k = slices + tl.arange(0, KS)[None, :, None]
     weights, scales = (), ()
     for piece in tl.static_range(PIECES):
-        weights = weights + (tl.load(weight_at + piece * KS),)  # noqa: RUF005  # (S, BN, KS), in shared memory
+        # (S, BN, KS), parked in shared memory
+        weights = weights + (tl.load(weight_at + piece * KS),)  # type: ignore[assignment]  # noqa: RUF005
         if NORM:
-            scales = scales + (tl.load(norm_ptr + k + piece * KS),)  # noqa: RUF005  # (S, KS, 1)
+            # (S, KS, 1)
+            scales = scales + (tl.load(norm_ptr + k + piece * KS),)  # type: ignore[assignment]  # noqa: RUF005
     arrive(OVERLAP)
     r = tl.arange(0, BR)
     at, keep = r[None, :] * N + n[:, None], r[None, :] < R
@@ -99,8 +96,12 @@ def resident(
     gated: bool,
     eps: float,
     columns: int,
+    piece: int,
 ) -> Tensor:
-    """x (R <= 16, K) times weight (N, K) or, gated, (2 N, K) -> (R, N); a program owns `columns` weight rows."""
+    """x (R <= 16, K) times weight (N, K) or, gated, (2 N, K) -> (R, N).
+
+    A program owns `columns` weight rows and takes `piece` columns of K a slice at a time.
+    """
     rows, width = x.shape
     outputs = len(weight) // 2 if gated else len(weight)
     out = x.new_empty(rows, outputs)
@@ -118,7 +119,7 @@ def resident(
         BR=8 if rows <= 8 else 16,
         BN=columns,
         S=SLICES,
-        KS=PIECE if norm is None else norm_piece(width),
+        KS=piece,
         NORM=norm is not None,
         SWIGLU=gated,
         RESIDUAL=residual is not None,

@@ -6,7 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from engine.ops.triton.launch import arrive, overlap, start
-from engine.ops.triton.resident import PIECE, SLICES, norm_piece
+from engine.ops.triton.resident import PIECE, SLICES
 
 
 @triton.jit(do_not_specialize=["R"])
@@ -29,7 +29,8 @@ def _rms_norm(
     k = tl.arange(0, S)[:, None, None] * (K // S) + tl.arange(0, KS)[None, :, None]
     scales = ()
     for piece in tl.static_range(PIECES):
-        scales = scales + (tl.load(norm_ptr + k + piece * KS),)  # noqa: RUF005  # (S, KS, 1)
+        # (S, KS, 1)
+        scales = scales + (tl.load(norm_ptr + k + piece * KS),)  # type: ignore[assignment]  # noqa: RUF005
     arrive(OVERLAP)
     r = (tl.program_id(0) * BR + tl.arange(0, BR))[None, None, :]
     x_at, out_at, inside = x_ptr + r * x_stride + k, out_ptr + r * K + k, r < R
@@ -73,8 +74,8 @@ def fits(x: Tensor) -> bool:
     return x.dtype in (torch.bfloat16, torch.float16) and x.shape[1] % (SLICES * PIECE) == 0
 
 
-def rms_norm(x: Tensor, norm: Tensor, eps: float) -> Tensor:
-    """x (R, K), rows contiguous, any stride between them -> (R, K)."""
+def rms_norm(x: Tensor, norm: Tensor, eps: float, piece: int = PIECE) -> Tensor:
+    """x (R, K), rows contiguous, any stride between them -> (R, K); `piece` as in `resident`."""
     rows, width = x.shape
     out = x.new_empty(rows, width)
     _rms_norm[(triton.cdiv(rows, 2),)](
@@ -87,7 +88,7 @@ def rms_norm(x: Tensor, norm: Tensor, eps: float) -> Tensor:
         K=width,
         BR=2,
         S=SLICES,
-        KS=norm_piece(width),
+        KS=piece,
         num_warps=4,
         **overlap(x.device),
     )
