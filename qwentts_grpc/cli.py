@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="{serve,speak,voices}")
     _add_serve(commands.add_parser("serve", help="run a server"))
     _add_speak(commands.add_parser("speak", help="speak a text into a WAV file"))
-    _add_voices(commands.add_parser("voices", help="list a server's voices"))
+    _add_voices(commands.add_parser("voices", help="list a server's voices, create and delete some"))
     return top
 
 
@@ -82,6 +82,7 @@ def _add_security(parser: argparse.ArgumentParser) -> None:
 def _add_speak(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("text", metavar="TEXT|-", help="what to say; - reads standard input and speaks it line by line as it comes")
+    add("--model", default="", help="a checkpoint of the server (default: one that can)")
     add("--voice", default="", help="a name that the voices command lists (default: the first)")
     add("--language", default="", help="default: as the text suggests")
     add("--instructions", default="", help="how to speak, or which voice to design")
@@ -97,12 +98,32 @@ def _add_voices(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--language", default="", help="only those that speak it")
     _add_server(parser)
     parser.set_defaults(run=lambda options: asyncio.run(speaking.voices(options)))
+    commands = parser.add_subparsers(metavar="{create,delete}")
+    _add_create(commands.add_parser("create", help="make a voice of a recording", argument_default=argparse.SUPPRESS))
+    delete = commands.add_parser("delete", help="forget a created voice", argument_default=argparse.SUPPRESS)
+    delete.add_argument("name")
+    _add_server(delete)
+    delete.set_defaults(run=lambda options: asyncio.run(speaking.delete_voice(options)))
+
+
+def _add_create(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("name", help="letters, digits, '-' and '_'")
+    add("--audio", type=Path, required=True, metavar="WAV", help="the recording (WAV, FLAC or OGG)")
+    add("--transcript", default="", help="its words; without them only its speaker is kept")
+    add("--description", default="", help="for people")
+    _add_server(parser)
+    parser.set_defaults(run=lambda options: asyncio.run(speaking.create_voice(options)))
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
+    """How to reach a server. A command within another leaves what it is not given as the outer one has it."""
     add = parser.add_argument
-    add("--server", default="localhost:50051", metavar="HOST:PORT", help="default %(default)s")
-    add("--token", default=os.environ.get("QWENTTS_TOKEN", ""), help="bearer token (QWENTTS_TOKEN, which ps hides)")
+    if parser.argument_default is not argparse.SUPPRESS:
+        token = os.environ.get("QWENTTS_TOKEN", "")
+        parser.set_defaults(server="localhost:50051", token=token, tls=False, tls_ca=None, tls_cert=None, tls_key=None)
+    add("--server", metavar="HOST:PORT", help="default localhost:50051")
+    add("--token", help="bearer token (QWENTTS_TOKEN, which ps hides)")
     add("--tls", action="store_true", help="speak TLS, and trust the roots that gRPC carries")
     add("--tls-ca", type=Path, metavar="PEM", help="speak TLS, and trust this certificate alone")
     add("--tls-cert", type=Path, metavar="PEM", help="this client's certificate, where the server asks for one")

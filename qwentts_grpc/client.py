@@ -9,6 +9,7 @@ async with AsyncClient("localhost:50051") as client:
 import json
 import wave
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +20,7 @@ from qwentts_grpc.v1 import tts_pb2, tts_pb2_grpc
 
 SAMPLE_RATE = 24_000
 LARGEST_PIECE = 1_000  # characters of one message; four bytes each at most, which is the server's limit
+LARGEST_UPLOAD = 2**18  # bytes of a recording in one message
 LARGEST_MESSAGE = 4 * 2**20  # bytes
 
 # A refusal comes before any audio, so the channel itself tries again, and waits as long as the server says.
@@ -148,6 +150,29 @@ class AsyncClient:
                 return found
             request.page_token = page.next_page_token
 
+    async def create_voice(
+        self, name: str, audio: bytes, *, transcript: str = "", description: str = "", consent_reference: str = ""
+    ) -> tts_pb2.Voice:
+        """Make a voice of a recording (a WAV, FLAC or OGG file's bytes) that turns can then ask for by name.
+
+        Without a `transcript` only the recording's speaker is kept.
+        """
+        spec = tts_pb2.VoiceSpec(
+            name=name,
+            transcript=transcript,
+            speaker_embedding_only=not transcript,
+            description=description,
+            consent_reference=consent_reference,
+            audio_sha256=sha256(audio).digest(),
+        )
+        response = await self._voices.CreateVoice(_uploads(spec, audio), metadata=self._metadata)
+        made: tts_pb2.Voice = response.voice
+        return made
+
+    async def delete_voice(self, name: str) -> None:
+        """Forget a created voice; turns that are speaking with it finish."""
+        await self._voices.DeleteVoice(tts_pb2.DeleteVoiceRequest(name=name), metadata=self._metadata)
+
     async def server_info(self) -> tts_pb2.GetServerInfoResponse:
         """What the server runs."""
         request = tts_pb2.GetServerInfoRequest()
@@ -177,6 +202,12 @@ async def _requests(config: tts_pb2.SynthesisConfig, text: Text) -> AsyncIterato
     async for piece in _pieces(text):
         for start in range(0, len(piece), LARGEST_PIECE):
             yield tts_pb2.SynthesizeRequest(text=tts_pb2.TextChunk(text=piece[start : start + LARGEST_PIECE]))
+
+
+async def _uploads(spec: tts_pb2.VoiceSpec, audio: bytes) -> AsyncIterator[tts_pb2.CreateVoiceRequest]:
+    yield tts_pb2.CreateVoiceRequest(spec=spec)
+    for start in range(0, len(audio), LARGEST_UPLOAD):
+        yield tts_pb2.CreateVoiceRequest(audio=audio[start : start + LARGEST_UPLOAD])
 
 
 async def _pieces(text: Text) -> AsyncIterator[str]:

@@ -1,4 +1,4 @@
-"""The commands that talk to a server: speak and voices."""
+"""The commands that talk to a server: speak, and voices with its create and delete."""
 
 import argparse
 import asyncio
@@ -32,7 +32,7 @@ class UsageError(Exception):
 async def speak(options: argparse.Namespace) -> int:
     """Speak `options.text` into `options.out`; progress goes to stderr."""
     _check(options)
-    reference = _read(options.reference) if options.reference else b""
+    reference = _read("--reference", options.reference) if options.reference else b""
     text = stdin_lines() if options.text == "-" else _utf8(options.text)
     try:
         async with _client(options) as client:
@@ -44,7 +44,7 @@ async def speak(options: argparse.Namespace) -> int:
                 language=options.language,
                 instructions=options.instructions,
                 seed=options.seed,
-                config=tts_pb2.SynthesisConfig(delivery=AT_FULL_SPEED),
+                config=tts_pb2.SynthesisConfig(model=options.model, delivery=AT_FULL_SPEED),
             )
             await _write(turn, options.out)
     except grpc.aio.AioRpcError as error:
@@ -64,6 +64,29 @@ async def voices(options: argparse.Namespace) -> int:
         print(f"{voice.name:<{width}}  {', '.join(voice.languages)}")
     if not found:
         print("no such voice on this server", file=sys.stderr)
+    return 0
+
+
+async def create_voice(options: argparse.Namespace) -> int:
+    """Make a voice of a recording."""
+    audio = _read("--audio", options.audio)
+    try:
+        async with _client(options) as client:
+            await client.create_voice(
+                options.name, audio, transcript=options.transcript, description=options.description
+            )
+    except grpc.aio.AioRpcError as error:
+        return _failed(error, options.server)
+    return 0
+
+
+async def delete_voice(options: argparse.Namespace) -> int:
+    """Forget a created voice."""
+    try:
+        async with _client(options) as client:
+            await client.delete_voice(options.name)
+    except grpc.aio.AioRpcError as error:
+        return _failed(error, options.server)
     return 0
 
 
@@ -100,7 +123,7 @@ async def _default_voice(client: AsyncClient, options: argparse.Namespace) -> st
     """The first voice there is, where neither a recording nor a description takes its place."""
     if options.reference:
         return ""
-    found = await client.voices()
+    found = [voice for voice in await client.voices() if options.model in ("", voice.model)]
     return found[0].name if found else ""
 
 
@@ -165,11 +188,11 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError("--transcript is of a --reference")
 
 
-def _read(path: Path) -> bytes:
+def _read(flag: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UsageError(f"--reference: cannot read {path}: {error.strerror}") from error
+        raise UsageError(f"{flag}: cannot read {path}: {error.strerror}") from error
 
 
 def _utf8(text: str) -> str:

@@ -15,6 +15,7 @@ from engine.request import SpeechRequest
 from qwentts_grpc.v1 import tts_pb2 as pb
 
 from .conftest import Running, config, failure, kinds, pcm, send, serving, text, turn
+from .test_cli import run
 from .test_kinds import clone, recording
 from .test_turns import assert_same_audio
 
@@ -90,9 +91,8 @@ async def test_a_voice_outlives_its_server(base_checkpoint: Path, tmp_path: Path
             heard.append(pcm(await turn(running, config(voice=name), text("Now speak."))))
     async with serving(base_checkpoint, tmp_path / "voices") as running:
         assert await names(running) == ["by-speaker", "with-words"]
-        assert [
-            pcm(await turn(running, config(voice=name), text("Now speak."))) for name in ("with-words", "by-speaker")
-        ] == heard
+        for name, before in zip(("with-words", "by-speaker"), heard, strict=True):
+            assert_same_audio(pcm(await turn(running, config(voice=name), text("Now speak."))), before)
         assert running.sample("tts_voice_prompt_cache_misses_total") == 2
     assert heard[0] != heard[1]
 
@@ -195,3 +195,19 @@ async def test_only_a_base_checkpoint_makes_voices(tts: Running, base: Running) 
 async def test_a_built_in_voice_cannot_be_deleted(tts: Running) -> None:
     refused = await failure(tts.voices.DeleteVoice(pb.DeleteVoiceRequest(name="Ryan")))
     assert (refused.code, refused.fields) == (INVALID, ["name"])
+
+
+async def test_the_command_line_creates_lists_speaks_and_deletes(base: Running, tmp_path: Path) -> None:
+    audio, out = tmp_path / "tone.flac", tmp_path / "out.wav"
+    audio.write_bytes(recording())
+    server = ("--server", base.address)
+    create = ("voices", "create", "frida", "--audio", str(audio), "--transcript", WORDS, *server)
+    done = await asyncio.to_thread(run, *create)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert (await asyncio.to_thread(run, *create)).stderr == "qwentts-grpc: ALREADY_EXISTS: voice 'frida' exists\n"
+    listed = await asyncio.to_thread(run, "voices", *server)
+    assert listed.stdout.startswith("frida ")
+    spoken = await asyncio.to_thread(run, "speak", "Hi.", "--voice", "frida", "--out", str(out), *server)
+    assert spoken.returncode == 0 and out.stat().st_size > 1_000
+    assert (await asyncio.to_thread(run, "voices", *server, "delete", "frida")).returncode == 0
+    assert await names(base) == []
