@@ -1,5 +1,6 @@
 """One RPC from its arrival to its status: its id, its clock, and how it ended."""
 
+import asyncio
 import logging
 import time
 import uuid
@@ -14,6 +15,7 @@ from engine.errors import EngineError
 from qwentts_grpc import logs
 from qwentts_grpc.errors import Cut, Internal, Refusal, refusal
 
+LAST_WORD = 1.0  # seconds for a status to be taken
 DEADLINE_SLACK = 0.05  # seconds; a client's clock may end a call just before the server's does
 
 log = logging.getLogger(__name__)
@@ -107,7 +109,12 @@ async def _refuse(call: Call, error: EngineError) -> None:
     answer = refusal(error, call.request_id)
     call.ending = call.ending or _ending(error, answer)
     log.info("%s refused: %s %s", call.method, answer.code.name, answer.reason)
-    await call.context.abort(answer.code, answer.message, answer.trailers)
+    try:
+        async with asyncio.timeout(LAST_WORD):
+            await call.context.abort(answer.code, answer.message, answer.trailers)
+    except TimeoutError:
+        # It waits behind audio that nobody takes; gRPC has it, and the place of this call is free again.
+        raise grpc.aio.AbortError("the caller takes no status") from None
 
 
 def _ending(error: EngineError, answer: Refusal) -> Ending:

@@ -108,13 +108,16 @@ class Server:
 
     def _make_grpc(self) -> grpc.aio.Server:
         engine = self.config.engine
-        limits = Limits(text_characters=engine.max_text_characters, audio_seconds=engine.max_audio_seconds)
+        limits = Limits(
+            text_characters=engine.max_text_characters,
+            audio_seconds=engine.max_audio_seconds,
+            write_timeout=engine.slow_consumer_timeout,
+        )
         door = [Door(self._tokens, self.metrics.calls.turned_away)] if self._tokens else []
-        places = engine.max_speeches + engine.max_queue  # and one connection alone cannot take every spare call too
         server = grpc.aio.server(
             interceptors=[*door, Strict()],
-            options=(*OPTIONS, ("grpc.max_concurrent_streams", places + SPARE_CALLS // 2)),
-            maximum_concurrent_rpcs=places + SPARE_CALLS,
+            options=OPTIONS,
+            maximum_concurrent_rpcs=engine.max_speeches + engine.max_queue + SPARE_CALLS,
         )
         speaking = TTSService(self.gate, self.tenants, self.metrics.calls, self._tracing, limits, engine.max_speeches)
         tts_pb2_grpc.add_TTSServiceServicer_to_server(speaking, server)

@@ -125,7 +125,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
             engine, asked, encoder = await self._prepare(call, config)
             speech = engine.open(asked.request)
         narration = Narration(_started(config, speech, engine.card), encoder, asked.adjusted)
-        telling = Telling(call, narration, self._metrics, self._tracing, response)
+        telling = Telling(call, narration, self._metrics, self._tracing, response, self._limits.write_timeout)
         async with speech, asyncio.TaskGroup() as group:
             with self._gate.holds(speech):
                 tasks = feed(speech), self._gate.fault()

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable
 
+from engine.errors import SlowConsumer
 from engine.events import AudioChunk, Event, Finished, FinishReason, Started
 from qwentts_grpc.calls import Call, Ending
 from qwentts_grpc.metrics import CallMetrics, Finish
@@ -27,15 +28,25 @@ log = logging.getLogger(__name__)
 
 
 class Telling:
-    """Tells the caller of every event; `response` is the type that its messages travel in."""
+    """Tells the caller of every event; `response` is the type that its messages travel in.
+
+    `patience`: seconds that the caller may take for one message.
+    """
 
     def __init__(
-        self, call: Call, narration: Narration, metrics: CallMetrics, tracing: Tracing, response: Response
+        self,
+        call: Call,
+        narration: Narration,
+        metrics: CallMetrics,
+        tracing: Tracing,
+        response: Response,
+        patience: float,
     ) -> None:
         self._call = call
         self._narration = narration
         self._metrics = metrics
         self._tracing = tracing
+        self._patience = patience
         self._response = response
         self._first_audio: float | None = None
 
@@ -54,7 +65,7 @@ class Telling:
         response = self._response()
         getattr(response, FIELDS[type(message)]).CopyFrom(message)
         handed = time.monotonic()
-        await _whole(self._call.context.write(response))
+        await _whole(self._call.context.write(response), self._patience)
         self._metrics.written(time.monotonic() - handed)
 
     def _heard(self, chunk: AudioChunk) -> None:
@@ -85,16 +96,26 @@ class Telling:
         )
 
 
-async def _whole(write: Awaitable[None]) -> None:
+async def _whole(write: Awaitable[None], patience: float) -> None:
     """Await `write`, and let it end even where the turn is cancelled meanwhile.
 
     gRPC forgets a first write that was cut short, and then cannot send the status: the caller would wait for ever.
+    Raises `SlowConsumer` where the caller does not take it for `patience` seconds; the engine would notice as well,
+    but could not reach a turn that hangs here.
     """
     task = asyncio.ensure_future(write)
+    task.add_done_callback(_seen)
     try:
-        await asyncio.shield(task)
+        done, _ = await asyncio.wait((task,), timeout=patience)
     except asyncio.CancelledError:
-        done, _ = await asyncio.wait((task,), timeout=LAST_WRITE)
-        for ended in done:
-            log.debug("a write during a cancel ended in %r", ended.exception())
+        await asyncio.wait((task,), timeout=LAST_WRITE)
         raise
+    if not done:
+        raise SlowConsumer(f"no audio was taken for {patience:g} s")
+    task.result()
+
+
+def _seen(write: asyncio.Future[None]) -> None:
+    """Nobody may wait any more for a write that ends late."""
+    if not write.cancelled() and write.exception() is not None:
+        log.debug("a write ended in %r", write.exception())
