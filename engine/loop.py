@@ -134,12 +134,13 @@ class Engine:
         """The next batch, once there is one; None when the engine closes."""
         while not self._closing:
             now = time.monotonic()
+            self._wake.clear()
             self._deliver(self._scheduler.settle(now))
             for sequence in self._scheduler.admit(now):
                 self._speeches[sequence].started()
                 self._observer.admitted(now - sequence.arrived)
+                self._wake.set()  # it may have something to settle
             self._look_at_clocks(now)
-            self._wake.clear()
             batch = self._scheduler.schedule(now)
             if batch is not None:
                 return batch

@@ -134,7 +134,7 @@ class Scheduler:
     def settle(self, now: float) -> Iterator[tuple[Sequence, Outcome]]:
         """Close segments whose audio is out, and find speeches that can never be held."""
         for sequence in (*self.running, *self.waiting):
-            while not sequence.closed and sequence.segment.complete:
+            while not sequence.closed and sequence.admitted is not None and sequence.segment.complete:
                 yield from self._close_segment(sequence)
             if not sequence.closed and self._too_large(sequence):
                 yield sequence, RequestTooLarge(f"the prompt needs more than {self._limits.positions} positions")

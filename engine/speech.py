@@ -29,7 +29,8 @@ class Speech:
         self._error: EngineError | None = None
         self._over = False
         self._last_sent = False
-        self._noticed: set[NoticeCode] = set()
+        self._noticed: dict[NoticeCode, Notice] = {}
+        self._started = False
         self._first_audio = 0.0
         self.last_taken = time.monotonic()
 
@@ -85,10 +86,11 @@ class Speech:
             self.finish(FinishReason.CANCELLED)
 
     def notify(self, notice: Notice) -> None:
-        """Queue a notice, once per code."""
+        """Queue a notice, once per code, behind the start of the speech."""
         if not self._over and notice.code not in self._noticed:
-            self._noticed.add(notice.code)
-            self._put(notice)
+            self._noticed[notice.code] = notice
+            if self._started:
+                self._put(notice)
 
     def __aiter__(self) -> Self:
         return self
@@ -120,7 +122,10 @@ class Speech:
 
     def started(self) -> None:
         """The speech has its slot."""
+        self._started = True
         self._put(Started(self.seed, self._queue_wait))
+        for notice in self._noticed.values():
+            self._put(notice)
 
     def deliver(self, event: Event) -> None:
         """Queue an event for the caller."""
@@ -172,7 +177,7 @@ class Speech:
             reason=reason,
             frames=playback.frames,
             text_characters=sequence.characters,
-            text_tokens=sequence.tokens + sum(segment.tokens for segment in sequence.segments),
+            text_tokens=sequence.tokens + (sequence.segment.tokens if sequence.segments else 0),
             seed=sequence.seed,
             queue_wait=self._queue_wait,
             time_to_first_audio=self._first_audio,

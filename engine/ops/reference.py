@@ -147,7 +147,7 @@ def _write(cache: LayerCache, table: Tensor, positions: Tensor, keys: Tensor, va
     size = cache.keys.shape[1]
     blocks, offsets = table.gather(1, (positions // size)[:, None])[:, 0].long(), positions % size
     cache.keys[blocks, offsets] = keys
-    cache.values[blocks, offsets] = values.nan_to_num()  # a masked position weighs 0, and 0 x NaN would be NaN
+    cache.values[blocks, offsets] = values.nan_to_num()  # what is not visible weighs 0, and 0 x NaN would be NaN
 
 
 def _read(cache: LayerCache, table: Tensor, length: int) -> tuple[Tensor, Tensor]:
@@ -159,13 +159,19 @@ def _read(cache: LayerCache, table: Tensor, length: int) -> tuple[Tensor, Tensor
 def _attend(q: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> Tensor:
     """Grouped-query attention: q (R, T, H, D), keys and values (R, L, G, D), visible (R, T, L) -> (R, T, H D).
 
-    The query heads that share a key head become rows below each other.
+    The query heads that share a key head become rows below each other. What is not visible may be another speech's,
+    and not finite: its scores are replaced, where a mask for the fused call would be added to them.
     """
     rows, steps, heads, width = q.shape
     groups = keys.shape[2]
-    below = q.reshape(rows, steps, groups, -1, width).transpose(1, 2).flatten(2, 3)
-    mask = None if visible is None else visible.repeat_interleave(heads // groups, 1)[:, None]
-    out = F.scaled_dot_product_attention(below, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask)
+    q = q.reshape(rows, steps, groups, -1, width).transpose(1, 2).flatten(2, 3)
+    keys, values = keys.transpose(1, 2), values.transpose(1, 2)
+    if visible is None:
+        out = F.scaled_dot_product_attention(q, keys, values)
+    else:
+        scores = q @ keys.transpose(2, 3) * width**-0.5
+        scores = torch.where(visible.repeat_interleave(heads // groups, 1)[:, None], scores, -torch.inf)
+        out = scores.softmax(-1, dtype=torch.float32).to(q.dtype) @ values
     return out.view(rows, groups, steps, -1).transpose(1, 2).flatten(2)
 
 

@@ -21,7 +21,7 @@ class FrameStage:
 
     def __init__(self, config: ModelConfig, talker: Talker, predictor: Predictor, state: SlotState, ops: Ops) -> None:
         self._talker, self._predictor, self._state, self._ops = talker, predictor, state, ops
-        self._groups, self._end = config.code_groups, config.codec.eos
+        self._groups, self._audio_ids, self._end = config.code_groups, config.predictor.vocab, config.codec.eos
         ids = torch.arange(config.talker.vocab, device=state.seen.device)
         # Audio ids and end of speech; the others are control ids that the talker must never say.
         self._allowed = (ids < config.predictor.vocab) | (ids == config.codec.eos)
@@ -38,7 +38,8 @@ class FrameStage:
         uniform = self._ops.uniforms(state.seed[slots], inputs.frame, self._groups).t().contiguous()
         first = self._first(logits, slots, uniform[0], inputs.may_end.bool())
         halfway()
-        codes = self._predict(hidden, torch.where(first == self._end, 0, first), slots, uniform)
+        audible = torch.where(first < self._audio_ids, first, 0)  # no embedding is there for the end's id
+        codes = self._predict(hidden, audible, slots, uniform)
         state.codes[slots] = codes
         state.frames[slots, inputs.index % RING] = codes
         return torch.cat((first[:, None], codes[:, 1:], logits.isfinite().all(-1, keepdim=True)), 1).int()

@@ -1,5 +1,6 @@
 """Prompt columns into the talker's cache; the last prompt column is left to the frame step, as its first input."""
 
+import torch
 from torch import Tensor
 
 from engine.model.talker import Talker
@@ -17,6 +18,6 @@ class PrefillStage:
         """Write keys and values of the columns at their positions."""
         inputs, state = Inputs.of(table), self._state
         state.map_blocks(inputs.slots, inputs.positions, inputs.blocks)
-        vectors = state.vector[inputs.slots] * inputs.flag[:, None]
+        vectors = torch.where(inputs.flag[:, None] > 0, state.vector[inputs.slots], 0)
         x = self._talker.embed(inputs.text, inputs.codes) + vectors
         self._talker.prefill(x, state.block_table, inputs.slots, inputs.positions)

@@ -16,7 +16,7 @@ from engine.scheduler import Limits, Outcome, Scheduler
 from engine.segment import Layout
 from engine.sequence import Sequence
 from engine.voice import Voice
-from tests.engine.fake_runner import OneAhead, Codes, FakeRunner
+from tests.engine.fake_runner import Codes, FakeRunner, OneAhead
 from tests.engine.oracle import Expected, expected
 from tests.engine.tiny import tiny_config, tiny_tokenizer
 
@@ -144,6 +144,7 @@ class Drive:
                 case AudioChunk():
                     self._hear(talk, outcome)
                 case FlushDone():
+                    assert sequence.admitted is not None
                     assert outcome.frame == len(talk.codes)
                     talk.marks.append((outcome.mark, outcome.frame))
                 case FinishReason() | EngineError():

@@ -1,0 +1,554 @@
+"""The engine's loop and the caller's handle over a fake device: what is refused, what is timed out, what fails whom."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+
+from engine.batch import Batch, StepOutput
+from engine.blocks import BlockPool
+from engine.config import EngineConfig, ModelCard
+from engine.errors import (
+    Busy,
+    EngineError,
+    EngineFailed,
+    GenerationFailed,
+    InputIdle,
+    InvalidRequest,
+    SlowConsumer,
+    TextTooLong,
+    Unsupported,
+    VoiceNotFound,
+)
+from engine.events import AudioChunk, Finished, FinishReason, FlushDone, Notice, NoticeCode, Started
+from engine.layouts import Layouts
+from engine.loop import Engine
+from engine.observer import EngineState, NullObserver, StageTiming
+from engine.request import Delivery, Pick, Reference, Sampling, SpeechRequest, TextMode
+from engine.scheduler import Limits, Scheduler
+from engine.voice import Voice
+from tests.engine.drive import FLAVOURS, Flavour
+from tests.engine.fake_runner import FakeRunner, OneAhead
+from tests.engine.speaking import Heard, idle, listen, scheduler, speak, until
+from tests.engine.tiny import tiny_config, tiny_tokenizer
+
+TEXT = "Hello world, how is the light of this morning? The river and the old man. "
+SILENCE = np.zeros(24_000, np.float32)
+
+
+class FakeCloner:
+    """Encodes a recording to a fixed voice, as soon as `gate` is open; `error` is raised instead."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+
+    def __call__(self, reference: Reference) -> Voice:
+        assert self.gate.wait(10)
+        if self.error is not None:
+            raise self.error
+        codes = np.arange(48, dtype=np.int32).reshape(3, 16)
+        return Voice(embedding=np.zeros(48, np.float32), codes=codes, transcript=reference.transcript)
+
+    def knows(self, voice: Voice) -> bool:
+        return True
+
+    def learn(self, voice: Voice) -> None:
+        raise AssertionError("it knows them all")
+
+
+@dataclass
+class Notes(NullObserver):
+    """What an observer was told."""
+
+    waits: list[float] = field(default_factory=list)
+    chunks: list[tuple[float, float, float | None, bool]] = field(default_factory=list)
+    pauses: list[float] = field(default_factory=list)
+    releases: list[float] = field(default_factory=list)
+    used: int = 0
+    discarded: int = 0
+    steps: int = 0
+
+    def step(self, timings: tuple[StageTiming, ...], state: EngineState) -> None:
+        self.steps += 1
+
+    def admitted(self, queue_wait: float) -> None:
+        self.waits.append(queue_wait)
+
+    def chunk(self, latency: float, lateness: float, interval: float | None, first: bool) -> None:
+        self.chunks.append((latency, lateness, interval, first))
+
+    def starved(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+    def released(self, seconds: float) -> None:
+        self.releases.append(seconds)
+
+    def frames(self, used: int, discarded: int) -> None:
+        self.used += used
+        self.discarded += discarded
+
+
+class SlowSteps:
+    """A runner whose steps take a while, so that tests can act between them."""
+
+    def __init__(self, runner: FakeRunner | OneAhead) -> None:
+        self.runner = runner
+        self.seconds = 0.0
+
+    def step(self, batch: Batch) -> StepOutput | None:
+        time.sleep(self.seconds)
+        return self.runner.step(batch)
+
+
+@dataclass
+class Rig:
+    """An engine over a fake device, and the levers of both."""
+
+    engine: Engine
+    device: FakeRunner
+    steps: SlowSteps
+    cloner: FakeCloner
+    notes: Notes
+
+
+@asynccontextmanager
+async def rig(flavour: Flavour, kind: str = "1.7B-CustomVoice", **settings: object) -> AsyncIterator[Rig]:
+    """Afterwards the engine holds nothing and has left no task behind."""
+    before = asyncio.all_tasks()
+    config = EngineConfig(**{"max_speeches": 2, "max_queue": 2, "block_size": 4, **settings})
+    model, notes, cloner = tiny_config(kind), Notes(), FakeCloner()
+    device = FakeRunner(model, config.max_speeches, config.block_size)
+    steps = SlowSteps(device if flavour == "at once" else OneAhead(device))
+    limits = Limits(config.max_speeches, config.max_prefill_columns, 4_000, 7_500)
+    schedule = Scheduler(limits, BlockPool(1_000, config.block_size), notes)
+    layouts = Layouts(model, tiny_tokenizer(), cloner if model.kind == "base" else None)
+    card = ModelCard("fake", model.kind, (), tuple(model.speakers), True, "fake")
+    engine = Engine(card, Sampling(), config, layouts, schedule, steps, notes)
+    try:
+        yield Rig(engine, device, steps, cloner, notes)
+        if not engine._task.done():
+            await idle(engine)
+    finally:
+        await engine.close()
+    assert asyncio.all_tasks() == before
+    schedule.check()
+    assert schedule.state(0.0).blocks_used == 0
+
+
+both = pytest.mark.parametrize("flavour", FLAVOURS)
+
+
+def request(max_lead: float = 1e4, idle: float = 30.0, frames: int | None = None, **fields: object) -> SpeechRequest:
+    made = SpeechRequest(
+        sampling=Sampling(seed=1, max_frames=frames), delivery=Delivery(max_lead=max_lead, input_idle_timeout=idle)
+    )
+    return replace(made, **fields)
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No speech ends by itself."""
+    monkeypatch.setattr("tests.engine.fake_runner.MAY_END_ODDS", 1 << 62)
+
+
+# ---- what comes out
+
+
+@both
+async def test_the_events_of_a_speech(flavour: Flavour) -> None:
+    async with rig(flavour) as made:
+        async with made.engine.open(request()) as speech:
+            speech.feed(TEXT)
+            speech.flush("one")
+            speech.feed("And more.")
+            speech.end()
+            heard = await listen(speech)
+        kinds = [type(event) for event in heard.events if not isinstance(event, AudioChunk)]
+        assert kinds == [Started, FlushDone, Finished]
+        assert heard.end.text_characters == len(TEXT) + len("And more.")
+        assert made.notes.used == heard.end.frames
+        assert made.notes.waits == [heard.end.queue_wait]
+        assert [first for *_, first in made.notes.chunks] == [True] + [False] * (len(made.notes.chunks) - 1)
+        assert len(made.notes.chunks) == len([chunk for chunk in heard.of(AudioChunk) if len(chunk.codes)])
+
+
+@both
+async def test_the_end_is_final(flavour: Flavour) -> None:
+    async with rig(flavour) as made:
+        speech = made.engine.open(request())
+        speech.feed(TEXT)
+        speech.end()
+        await listen(speech)
+        with pytest.raises(StopAsyncIteration):
+            await anext(speech)
+        speech.cancel()
+        speech.end()
+        speech.notify(Notice(NoticeCode.DRAINING, "late"))
+        with pytest.raises(StopAsyncIteration):
+            await anext(speech)
+
+
+@both
+async def test_a_notice_reaches_the_caller_once(flavour: Flavour) -> None:
+    async with rig(flavour) as made, made.engine.open(request()) as speech:
+        for _ in range(3):
+            speech.notify(Notice(NoticeCode.DRAINING, "the server is about to stop"))
+        speech.feed(TEXT)
+        speech.end()
+        assert (await listen(speech)).notices == ["DRAINING"]
+
+
+@both
+async def test_a_speech_that_waits_for_text_says_so_once_and_goes_on_at_once(flavour: Flavour) -> None:
+    async with rig(flavour) as made, made.engine.open(request()) as speech:
+        speech.feed("Hello world, this is ")
+        await until(lambda: made.engine.state().parked == 1)
+        await asyncio.sleep(0.3)
+        frames = made.notes.used
+        speech.feed("a river and the old man and ")
+        await until(lambda: made.notes.used > frames, patience=0.2)
+        speech.feed("more.")
+        speech.end()
+        assert (await listen(speech)).notices == ["TEXT_STARVED"]
+        assert made.notes.pauses[0] > 0.25
+
+
+@both
+@pytest.mark.usefixtures("endless")
+async def test_pacing_says_so_and_keeps_to_the_lead(flavour: Flavour) -> None:
+    async with rig(flavour) as made, made.engine.open(request(max_lead=0.4, frames=15)) as speech:
+        speech.feed("Hello world")
+        speech.end()
+        started = time.monotonic()
+        heard = await listen(speech)
+        assert heard.notices == ["PACED"]
+        assert 15 * 0.08 - 0.4 - 0.1 < time.monotonic() - started < 3.0
+
+
+@both
+async def test_flushing_before_any_text(flavour: Flavour) -> None:
+    async with rig(flavour) as made, made.engine.open(request()) as speech:
+        speech.flush("nothing")
+        async with asyncio.timeout(0.2):
+            assert [type(await anext(speech)) for _ in range(2)] == [Started, FlushDone]
+        speech.feed(TEXT)
+        speech.end()
+        assert isinstance([event async for event in speech][-1], Finished)
+
+
+# ---- what is refused
+
+
+@both
+async def test_a_full_queue_refuses_and_recovers(flavour: Flavour) -> None:
+    async with rig(flavour) as made:
+        speeches = [made.engine.open(request()) for _ in range(4)]
+        with pytest.raises(Busy):
+            made.engine.open(request())
+        await until(lambda: made.engine.state().running == 2)
+        assert made.engine.state().queued == 2
+        speeches[0].cancel()
+        speeches.append(made.engine.open(request()))
+        for speech in speeches[1:]:
+            speech.feed(TEXT)
+            speech.end()
+            assert (await listen(speech)).codes.size
+
+
+@both
+async def test_who_waits_too_long_in_the_queue_is_refused(flavour: Flavour) -> None:
+    async with rig(flavour, queue_timeout=0.1) as made:
+        running = [made.engine.open(request()) for _ in range(2)]
+        waiting = made.engine.open(request())
+        with pytest.raises(Busy):
+            await listen(waiting)
+        for speech in running:
+            speech.cancel()
+
+
+async def test_a_recording_may_take_longer_to_encode_than_the_queue_allows() -> None:
+    async with rig("at once", "0.6B-Base", queue_timeout=0.1) as made:
+        made.cloner.gate.clear()
+        speech = made.engine.open(request(reference=Reference(SILENCE, "hello")))
+        speech.feed(TEXT)
+        speech.end()
+        await asyncio.sleep(0.5)
+        made.cloner.gate.set()
+        assert (await listen(speech)).codes.size
+
+
+async def test_what_a_checkpoint_cannot_do_is_refused_at_once() -> None:
+    reference = Reference(SILENCE, "hello")
+    async with rig("at once") as made:
+        for wrong, error in (
+            (request(voice="nobody"), VoiceNotFound),
+            (request(reference=reference), Unsupported),
+            (request(language="klingon"), InvalidRequest),
+            (request(sampling=Sampling(talker=Pick(top_p=0.0))), InvalidRequest),
+            (request(delivery=Delivery(max_chunk_frames=26)), InvalidRequest),
+            (request(voice="ryan", reference=reference), InvalidRequest),
+        ):
+            with pytest.raises(error):
+                made.engine.open(wrong)
+    async with rig("at once", "1.7B-VoiceDesign") as made:
+        for wrong in (request(voice="ryan"), request(reference=reference)):
+            with pytest.raises(Unsupported):
+                made.engine.open(wrong)
+    async with rig("at once", "0.6B-Base") as made:
+        with pytest.raises(InvalidRequest):
+            made.engine.open(request())
+        with pytest.raises(Unsupported):
+            made.engine.open(request(reference=reference, instructions="Be happy."))
+        with pytest.raises(InvalidRequest):
+            made.engine.open(request(reference=Reference(SILENCE)))
+
+
+async def test_text_at_the_wrong_time_or_too_much_of_it() -> None:
+    async with rig("at once", max_text_characters=10) as made:
+        speech = made.engine.open(request())
+        with pytest.raises(InvalidRequest, match="empty"):
+            speech.end()
+        speech.feed("0123456789")
+        with pytest.raises(TextTooLong):
+            speech.feed("x")
+        speech.end()
+        speech.end()
+        for late in (lambda: speech.feed("x"), lambda: speech.flush("m")):
+            with pytest.raises(InvalidRequest):
+                late()
+        assert (await listen(speech)).end.text_characters == 10
+
+
+# ---- what is timed out
+
+
+@both
+async def test_a_caller_who_sends_no_text(flavour: Flavour) -> None:
+    async with rig(flavour) as made:
+        silent = made.engine.open(request(idle=0.1))
+        with pytest.raises(InputIdle):
+            await listen(silent)
+        stopped = made.engine.open(request(idle=0.1))
+        stopped.feed("Hello world, this is ")
+        with pytest.raises(InputIdle):
+            await listen(stopped)
+        patient = made.engine.open(request(idle=0.0))
+        await asyncio.sleep(0.6)
+        patient.feed(TEXT)
+        patient.end()
+        assert (await listen(patient)).codes.size
+
+
+@both
+async def test_a_greedy_end_does_not_let_a_silent_caller_keep_the_slot(flavour: Flavour) -> None:
+    early = Sampling(talker=Pick(temperature=0.0), seed=1)
+    async with rig(flavour) as made:
+        speech = made.engine.open(request(idle=0.1, sampling=early))
+        speech.feed(TEXT * 3)
+        with pytest.raises(InputIdle):
+            await listen(speech)
+
+
+@both
+@pytest.mark.usefixtures("endless")
+async def test_a_caller_who_stops_reading(flavour: Flavour) -> None:
+    async with rig(flavour, slow_consumer_timeout=0.5) as made:
+        speech = made.engine.open(request(max_lead=0.4))
+        speech.feed(TEXT)
+        speech.end()
+        other = asyncio.create_task(speak(made.engine, request(frames=30), TEXT))
+        await until(lambda: speech.over, patience=3.0)
+        assert made.notes.used <= 30 + 0.4 / 0.08 + 2
+        events = []
+        with pytest.raises(SlowConsumer):
+            async for event in speech:
+                events.append(event)
+        assert isinstance(events[0], Started)
+        assert (await other).end.frames == 30
+
+
+# ---- what fails
+
+
+@both
+async def test_a_step_that_raises_ends_everything(flavour: Flavour) -> None:
+    async with rig(flavour) as made:
+        speeches = [made.engine.open(request()) for _ in range(3)]
+        for speech in speeches:
+            speech.feed("Hello world, this is ")
+        await until(lambda: made.engine.state().parked == 2)
+        made.device.error = RuntimeError("a kernel fell over")
+        speeches[0].feed("more of it and more of it ")
+        for speech in speeches:
+            with pytest.raises(EngineFailed, match="RuntimeError"):
+                await listen(speech)
+        assert made.engine.failed is made.device.error
+        assert (made.engine.state().running, made.engine.state().blocks_used) == (0, 0)
+        with pytest.raises(EngineFailed):
+            made.engine.open(request())
+
+
+@both
+async def test_a_step_that_hangs_ends_everything(flavour: Flavour) -> None:
+    async with rig(flavour, step_timeout=0.2) as made:
+        made.steps.seconds = 0.6
+        before = made.engine.last_step
+        speech = made.engine.open(request())
+        speech.feed(TEXT)
+        with pytest.raises(EngineFailed):
+            await listen(speech)
+        assert isinstance(made.engine.failed, TimeoutError)
+        assert made.engine.last_step == before
+
+
+@both
+async def test_a_row_that_breaks_fails_alone(flavour: Flavour) -> None:
+    async with rig(flavour) as made:
+        alone = await speak(made.engine, request(), TEXT)
+        made.steps.seconds = 0.003
+        sound = asyncio.create_task(speak(made.engine, request(), TEXT))
+        broken = made.engine.open(request())
+        broken.feed(TEXT)
+        async for event in broken:
+            if isinstance(event, AudioChunk):
+                break
+        assert broken.sequence.slot is not None
+        made.device.breaks.add(broken.sequence.slot)
+        with pytest.raises(GenerationFailed):
+            async for _ in broken:
+                pass
+        np.testing.assert_array_equal((await sound).codes, alone.codes)
+
+
+@pytest.mark.parametrize("error", [Unsupported("of no use"), ValueError("a broken recording")])
+async def test_a_recording_that_cannot_be_encoded_fails_alone(error: Exception) -> None:
+    async with rig("at once", "0.6B-Base") as made:
+        made.cloner.error = error
+        speech = made.engine.open(request(reference=Reference(SILENCE, "hello")))
+        with pytest.raises(Unsupported if isinstance(error, EngineError) else GenerationFailed):
+            await listen(speech)
+        made.cloner.error = None
+        assert (await speak(made.engine, request(reference=Reference(SILENCE, "hello")), TEXT)).codes.size
+
+
+# ---- who gives up
+
+
+@both
+async def test_cancel_after_every_event(flavour: Flavour) -> None:
+    async with rig(flavour) as made:
+        made.steps.seconds = 0.001
+        count = len((await speak(made.engine, request(), TEXT)).events)
+        for events in range(count):
+            speech = made.engine.open(request())
+            speech.feed(TEXT)
+            speech.end()
+            for _ in range(events):
+                await anext(speech)
+            speech.cancel()
+            assert speech.sequence.slot is None
+            scheduler(made.engine).check()
+            rest = [event async for event in speech]
+            assert isinstance(rest[-1], Finished)
+        await until(lambda: made.engine.state().blocks_used == 0)
+        assert 0 < len(made.notes.releases) <= count + 1
+
+
+@both
+@pytest.mark.parametrize("leave", ["break", "raise", "task"])
+async def test_leaving_the_block_cancels(flavour: Flavour, leave: str) -> None:
+    async def listener(made: Rig) -> None:
+        async with made.engine.open(request()) as speech:
+            speech.feed("Hello world, this is ")
+            async for event in speech:
+                if isinstance(event, AudioChunk) and leave == "break":
+                    break
+                if isinstance(event, AudioChunk) and leave == "raise":
+                    raise KeyError
+
+    async with rig(flavour) as made:
+        task = asyncio.create_task(listener(made))
+        await until(lambda: task.done() or made.engine.state().parked == 1)
+        task.cancel()
+        await asyncio.wait([task])
+        assert made.engine.state().running == 0
+
+
+async def test_cancel_while_the_recording_is_encoded() -> None:
+    async with rig("at once", "0.6B-Base") as made:
+        for error in (None, ValueError("a broken recording")):
+            made.cloner.gate.clear()
+            made.cloner.error = error
+            speech = made.engine.open(request(reference=Reference(SILENCE, "hello")))
+            speech.feed(TEXT)
+            await asyncio.sleep(0.01)
+            speech.cancel()
+            made.cloner.gate.set()
+            heard = await listen(speech)
+            await until(lambda: not made.engine._preparing)
+            assert heard.end.reason is FinishReason.CANCELLED
+            with pytest.raises(StopAsyncIteration):
+                await anext(speech)
+
+
+@both
+async def test_closing_cancels_whatever_runs(flavour: Flavour) -> None:
+    async with rig(flavour) as made:
+        speeches = [made.engine.open(request()) for _ in range(3)]
+        speeches[0].feed(TEXT)
+        await until(lambda: made.notes.used > 3)
+        await made.engine.close()
+        await made.engine.close()
+        for speech in speeches:
+            assert (await listen(speech)).end.reason is FinishReason.CANCELLED
+        with pytest.raises(EngineFailed):
+            made.engine.open(request())
+
+
+async def test_closing_while_a_recording_is_encoded() -> None:
+    async with rig("at once", "0.6B-Base") as made:
+        made.cloner.gate.clear()
+        speech = made.engine.open(request(reference=Reference(SILENCE, "hello")))
+        await asyncio.sleep(0.01)
+        await made.engine.close()
+        made.cloner.gate.set()
+        assert (await listen(speech)).end.reason is FinishReason.CANCELLED
+
+
+@both
+async def test_an_idle_engine_takes_no_steps(flavour: Flavour) -> None:
+    async with rig(flavour) as made:
+        await speak(made.engine, request(), TEXT)
+        steps = made.device.steps
+        await asyncio.sleep(0.4)
+        assert made.device.steps == steps
+        parked = made.engine.open(request())
+        parked.feed("Hello world, this is ")
+        await until(lambda: made.engine.state().parked == 1)
+        await asyncio.sleep(0.1)
+        steps = made.device.steps
+        await asyncio.sleep(0.4)
+        assert made.device.steps == steps
+        parked.cancel()
+
+
+@both
+async def test_whole_text_mode_speaks_when_the_text_is_complete(flavour: Flavour) -> None:
+    async with rig(flavour) as made:
+        whole = request(delivery=Delivery(text_mode=TextMode.WHOLE, max_lead=1e4))
+        speech = made.engine.open(whole)
+        speech.feed(TEXT[:20])
+        await asyncio.sleep(0.1)
+        assert made.notes.used == 0
+        speech.feed(TEXT[20:])
+        speech.end()
+        heard: Heard = await listen(speech)
+        again = await speak(made.engine, whole, TEXT)
+        np.testing.assert_array_equal(heard.codes, again.codes)
