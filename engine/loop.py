@@ -16,6 +16,7 @@ from engine.layouts import Layouts
 from engine.observer import EngineState, Observer
 from engine.request import Reference, Sampling, SpeechRequest
 from engine.scheduler import Outcome, Scheduler
+from engine.sentences import Sentences
 from engine.sequence import Sequence
 from engine.speech import Speech
 from engine.voice import Voice
@@ -75,7 +76,7 @@ class Engine:
         layout = self._layouts.of(request)
         seed = secrets.randbits(64) if request.sampling.seed is None else request.sampling.seed
         speech = Speech(
-            Sequence(request, seed, layout, self._layouts.tokenizer),
+            Sequence(request, seed, layout, self._layouts.tokenizer, Sentences(self._config.segment_characters)),
             self._config.max_text_characters,
             self._wake.set,
             self._cancelled,

@@ -1,4 +1,4 @@
-"""One stretch of text between flushes: its prompt as columns, and the frames made for it so far."""
+"""One stretch of text, between flushes or cuts: its prompt as columns, and the frames made for it so far."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ class Segment:
     """Position p of the talker holds `prefix[p]`, and after the prefix the pair (text[i], codes[i]); see `prompt`."""
 
     def __init__(self, layout: Layout, tokenizer: TextTokenizer, number: int, first_frame: int) -> None:
-        self.number = number
+        self.number = number  # of flushes before it
         self.first_frame = first_frame  # in the turn
         self.mark: str | None = None  # of the flush that ended it
         self.ended = False
@@ -45,7 +45,8 @@ class Segment:
         self.delivered = 0  # frames whose audio has come back
         self.finish: FinishReason | None = None
         self._layout = layout
-        self._ids: list[int] = []
+        self._known: list[int] = []
+        self._unread = ""
         self._stream = TextStream(tokenizer)
         self._prefix: list[Column] | None = None
         self._spoken = ((layout.config.codec.bos,), *layout.voice.frames)
@@ -60,11 +61,10 @@ class Segment:
         """Append text; legal until `end`."""
         assert not self.ended
         self.characters += len(text)
-        self._ids += self._stream.feed(text)
+        self._unread += text
 
     def end(self, mark: str | None) -> None:
         """No more text for this segment; `mark` names the flush that ended it."""
-        self._ids += self._stream.end()
         self.ended, self.mark = True, mark
         if not self.characters:
             self.finish = FinishReason.STOP
@@ -129,6 +129,20 @@ class Segment:
         if self._whole:
             columns += prompt.whole_text(layout.config, (*layout.reference_text, *self._ids[ROLE:]))
         return columns
+
+    @property
+    def _ids(self) -> list[int]:
+        """Ids of the heading and the text, as far as they are certain.
+
+        They are made when they are first asked for, in the segment's own turn: a long text all at once would hold up
+        the steps of others.
+        """
+        if self._unread:
+            text, self._unread = self._unread, ""
+            self._known += self._stream.feed(text)
+        if self.ended:
+            self._known += self._stream.end()
+        return self._known
 
     @property
     def _whole(self) -> bool:

@@ -9,6 +9,7 @@ from engine.events import FinishReason
 from engine.playback import Playback
 from engine.request import FRAME_SECONDS, SpeechRequest
 from engine.segment import Layout, Segment
+from engine.sentences import Sentences
 from engine.tokenizer import TextTokenizer
 
 Block = int
@@ -22,6 +23,7 @@ class Sequence:
     seed: int
     layout: Layout
     tokenizer: TextTokenizer
+    sentences: Sentences = field(default_factory=Sentences)
     arrived: float = field(default_factory=time.monotonic)
     queued: float | None = None  # when it joined the queue, its reference recording encoded
     segments: deque[Segment] = field(default_factory=deque)
@@ -42,7 +44,7 @@ class Sequence:
     closed: bool = False
 
     def __post_init__(self) -> None:
-        self._open_segment()
+        self._open_segment(0)
 
     @property
     def segment(self) -> Segment:
@@ -56,14 +58,20 @@ class Sequence:
             segment.use(layout)
 
     def feed(self, text: str) -> None:
-        """Append text to the newest segment."""
+        """Append text to the newest segment; a long text goes on in further segments."""
         self.characters += len(text)
-        self.segments[-1].feed(text)
+        first, *more = self.sentences.feed(text)
+        self.segments[-1].feed(first)
+        for part in more:
+            self.segments[-1].end(None)
+            self._open_segment(self.segments[-1].number)
+            self.segments[-1].feed(part)
 
     def flush(self, mark: str) -> None:
         """End the newest segment and open the next."""
         self.segments[-1].end(mark)
-        self._open_segment()
+        self.sentences.begin()
+        self._open_segment(self.segments[-1].number + 1)
 
     def end(self) -> None:
         """No more text."""
@@ -123,6 +131,5 @@ class Sequence:
             return None
         return max(0.0, self.lead(now) - self.request.delivery.max_lead)
 
-    def _open_segment(self) -> None:
-        number = self.segments[-1].number + 1 if self.segments else 0
+    def _open_segment(self, number: int) -> None:
         self.segments.append(Segment(self.layout, self.tokenizer, number, self.total_frames))

@@ -15,11 +15,14 @@ class TextStream:
 
     def feed(self, text: str) -> list[int]:
         """Append `text` verbatim; return the ids that have become certain."""
+        grows = text.isalpha() and self._open[-1:].isalpha()
         self._open += text
+        if grows:  # a word that only grows settles nothing, and without spaces it may grow long
+            return []
         ids, self._open = self._tokenizer.encode_stable(self._open)
         return ids
 
     def end(self) -> list[int]:
-        """No more text: return the remaining ids."""
+        """No more text: return the remaining ids, once."""
         rest, self._open = self._open, ""
-        return self._tokenizer.encode(rest)
+        return self._tokenizer.encode(rest) if rest else []

@@ -12,8 +12,9 @@ class Limits:
 
     text_characters: int = 60_000  # of a whole turn, and of its instructions
     chunk_bytes: int = 4_096  # of one text message
-    appends: int = 1_024  # text, flush and empty messages of one turn
-    audio_seconds: float = 600.0  # longest `max_audio`
+    appends: int = 65_536  # text and empty messages of one turn: a text of full length may come by the character
+    flushes: int = 1_024  # of one turn
+    audio_seconds: float = 21_600.0  # longest `max_audio`
     reference_seconds: float = 60.0
     upload_timeout: float = 60.0  # for a recording to come, and for a place to take it in before that
     write_timeout: float = 20.0  # for one message to be taken by its caller

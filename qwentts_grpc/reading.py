@@ -64,7 +64,8 @@ class TurnReader:
     def __init__(self, requests: Requests, limits: Limits) -> None:
         self._requests = requests
         self._limits = limits
-        self._messages = 0
+        self._appends = 0
+        self._flushes = 0
         self._any_text = False
 
     async def feed(self, speech: Speech) -> None:
@@ -81,10 +82,10 @@ class TurnReader:
         """One message into the speech; True for the cancel, after which nothing counts."""
         match request.WhichOneof("payload"):
             case "text":
-                self._count()
+                self._appends = _counted(self._appends, self._limits.appends, "messages of text")
                 speech.feed(self._text(request.text.text))
             case "flush":
-                self._count()
+                self._flushes = _counted(self._flushes, self._limits.flushes, "flushes")
                 speech.flush(name("flush.mark", request.flush.mark))
             case "cancel":
                 speech.cancel()
@@ -95,13 +96,15 @@ class TurnReader:
                 raise InvalidRequest("payload", "the message holds nothing that this server knows")
         return False
 
-    def _count(self) -> None:
-        self._messages += 1
-        if self._messages > self._limits.appends:
-            raise TextTooLong(f"more than {self._limits.appends} messages of text in one turn")
-
     def _text(self, text: str) -> str:
         if len(text.encode()) > self._limits.chunk_bytes:
             raise TextTooLong(f"one text message holds more than {self._limits.chunk_bytes} bytes")
         self._any_text = self._any_text or bool(text.strip())
         return text
+
+
+def _counted(before: int, most: int, what: str) -> int:
+    """One more than `before`; raises `TextTooLong` past the limit."""
+    if before >= most:
+        raise TextTooLong(f"more than {most} {what} in one turn")
+    return before + 1

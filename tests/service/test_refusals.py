@@ -4,11 +4,15 @@ import asyncio
 import io
 import math
 import wave
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
 
+from engine.errors import TextTooLong
+from qwentts_grpc.limits import Limits
+from qwentts_grpc.reading import TurnReader
 from qwentts_grpc.v1 import tts_pb2 as pb
 
 from .conftest import Running, config, failure, flush, send, text, turn
@@ -48,9 +52,15 @@ TABLE: dict[str, tuple[list[Any], Code, str, list[str]]] = {
     "not audio": (only(NOT_AUDIO), Code.INVALID_ARGUMENT, "FIELD_INVALID", ["config.reference.audio"]),
     "long piece": ([config(), text("x" * 4_097)], Code.OUT_OF_RANGE, "TEXT_TOO_LONG", ["text"]),
     "long text": ([config(), *[text("x" * 500)] * 5], Code.OUT_OF_RANGE, "TEXT_TOO_LONG", ["text"]),
-    "many pieces": ([config(), *[text("")] * 1_025], Code.OUT_OF_RANGE, "TEXT_TOO_LONG", ["text"]),
+    "many flushes": ([config(), HELLO, *[flush("")] * 1_025], Code.OUT_OF_RANGE, "TEXT_TOO_LONG", ["text"]),
     "long mark": ([config(), flush("x" * 300)], Code.INVALID_ARGUMENT, "FIELD_INVALID", ["flush.mark"]),
 }
+
+
+async def test_pieces_are_counted_too() -> None:
+    reader = TurnReader(send([text("")] * 3), Limits(appends=2))
+    with pytest.raises(TextTooLong):
+        await reader.feed(SimpleNamespace(feed=lambda text: None))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("case", TABLE)

@@ -1,0 +1,88 @@
+"""Long texts in segments: cut where sentences end, the same whatever the pieces, and nothing lost."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.events import FinishReason
+from engine.request import Delivery, Sampling, SpeechRequest, TextMode
+from engine.sentences import ANYWHERE, Sentences
+from tests.engine.drive import FLAVOURS, INCREMENTAL, WHOLE, Drive, Flavour, check_whole
+
+BUDGET = 20
+
+
+def cut(text: str, *, budget: int = BUDGET, size: int = 10_000) -> list[str]:
+    """The segments of `text`, given in pieces of `size` characters."""
+    sentences, parts = Sentences(budget), [""]
+    for start in range(0, len(text), size):
+        first, *more = sentences.feed(text[start : start + size])
+        parts[-1] += first
+        parts += more
+    return parts
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("Short. Texts. Stay.", ["Short. Texts. Stay."]),
+        ("This is the first one. And the second.", ["This is the first one. ", "And the second."]),
+        ("It costs 3.14 or 3.15 pounds. Yes.", ["It costs 3.14 or 3.15 pounds. ", "Yes."]),
+        ('He said "This is the end."  "Is it?"', ['He said "This is the end."  ', '"Is it?"']),
+        ("A line without a full stop\nand another", ["A line without a full stop\n", "and another"]),
+        (
+            "这是一个很长很长很长很长很长很长很长的句子。」下一句。",
+            ["这是一个很长很长很长很长很长很长很长的句子。」", "下一句。"],
+        ),
+        ("It ends with the sentence. \n", ["It ends with the sentence. \n"]),
+        ("Then what has happened?! Well... it went on", ["Then what has happened?! ", "Well... it went on"]),
+    ],
+)
+def test_cuts_lie_between_sentences(text: str, parts: list[str]) -> None:
+    assert cut(text) == parts
+
+
+def test_without_sentences_cuts_lie_between_words_and_at_last_anywhere() -> None:
+    assert cut("word " * 20) == ["word " * 8, "word " * 8, "word " * 4]
+    assert [len(part) for part in cut("好" * 130)] == [60, 60, 10]
+
+
+@given(text=st.text(alphabet='ab. 。」"\n!\u0301', max_size=200), size=st.integers(1, 7))
+def test_the_pieces_do_not_matter_and_nothing_is_lost(text: str, size: int) -> None:
+    parts = cut(text, budget=5)
+    assert cut(text, budget=5, size=size) == parts
+    assert "".join(parts) == text
+    marks = text.count("\u0301") + sum(map(str.isspace, text))
+    assert all(len(part) <= ANYWHERE * 5 + marks for part in parts)
+    assert all(part.strip() for part in parts[1:])
+
+
+def test_no_budget_no_cuts() -> None:
+    assert cut("One. " * 100, budget=0) == ["One. " * 100]
+
+
+@pytest.mark.parametrize("size", [1, 3, 1_000])
+@pytest.mark.parametrize("mode", [INCREMENTAL, WHOLE])
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_segments_keep_the_voice_the_seed_and_the_count_of_flushes(flavour: Flavour, mode: TextMode, size: int) -> None:
+    drive = Drive(flavour)
+    talk = drive.open(_request(mode), seed=7)
+    talk.sequence.sentences = Sentences(BUDGET)
+    text = "This is the first one. And here the second comes. Third."
+    for start in range(0, len(text), size):
+        talk.sequence.feed(text[start : start + size])
+    talk.sequence.flush("m")
+    talk.sequence.feed("After the flush.")
+    talk.sequence.end()
+    assert talk.sequence.characters == len(text) + 16
+    numbers = [segment.number for segment in talk.sequence.segments]
+    talk.texts = [(part, None) for part in cut(text)[:-1]] + [(cut(text)[-1], "m"), ("After the flush.", None)]
+    drive.run()
+    assert numbers == [0, 0, 0, 1]
+    assert talk.end is FinishReason.STOP
+    check_whole(talk)
+    drive.idle()
+
+
+def _request(mode: TextMode) -> SpeechRequest:
+    return SpeechRequest(sampling=Sampling(), delivery=Delivery(text_mode=mode))
