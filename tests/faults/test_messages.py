@@ -21,6 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SYNTHESIZE, WHOLE = "/qwentts.v1.TTSService/Synthesize", "/qwentts.v1.TTSService/SynthesizeText"
 MUTANTS = 1_000
+LONGEST = 2_000  # characters of a text
 # What a caller may be told of input that makes no sense; whatever makes sense by chance is spoken, or waits for text.
 SANE = {"OK", "INVALID_ARGUMENT", "OUT_OF_RANGE", "NOT_FOUND", "FAILED_PRECONDITION", "ABORTED", "DEADLINE_EXCEEDED"}
 BAD_TEXT = b"\x12\x04\x0a\x02\xff\xfe"  # SynthesizeRequest.text.text that is not UTF-8
@@ -28,7 +29,8 @@ BAD_TEXT = b"\x12\x04\x0a\x02\xff\xfe"  # SynthesizeRequest.text.text that is no
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server(checkpoint: Path) -> AsyncIterator[Running]:
-    async with steady(checkpoint, step_seconds=0.002, max_speeches=32, max_queue=64) as running:
+    limits = {"max_speeches": 32, "max_queue": 64, "max_text_characters": LONGEST}
+    async with steady(checkpoint, step_seconds=0.002, **limits) as running:
         yield running
         await running.idle()
 
@@ -144,7 +146,7 @@ async def test_a_hundred_thousand_tiny_pieces_end_at_the_limit(server: Running) 
                 pass
     # grpcio's asyncio client may say INTERNAL where the status meets one of its many writes.
     assert raised.value.code() is grpc.StatusCode.INTERNAL or decoded(raised.value).reason == "TEXT_TOO_LONG"
-    assert 1_024 < sent < 100_000
+    assert LONGEST < sent < 100_000
     await server.idle()
     print(f"refused after {sent} pieces were handed to the client; gap p99 beside them {heard.worst:.0f} ms")
 
