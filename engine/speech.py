@@ -21,7 +21,7 @@ class Speech:
     thread. The outbox is bounded by the pacing: a caller who stops reading stops the synthesis `max_lead` later.
     """
 
-    def __init__(self, sequence: Sequence, characters: int, wake: Callable[[], None], drop: Callable[[Self], None]):
+    def __init__(self, sequence: Sequence, characters: int, wake: Callable[[], None], drop: Callable[["Speech"], None]):
         self.sequence = sequence
         self._characters, self._wake, self._drop = characters, wake, drop
         self._outbox: deque[Event] = deque()

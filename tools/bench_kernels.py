@@ -79,15 +79,14 @@ def milliseconds(run: Callable[[], object], repeats: int = 20) -> float:
         end.record()
         end.synchronize()
         times.append(begin.elapsed_time(end))
-    return statistics.median(times)
+    return float(statistics.median(times))
 
 
 def frame_table(config: ModelConfig, rows: int) -> Tensor:
     """The integers of a step in which every row makes its 20th frame."""
     table = torch.full((rows, FIELDS + config.code_groups), -1, dtype=torch.int64, device=DEVICE)
-    columns = (torch.arange(rows, device=DEVICE), CONTEXT, 0, 5, 0, 20, 20, 1)
-    for column, value in enumerate(columns):
-        table[:, column] = value
+    table[:, 0] = torch.arange(rows, device=DEVICE)
+    table[:, 1:FIELDS] = torch.tensor((CONTEXT, 0, 5, 0, 20, 20, 1), device=DEVICE)
     blocks = -(-4 * CONTEXT // BLOCK)
     table[:, 2] = 1 + torch.arange(rows, device=DEVICE) * blocks + CONTEXT // BLOCK
     return table
@@ -132,9 +131,8 @@ def line(parts: Parts, rows: int) -> str:
     first = torch.randint(config.predictor.vocab, (rows,), device=DEVICE)
     uniform = torch.rand(rows, config.code_groups, device=DEVICE)
     picks = state.predictor_picks(table[:, 0], uniform[:, 1])
-    ops = parts.frame._ops
     talker = milliseconds(lambda: parts.talker.decode(x, state.block_table, table[:, 0], table[:, 1]))
-    predictor = milliseconds(lambda: parts.predictor.forward(x, first, lambda _, logits: ops.sample(logits, picks)))
+    predictor = milliseconds(lambda: parts.predictor.forward(x, first, lambda _: picks))
     frame = milliseconds(lambda: parts.frame.forward(table))
     floor = floors(parts)
     shares = f"{floor[0] / talker:.0%} {floor[1] / predictor:.0%} {sum(floor) / frame:.0%}"

@@ -8,10 +8,10 @@ from torch.nn import functional as F
 
 from engine.model.config import ModelConfig
 from engine.model.layers import DecoderStack, rope_tables
-from engine.ops.interface import HeadNorms, LayerCache, Ops
+from engine.ops.interface import HeadNorms, LayerCache, Ops, Picks
 
-# (step 0..14, logits (R, V)) -> the code drawn for codebook step + 1 (R,)
-Draw = Callable[[int, Tensor], Tensor]
+# step 0..14 -> how codebook step + 1 is drawn
+PicksAt = Callable[[int], Picks]
 
 
 class Predictor:
@@ -21,9 +21,7 @@ class Predictor:
     projected tables are made once.
     """
 
-    def __init__(
-        self, config: ModelConfig, weights: Mapping[str, Tensor], cache: list[LayerCache], ops: Ops
-    ) -> None:
+    def __init__(self, config: ModelConfig, weights: Mapping[str, Tensor], cache: list[LayerCache], ops: Ops) -> None:
         name = "talker.code_predictor"
         self.steps = config.code_groups - 1
         self.stack = DecoderStack(config.predictor, weights, f"{name}.model", ops)
@@ -36,28 +34,31 @@ class Predictor:
         self.cache = cache
         self._ops = ops
 
-    def forward(self, hidden: Tensor, first: Tensor, draw: Draw) -> Tensor:
+    def forward(self, hidden: Tensor, first: Tensor, picks: PicksAt) -> Tensor:
         """hidden (R, K of the talker), first = codebook 0 (R,) -> codes (R, code groups) int64."""
         codes = [first]
         cache = [LayerCache(layer.keys[: len(first)], layer.values[: len(first)]) for layer in self.cache]
         x = torch.stack((self._project(hidden), F.embedding(first, self.tables[0])), 1)
         for step in range(self.steps):
-            if step:
-                x = F.embedding(codes[step], self.tables[step])[:, None]
-            logits = self._ops.linear(self._run(x, step + 2 - x.shape[1], cache), self.heads[step])
-            codes.append(draw(step, logits))
+            last = self._run(x, step + 2 - x.shape[1], cache)
+            logits = self._ops.norm_linear(last, self.stack.norm, self.heads[step], self.stack.eps)
+            if step == self.steps - 1:
+                codes.append(self._ops.sample(logits, picks(step)))
+            else:
+                code, rows = self._ops.sample_embed(logits, picks(step), self.tables[step + 1])
+                codes.append(code)
+                x = rows[:, None]
         return torch.stack(codes, 1)
 
     def _run(self, x: Tensor, start: int, cache: list[LayerCache]) -> Tensor:
-        """x (R, T, K) at positions start... -> the last position's state after the final norm (R, K)."""
+        """x (R, T, K) at positions start... -> the last position's state before the final norm (R, K)."""
         rows, steps, width = x.shape
 
         def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
             out = self._ops.short_attention(qkv.view(rows, steps, -1), norms, self.rope, cache[layer], start)
             return out.view(rows * steps, -1)
 
-        out = self.stack.run_layers(x.reshape(rows * steps, width), attend)
-        return self._ops.rms_norm(out.view(rows, steps, width)[:, -1], self.stack.norm, self.stack.eps)
+        return self.stack.run_layers(x.reshape(rows * steps, width), attend).view(rows, steps, width)[:, -1]
 
     def _project(self, x: Tensor) -> Tensor:
         return x if self._projection is None else F.linear(x, *self._projection)

@@ -118,6 +118,9 @@ class Ops(Protocol):
         the id is the first whose cumulative probability, in index order, reaches uniform x total.
         """
 
+    def sample_embed(self, logits: Tensor, picks: Picks, table: Tensor) -> tuple[Tensor, Tensor]:
+        """`sample`, and the rows of `table` (V, K) at the drawn ids: (R,) int64, (R, K)."""
+
     def sample_first(
         self,
         logits: Tensor,

@@ -98,6 +98,10 @@ class ReferenceOps:
         drawn = _invert(scores.softmax(-1).cumsum(-1), picks.uniform)
         return torch.where(cold, logits.argmax(-1), drawn) if needs.greedy else drawn
 
+    def sample_embed(self, logits: Tensor, picks: Picks, table: Tensor) -> tuple[Tensor, Tensor]:
+        ids = self.sample(logits, picks)
+        return ids, F.embedding(ids, table)
+
     def sample_first(
         self,
         logits: Tensor,

@@ -59,7 +59,7 @@ class FrameStage:
     def _predict(self, hidden: Tensor, first: Tensor, slots: Tensor, uniform: Tensor) -> Tensor:
         picks = self._state.predictor_picks(slots, uniform[1])
 
-        def draw(step: int, logits: Tensor) -> Tensor:
-            return self._ops.sample(logits, Picks(picks.temperature, picks.top_k, picks.top_p, uniform[step + 1]))
+        def picks_at(step: int) -> Picks:
+            return Picks(picks.temperature, picks.top_k, picks.top_p, uniform[step + 1])
 
-        return self._predictor.forward(hidden, first, draw)
+        return self._predictor.forward(hidden, first, picks_at)

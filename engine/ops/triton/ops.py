@@ -73,7 +73,6 @@ class TritonOps(ReferenceOps):
         return sampling.sample(logits, picks)[0]
 
     def sample_embed(self, logits: Tensor, picks: Picks, table: Tensor) -> tuple[Tensor, Tensor]:
-        """`sample`, and the rows of `table` (V, K) at the drawn ids: (R,), (R, K)."""
         return sampling.sample(logits, picks, table=table)
 
     def sample_first(
