@@ -15,7 +15,7 @@ class EngineConfig:
     `max_speeches` is both the number of slots and the largest frame batch. `kv_blocks` None sizes the pool so that
     every slot can hold a speech of typical length on a CPU, or to a share of the memory of a GPU.
     `segment_characters`: a longer text is cut at the next sentence end, 0 never cuts; `max_audio_seconds` has room for
-    `max_text_characters` of any script.
+    `max_text_characters` of any script. `guard_seconds` of silence or repetition end a speech, 0 never do.
     `tokenizer_split` chooses the pattern that cuts text into words before BPE: "qwen2" is the checkpoint's own,
     "mistral" is what transformers 4.57.3 puts in its place for a local folder with the full vocabulary.
     """
@@ -31,6 +31,7 @@ class EngineConfig:
     max_text_characters: int = 60_000
     segment_characters: int = 1_000
     max_audio_seconds: float = 21_600.0
+    guard_seconds: float = 10.0
     slow_consumer_timeout: float = 20.0
     step_timeout: float = 30.0
     tokenizer_split: Split = "qwen2"

@@ -12,10 +12,12 @@ from engine.batch import Batch, Runner, StepOutput
 from engine.config import EngineConfig, ModelCard
 from engine.errors import Busy, EngineError, EngineFailed, GenerationFailed, InputIdle, SlowConsumer
 from engine.events import AudioChunk, FinishReason, FlushDone, Notice, NoticeCode
+from engine.guard import Guard
 from engine.layouts import Layouts
 from engine.observer import EngineState, Observer
 from engine.request import Reference, Sampling, SpeechRequest
 from engine.scheduler import Outcome, Scheduler
+from engine.segment import Layout
 from engine.sentences import Sentences
 from engine.sequence import Sequence
 from engine.speech import Speech
@@ -76,7 +78,7 @@ class Engine:
         layout = self._layouts.of(request)
         seed = secrets.randbits(64) if request.sampling.seed is None else request.sampling.seed
         speech = Speech(
-            Sequence(request, seed, layout, self._layouts.tokenizer, Sentences(self._config.segment_characters)),
+            self._sequence(request, seed, layout),
             self._config.max_text_characters,
             self._wake.set,
             self._cancelled,
@@ -173,6 +175,11 @@ class Engine:
                     self._end(speech, outcome)
 
     # ---- everything else
+
+    def _sequence(self, request: SpeechRequest, seed: int, layout: Layout) -> Sequence:
+        config = self._config
+        sentences, guard = Sentences(config.segment_characters), Guard(config.guard_seconds)
+        return Sequence(request, seed, layout, self._layouts.tokenizer, sentences, guard)
 
     def _measure(self, sequence: Sequence, chunk: AudioChunk) -> None:
         now = time.monotonic()

@@ -129,6 +129,7 @@ class Scheduler:
                 self._commit_frame(sequence, segment, tuple(codes.tolist()))
         for (sequence, segment), chunk, pcm in zip(flight.chunks, flight.batch.chunks, output.audio, strict=True):
             if not sequence.closed:
+                self._listen(sequence, segment, chunk, pcm)
                 yield from _audio(sequence, segment, chunk, pcm, output.sampled_at)
 
     def settle(self, now: float) -> Iterator[tuple[Sequence, Outcome]]:
@@ -320,6 +321,14 @@ class Scheduler:
                 segment.finish = sequence.finish = FinishReason.LENGTH
         if segment.finish is not None and sequence.slot is not None:
             self._pool.release(sequence.blocks)
+
+    def _listen(self, sequence: Sequence, segment: Segment, chunk: Chunk, pcm: Audio) -> None:
+        """Let the guard hear a chunk that goes out, and end a speech that has run away."""
+        frames = segment.frames[chunk.first : chunk.first + chunk.count]
+        if sequence.guard.hears(frames, pcm[: len(frames) * SAMPLES_PER_FRAME]) and segment.finish is None:
+            segment.finish = sequence.finish = FinishReason.GUARD
+            if sequence.slot is not None:
+                self._pool.release(sequence.blocks)
 
     def _close_segment(self, sequence: Sequence) -> Iterator[tuple[Sequence, Outcome]]:
         segment, over = sequence.segment, sequence.over

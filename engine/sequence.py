@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from engine.events import FinishReason
+from engine.guard import Guard
 from engine.playback import Playback
 from engine.request import FRAME_SECONDS, SpeechRequest
 from engine.segment import Layout, Segment
@@ -24,6 +25,7 @@ class Sequence:
     layout: Layout
     tokenizer: TextTokenizer
     sentences: Sentences = field(default_factory=Sentences)
+    guard: Guard = field(default_factory=Guard)
     arrived: float = field(default_factory=time.monotonic)
     queued: float | None = None  # when it joined the queue, its reference recording encoded
     segments: deque[Segment] = field(default_factory=deque)
