@@ -3,6 +3,8 @@
 import time
 from dataclasses import replace
 
+import numpy as np
+
 from engine.batch import Batch, Runner, StepOutput
 
 
@@ -57,3 +59,15 @@ class Infinite:
         finite = output.finite.copy()
         finite[:1] = False
         return replace(output, finite=finite)
+
+
+class Stuck:
+    """Every frame is the one before it: a speech that has run away."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def step(self, batch: Batch) -> StepOutput | None:
+        output = self._runner.step(batch)
+        assert output is not None  # on a CPU no runner works ahead
+        return replace(output, codes=np.full_like(output.codes, 5))
