@@ -1,0 +1,221 @@
+"""`python -m clients.soak`: turns of every kind on a server of its own for minutes, and what that leaves behind."""
+
+import argparse
+import asyncio
+import os
+import random
+import re
+import signal
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+
+from qwentts_grpc.v1 import tts_pb2 as pb
+from qwentts_grpc.v1 import tts_pb2_grpc
+
+WORKERS = 6
+SLOTS = 4  # fewer, so that turns wait and queue
+LONGEST = 4.0  # seconds of audio in a turn
+WARM_UP = 0.25  # of the time, which memory gets to settle
+MOST_GROWTH = 8.0  # MB from the end of the warm-up to the end
+MOST_DESCRIPTORS = 4  # more than at the end of the warm-up
+WORDS = "It was late, and the rain had not stopped; so we read on, aloud, by turns. ".split(" ")
+# How turns go, and how often; a fifth is cancelled.
+WAYS = {"speaks": 50, "flushes": 20, "is refused": 10, "cancels": 7, "hangs up": 7, "drops its connection": 6}
+FORMATS = (pb.AUDIO_ENCODING_PCM_S16LE, pb.AUDIO_ENCODING_WAV, pb.AUDIO_ENCODING_OGG_OPUS, pb.AUDIO_ENCODING_FLAC)
+GAUGES = ("tts_kv_blocks_used", "tts_engine_sequences_running", "tts_queue_depth_requests")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The server's process at one moment: seconds since its start, megabytes, open files, seconds of a step so far."""
+
+    at: float
+    megabytes: float
+    descriptors: int
+    steps: float
+    step_seconds: float
+
+
+class Server:
+    """A server process with a tiny checkpoint on this host."""
+
+    def __init__(self, process: asyncio.subprocess.Process, address: str, metrics: str) -> None:
+        self.process, self.address, self.metrics = process, address, metrics
+        self._began = time.monotonic()
+
+    async def scrape(self) -> dict[str, float]:
+        """Its metrics, by name and labels."""
+        page = await asyncio.to_thread(lambda: urllib.request.urlopen(self.metrics, timeout=10).read().decode())
+        lines = (line.rsplit(" ", 1) for line in page.splitlines() if line[0] != "#")
+        return {name: float(value) for name, value in lines}
+
+    async def sample(self) -> Sample:
+        """Look at it now."""
+        about, metrics = Path(f"/proc/{self.process.pid}"), await self.scrape()
+        resident = re.search(r"VmRSS:\s+(\d+)", (about / "status").read_text())
+        assert resident is not None
+        step = 'tts_engine_step_duration_seconds_{}{{stage="talker"}}'
+        return Sample(
+            time.monotonic() - self._began,
+            int(resident[1]) / 1024,
+            len(os.listdir(about / "fd")),
+            metrics[step.format("count")],
+            metrics[step.format("sum")],
+        )
+
+
+@asynccontextmanager
+async def started() -> AsyncIterator[Server]:
+    """A server; afterwards it must end by itself."""
+    flags = ("--port", "0", "--metrics-port", "0", "--max-speeches", str(SLOTS), "--log-level", "error")
+    command = (sys.executable, "-m", "qwentts_grpc.cli", "serve", *flags)
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    metrics, address = [(await process.stdout.readline()).decode().split()[-1] for _ in range(2)]
+    try:
+        yield Server(process, address, metrics)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        code = await asyncio.wait_for(process.wait(), 60)
+        assert code == 0, f"the server ended with {code}"
+
+
+async def one(stub: Any, channel: grpc.aio.Channel, way: str, chance: random.Random) -> str:
+    """A turn that goes its `way`; how it ended."""
+    call = stub.Synthesize(_requests(way, chance), timeout=60)
+    if way in ("hangs up", "drops its connection"):
+        await asyncio.sleep(chance.random())
+        await channel.close() if way == "drops its connection" else call.cancel()
+    try:
+        last = [response async for response in call][-1]
+    except asyncio.CancelledError:
+        return "CANCELLED"
+    except grpc.aio.AioRpcError as error:
+        return error.code().name
+    return str(pb.FinishReason.Name(last.summary.finish_reason))
+
+
+async def _requests(way: str, chance: random.Random) -> AsyncIterator[pb.SynthesizeRequest]:
+    config = pb.SynthesisConfig(voice="nobody" if way == "is refused" else "", audio_format=_format(chance))
+    config.sampling.max_audio.FromMilliseconds(round(1_000 * LONGEST * chance.random()) + 80)
+    config.sampling.seed = chance.randrange(2**32)
+    yield pb.SynthesizeRequest(config=config)
+    for number in range(chance.randint(1, 30)):
+        yield pb.SynthesizeRequest(text=pb.TextChunk(text=chance.choice(WORDS) + " a "))
+        await asyncio.sleep(chance.expovariate(100))
+        if way == "flushes" and number % 5 == 4:
+            yield pb.SynthesizeRequest(flush=pb.Flush(mark=str(number)))
+    if way == "cancels":
+        await asyncio.sleep(chance.random())
+        yield pb.SynthesizeRequest(cancel=pb.Cancel())
+
+
+def _format(chance: random.Random) -> pb.AudioFormat:
+    return pb.AudioFormat(encoding=chance.choice(FORMATS))
+
+
+# What each way may end in. grpcio's asyncio client says INTERNAL where a status meets one of its writes.
+FINE = {
+    "speaks": {"FINISH_REASON_STOP", "FINISH_REASON_LENGTH"},
+    "flushes": {"FINISH_REASON_STOP", "FINISH_REASON_LENGTH"},
+    "is refused": {"NOT_FOUND", "INTERNAL"},
+    "cancels": {"FINISH_REASON_STOP", "FINISH_REASON_LENGTH", "FINISH_REASON_CANCELLED"},
+    "hangs up": {"CANCELLED", "FINISH_REASON_STOP", "FINISH_REASON_LENGTH"},
+    "drops its connection": {"CANCELLED", "FINISH_REASON_STOP", "FINISH_REASON_LENGTH", "UNAVAILABLE"},
+}
+
+
+async def work(address: str, seed: int, until: float, ends: Counter[tuple[str, str]]) -> None:
+    """One turn after another, each on whatever connection is there."""
+    chance, options = random.Random(seed), (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0))
+    while time.monotonic() < until:
+        async with grpc.aio.insecure_channel(address, options) as channel:
+            stub, way = tts_pb2_grpc.TTSServiceStub(channel), ""
+            while way != "drops its connection" and time.monotonic() < until:
+                (way,) = chance.choices(list(WAYS), list(WAYS.values()))
+                ends[way, await one(stub, channel, way, chance)] += 1
+
+
+async def watch(server: Server, until: float, samples: list[Sample], period: float) -> None:
+    """Look at the server every `period` seconds."""
+    while time.monotonic() < until:
+        samples.append(await server.sample())
+        await asyncio.sleep(period)
+
+
+async def soak(seconds: float) -> list[str]:
+    """Run for so long, tell what happened, and return what is wrong."""
+    ends: Counter[tuple[str, str]] = Counter()
+    samples: list[Sample] = []
+    async with started() as server:
+        until = time.monotonic() + seconds
+        workers = [work(server.address, seed, until, ends) for seed in range(WORKERS)]
+        await asyncio.gather(*workers, watch(server, until, samples, max(1.0, seconds / 120)))
+        await asyncio.sleep(2)
+        samples.append(await server.sample())
+        left = {name: value for name, value in (await server.scrape()).items() if name.startswith(GAUGES) and value}
+    steady = [sample for sample in samples if sample.at > WARM_UP * seconds]
+    _tell(ends, steady)
+    return [*_lost(ends), *_grown(steady), *(f"{name} is {value:g} when idle" for name, value in left.items())]
+
+
+def _tell(ends: Counter[tuple[str, str]], steady: Sequence[Sample]) -> None:
+    for way in WAYS:
+        counts = ", ".join(f"{end} {count}" for (by, end), count in sorted(ends.items()) if by == way)
+        print(f"{way:<22}{counts}")
+    first, last = steady[0], steady[-1]
+    hours = (last.at - first.at) / 3_600
+    slope = np.polyfit([sample.at for sample in steady], [sample.megabytes for sample in steady], 1)[0] * 3_600
+    print(f"turns {ends.total()}, {last.steps - first.steps:.0f} steps in the last {60 * hours:.1f} minutes")
+    print(
+        f"memory {first.megabytes:.0f} -> {last.megabytes:.0f} MB, {slope:+.1f} MB/h; files {first.descriptors} -> ",
+        end="",
+    )
+    print(f"{last.descriptors}; talker step {_step(steady[: len(steady) // 2]):.2f} -> ", end="")
+    print(f"{_step(steady[len(steady) // 2 :]):.2f} ms")
+
+
+def _step(samples: Sequence[Sample]) -> float:
+    """Mean milliseconds of a talker step between the first and the last sample."""
+    steps = samples[-1].steps - samples[0].steps
+    return 1_000 * (samples[-1].step_seconds - samples[0].step_seconds) / max(1.0, steps)
+
+
+def _lost(ends: Counter[tuple[str, str]]) -> list[str]:
+    return [
+        f"{count} turns of one that {way} ended in {end}" for (way, end), count in ends.items() if end not in FINE[way]
+    ]
+
+
+def _grown(steady: Sequence[Sample]) -> list[str]:
+    wrong = []
+    if steady[-1].megabytes - steady[0].megabytes > MOST_GROWTH:
+        wrong.append(f"memory grew by {steady[-1].megabytes - steady[0].megabytes:.1f} MB")
+    if steady[-1].descriptors - steady[0].descriptors > MOST_DESCRIPTORS:
+        wrong.append(f"{steady[-1].descriptors - steady[0].descriptors} more files are open")
+    return wrong
+
+
+def main() -> None:
+    """Leave with code 1 where something is wrong."""
+    parser = argparse.ArgumentParser(prog="soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    wrong = asyncio.run(soak(60 * parser.parse_args().minutes))
+    for line in wrong:
+        print(f"WRONG: {line}")
+    print(f"lost: {len(wrong)}")
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
