@@ -7,9 +7,9 @@ DEV := .venv/dev.done
 STUBS := .venv-proto/done
 PORT ?= 50051
 
-.PHONY: help demo serve test check proto bench bench-gpu test-gpu
+.PHONY: help demo serve test check proto soak bench bench-gpu test-gpu
 help:
-	@echo "make demo | serve | test | check | proto | bench | bench-gpu | test-gpu    (README.md says more)"
+	@echo "make demo | serve | test | check | proto | soak | bench | bench-gpu | test-gpu    (README.md says more)"
 
 demo: $(SERVER)
 	$(BIN)/python -m clients.demo
@@ -34,6 +34,9 @@ check: $(DEV) $(STUBS)
 
 proto: $(STUBS)
 	.venv-proto/bin/python tools/gen_proto.py
+
+soak: $(SERVER)
+	$(BIN)/python -m clients.soak $(ARGS)
 
 bench: $(DEV)
 	$(BIN)/python -m tools.bench_cpu $(ARGS)
