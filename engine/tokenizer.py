@@ -53,9 +53,9 @@ class TextTokenizer:
     def encode_stable(self, text: str) -> tuple[list[int], str]:
         """Ids of the leading words of `text` that no continuation can change, and the rest of `text`.
 
-        A word is settled once another word that is not white space follows it: matching goes left to right and looks
-        at most to the end of the run that follows, and white space at the end may still join what comes. The rest is
-        normalised, so that offsets of words are positions in it.
+        A word is settled once another word follows it that is not white space, which may still join what comes, and
+        that does not go on with the same run of letters, which a pattern may divide in another way when it has grown.
+        The rest is normalised, so that offsets of words are positions in it.
         """
         text = unicodedata.normalize("NFC", text)
         encoding = self._bpe.encode(text, add_special_tokens=False)
@@ -68,8 +68,15 @@ class TextTokenizer:
 
 
 def _last_word(text: str, words: list[int], offsets: list[tuple[int, int]]) -> int | None:
-    """Index of the last word that is not only white space and does not start with a mark on the letter before it."""
+    """Index of the last word that is not only white space and does not go on with a run of letters and marks."""
     for word, (start, end) in zip(reversed(words), reversed(offsets), strict=True):
-        if not text[start:end].isspace() and not unicodedata.combining(text[start]):
+        if not text[start:end].isspace() and not _goes_on(text, start):
             return word
     return None
+
+
+def _goes_on(text: str, place: int) -> bool:
+    """Whether the character at `place` is a mark, or a letter after a letter or a mark."""
+    category = unicodedata.category(text[place])
+    after_letter = place > 0 and unicodedata.category(text[place - 1])[0] in "LM"
+    return category[0] == "M" or (category[0] == "L" and after_letter)

@@ -292,7 +292,7 @@ async def test_what_a_checkpoint_cannot_do_is_refused_at_once() -> None:
             (request(reference=reference), Unsupported),
             (request(language="klingon"), InvalidRequest),
             (request(sampling=Sampling(talker=Pick(top_p=0.0))), InvalidRequest),
-            (request(delivery=Delivery(max_chunk_frames=26)), InvalidRequest),
+            (request(delivery=Delivery(max_chunk_frames=13)), InvalidRequest),
             (request(voice="ryan", reference=reference), InvalidRequest),
         ):
             with pytest.raises(error):

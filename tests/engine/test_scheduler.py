@@ -333,8 +333,8 @@ def plans(draw: st.DrawFn) -> Plan:
     )
     delivery = Delivery(
         text_mode=draw(st.sampled_from([INCREMENTAL, INCREMENTAL, WHOLE])),
-        first_chunk_frames=draw(st.integers(1, 25)),
-        max_chunk_frames=draw(st.integers(1, 25)),
+        first_chunk_frames=draw(st.integers(1, 12)),
+        max_chunk_frames=draw(st.integers(1, 12)),
         max_lead=draw(st.sampled_from([0.08, 0.5, 1e4, 1e4])),
     )
     return Plan(

@@ -1,0 +1,142 @@
+"""Blocks, chunk sizes, the listener's clock and requests: small laws of plain values."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import chunks
+from engine.blocks import BlockPool
+from engine.errors import InvalidRequest
+from engine.playback import Playback
+from engine.request import FRAME_SECONDS, Delivery, Pick, Reference, Sampling, SpeechRequest
+
+
+@given(
+    size=st.integers(1, 5),
+    capacity=st.integers(1, 20),
+    script=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60)), max_size=40),
+)
+def test_no_block_is_lent_twice(size: int, capacity: int, script: list[tuple[int, int]]) -> None:
+    pool = BlockPool(capacity, size)
+    owners: list[list[int]] = [[] for _ in range(4)]
+    for who, positions in script:
+        held = list(owners[who])
+        if positions == 0:
+            pool.release(owners[who])
+        elif pool.grow(owners[who], positions):
+            assert len(owners[who]) == max(len(held), math.ceil(positions / size))
+        else:
+            assert owners[who] == held
+            assert pool.needed(positions) - len(held) > capacity - pool.used
+        lent = [block for owner in owners for block in owner]
+        assert len(set(lent)) == len(lent) == pool.used
+        assert all(1 <= block <= capacity for block in lent)
+
+
+@given(
+    pending=st.integers(0, 64),
+    slack=st.none() | st.floats(-5, 20),
+    first=st.integers(1, 12),
+    largest=st.integers(1, 12),
+)
+def test_chunks_are_of_few_sizes_and_never_late_on_purpose(
+    pending: int, slack: float | None, first: int, largest: int
+) -> None:
+    count = chunks.due(pending, slack, first, largest)
+    assert count in (0, *chunks.SIZES)
+    assert count <= min(pending, largest)
+    if slack is None:
+        assert (count > 0) == (pending >= chunks.due(64, None, first, min(first, largest)))
+    elif pending and slack < 4 * FRAME_SECONDS:
+        assert count > 0
+    if pending >= largest:
+        assert count > 0
+
+
+@pytest.mark.parametrize(
+    ("slack", "pending", "count"), [(0.0, 3, 2), (0.7, 3, 0), (0.7, 4, 4), (9.0, 11, 0), (9.0, 12, 12)]
+)
+def test_chunks_grow_with_the_listeners_buffer(slack: float, pending: int, count: int) -> None:
+    assert chunks.due(pending, slack, 1, 12) == count
+
+
+@given(st.integers(1, chunks.SIZES[-1]))
+def test_a_chunk_fits_the_smallest_size_that_holds_it(frames: int) -> None:
+    assert chunks.fit(frames) == min(size for size in chunks.SIZES if size >= frames)
+
+
+def test_a_listener_who_is_served_in_time() -> None:
+    playback = Playback()
+    assert playback.slack(10.0) is None
+    assert playback.played(10.0) == 0.0
+    assert playback.deliver(2, 10.0) == (0.0, None)
+    assert playback.slack(10.1) == pytest.approx(0.06)
+    assert playback.played(10.08) == pytest.approx(1.0)
+    late, gap = playback.deliver(1, 10.1)
+    assert (late, gap) == (0.0, pytest.approx(0.1))
+    assert (playback.frames, playback.underruns) == (3, 0)
+    assert playback.played(99.0) == 3
+
+
+def test_a_listener_who_runs_dry_waits_and_goes_on_from_there() -> None:
+    playback = Playback()
+    playback.deliver(1, 0.0)
+    late, gap = playback.deliver(1, 0.5)
+    assert (late, gap) == (pytest.approx(0.42), pytest.approx(0.5))
+    assert (playback.underruns, playback.longest_gap) == (1, pytest.approx(0.5))
+    assert playback.slack(0.5) == pytest.approx(0.08)
+    assert playback.deliver(1, 0.55)[0] == 0.0
+    assert playback.underruns == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("sampling.temperature", Sampling(talker=Pick(temperature=-0.1))),
+        ("sampling.temperature", Sampling(talker=Pick(temperature=math.nan))),
+        ("sampling.top_p", Sampling(talker=Pick(top_p=0.0))),
+        ("sampling.top_p", Sampling(talker=Pick(top_p=1.01))),
+        ("sampling.top_k", Sampling(talker=Pick(top_k=-1))),
+        ("sampling.predictor_temperature", Sampling(predictor=Pick(temperature=math.inf))),
+        ("sampling.repetition_penalty", Sampling(repetition_penalty=0.0)),
+        ("sampling.seed", Sampling(seed=2**64)),
+        ("sampling.seed", Sampling(seed=-1)),
+        ("sampling.max_audio", Sampling(max_frames=0)),
+        ("delivery.first_chunk_frames", Delivery(first_chunk_frames=0)),
+        ("delivery.max_chunk_frames", Delivery(max_chunk_frames=13)),
+        ("delivery.max_lead", Delivery(max_lead=0.01)),
+        ("delivery.input_idle_timeout", Delivery(input_idle_timeout=-1.0)),
+    ],
+)
+def test_a_field_out_of_range_is_named(field: str, wrong: Sampling | Delivery) -> None:
+    part = "sampling" if isinstance(wrong, Sampling) else "delivery"
+    with pytest.raises(InvalidRequest) as raised:
+        replace(SpeechRequest(), **{part: wrong}).validate()
+    assert raised.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("field", "reference"),
+    [
+        ("reference.audio", Reference(np.zeros(1_919, np.float32), "x")),
+        ("reference.audio", Reference(np.zeros((2, 24_000), np.float32), "x")),
+        ("reference.audio", Reference(np.full(24_000, np.nan, np.float32), "x")),
+        ("reference.transcript", Reference(np.zeros(24_000, np.float32), " ")),
+    ],
+)
+def test_a_recording_of_no_use_is_named(field: str, reference: Reference) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        SpeechRequest(reference=reference).validate()
+    assert raised.value.field == field
+
+
+def test_the_edges_of_every_range_are_allowed() -> None:
+    pick = Pick(temperature=0.0, top_k=0, top_p=1.0)
+    edges = Sampling(talker=pick, predictor=pick, repetition_penalty=10.0, seed=2**64 - 1, max_frames=1)
+    delivery = Delivery(first_chunk_frames=12, max_chunk_frames=1, max_lead=FRAME_SECONDS, input_idle_timeout=0.0)
+    SpeechRequest(sampling=edges, delivery=delivery).validate()
+    SpeechRequest(reference=Reference(np.zeros(1_920, np.float32), speaker_embedding_only=True)).validate()

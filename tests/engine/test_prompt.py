@@ -1,0 +1,191 @@
+"""Prompts are tables: the published layouts, column by column."""
+
+import numpy as np
+import pytest
+
+from engine.errors import InvalidRequest, Unsupported, VoiceNotFound
+from engine.layouts import Layouts
+from engine.prompt import VECTOR, Column, language_row, languages
+from engine.request import Delivery, Reference, SpeechRequest, TextMode
+from engine.segment import Layout, Segment
+from engine.voice import UNSPECIFIED, Voice
+from tests.engine.tiny import tiny_config, tiny_tokenizer
+
+CONFIG = tiny_config()
+START, STOP = CONFIG.text.im_start, CONFIG.text.im_end
+PAD, BEGIN, END = CONFIG.text.tts_pad, CONFIG.text.tts_bos, CONFIG.text.tts_eos
+ASSISTANT, USER, NEWLINE = (tiny_tokenizer().encode(text)[0] for text in ("assistant", "user", "\n"))
+CODEC_PAD, CODEC_BEGIN = 2148, 2149
+THINK, NO_THINK, THINK_BEGIN, THINK_END = 2154, 2155, 2156, 2157
+AUTO, ENGLISH = (NO_THINK, THINK_BEGIN, THINK_END), (THINK, THINK_BEGIN, 2050, THINK_END)
+SICHUAN = (THINK, THINK_BEGIN, 2062, THINK_END)
+RYAN, ERIC = 3061, 2875
+
+ROLE = [Column(START, ()), Column(ASSISTANT, ()), Column(NEWLINE, ())]
+BODY = tiny_tokenizer().encode("Hello world.")
+FRAMES = [tuple(range(n, n + 16)) for n in (100, 200, 300)]
+RECORDING = np.array(FRAMES, np.int32)
+EMBEDDING = np.zeros(48, np.float32)
+SPOKEN = tiny_tokenizer().encode("the sentence")
+
+
+def under_pad(*codes: int) -> list[Column]:
+    return [Column(PAD, (code,)) for code in codes]
+
+
+def head(tags: tuple[int, ...], speaker: list[Column]) -> list[Column]:
+    return ROLE + under_pad(*tags) + speaker + [Column(BEGIN, (CODEC_PAD,))]
+
+
+def beside_pad(texts: list[int]) -> list[Column]:
+    return [Column(text, (CODEC_PAD,)) for text in texts]
+
+
+def layouts(kind: str) -> Layouts:
+    return Layouts(tiny_config(kind), tiny_tokenizer(), None)
+
+
+def table(layout: Layout, text: str, made: int = 0) -> list[Column]:
+    """The columns of a prompt and of `made` frames after it."""
+    segment = Segment(layout, tiny_tokenizer(), 0, 0)
+    segment.feed(text)
+    segment.end(None)
+    for number in range(made):
+        segment.launched += 1
+        segment.frames.append((1_000 + number,) * 16)
+    return segment.columns(0, segment.position + 1)
+
+
+def asked(mode: TextMode, **fields: object) -> SpeechRequest:
+    return SpeechRequest(delivery=Delivery(text_mode=mode), **fields)  # type: ignore[arg-type]
+
+
+def live(texts: list[int], codes: list[tuple[int, ...]]) -> list[Column]:
+    return [Column(*pair) for pair in zip(texts, codes, strict=True)]
+
+
+def made(count: int) -> list[tuple[int, ...]]:
+    return [(1_000 + number,) * 16 for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("speaker", "language", "tags", "row"),
+    [
+        ("Ryan", "", AUTO, RYAN),
+        ("ryan", "Auto", AUTO, RYAN),
+        ("ryan", "English", ENGLISH, RYAN),
+        ("eric", "english", ENGLISH, ERIC),
+        ("eric", "", SICHUAN, ERIC),
+        ("eric", "Chinese", SICHUAN, ERIC),
+        ("ryan", "chinese", (THINK, THINK_BEGIN, 2055, THINK_END), RYAN),
+    ],
+)
+def test_custom_voice(speaker: str, language: str, tags: tuple[int, ...], row: int) -> None:
+    shared = head(tags, under_pad(row))
+    of = layouts("1.7B-CustomVoice").of
+    streamed = of(asked(TextMode.INCREMENTAL, voice=speaker, language=language))
+    assert table(streamed, "Hello world.") == [*shared, Column(BODY[0], (CODEC_BEGIN,))]
+    count = len(BODY) + 2
+    assert table(streamed, "Hello world.", count) == shared + live(
+        [*BODY, END, PAD, PAD], [(CODEC_BEGIN,), *made(count)]
+    )
+    whole = of(asked(TextMode.WHOLE, voice=speaker, language=language))
+    prompt = shared + beside_pad([*BODY, END])
+    assert table(whole, "Hello world.") == [*prompt, Column(PAD, (CODEC_BEGIN,))]
+    assert table(whole, "Hello world.", 2) == prompt + live([PAD] * 3, [(CODEC_BEGIN,), *made(2)])
+
+
+def test_instructions_come_first_as_a_turn_of_the_user() -> None:
+    encode = tiny_tokenizer().encode
+    turn = [START, USER, NEWLINE, *encode("Be happy."), STOP, NEWLINE]
+    instruct = [Column(token, ()) for token in turn]
+    request = asked(TextMode.INCREMENTAL, voice="ryan", instructions="Be happy.")
+    with_them = table(layouts("1.7B-CustomVoice").of(request), "Hello world.")
+    assert with_them == [*instruct, *head(AUTO, under_pad(RYAN)), Column(BODY[0], (CODEC_BEGIN,))]
+    small = layouts("0.6B-CustomVoice").of(request)
+    assert table(small, "Hello world.") == with_them[len(instruct) :]
+    design = asked(TextMode.INCREMENTAL, instructions="Be happy.", language="english")
+    assert table(layouts("1.7B-VoiceDesign").of(design), "Hello world.") == [
+        *instruct,
+        *head(ENGLISH, []),
+        Column(BODY[0], (CODEC_BEGIN,)),
+    ]
+
+
+def test_clone_from_the_embedding_alone() -> None:
+    request = asked(TextMode.INCREMENTAL, kept=Voice(embedding=EMBEDDING))
+    assert table(layouts("0.6B-Base").of(request), "Hello world.") == [
+        *head(AUTO, [Column(PAD, VECTOR)]),
+        Column(BODY[0], (CODEC_BEGIN,)),
+    ]
+
+
+def test_clone_with_a_transcript_reads_recording_and_text_as_one() -> None:
+    voice = Voice(embedding=EMBEDDING, codes=RECORDING, transcript="the sentence")
+    shared = head(AUTO, [Column(PAD, VECTOR)])
+    codes = [(CODEC_BEGIN,), *FRAMES]
+    texts = [*SPOKEN, *BODY, END]
+    assert len(texts) > len(codes)
+    streamed = layouts("0.6B-Base").of(asked(TextMode.INCREMENTAL, kept=voice))
+    assert table(streamed, "Hello world.") == shared + live(texts[:4], codes)
+    count = len(texts)
+    assert table(streamed, "Hello world.", count) == shared + live(texts + [PAD] * 4, codes + made(count))
+    whole = layouts("0.6B-Base").of(asked(TextMode.WHOLE, kept=voice))
+    assert table(whole, "Hello world.", 1) == shared + beside_pad(texts) + live([PAD] * 5, codes + made(1))
+
+
+def test_clone_of_a_recording_longer_than_the_text() -> None:
+    frames = np.arange(20 * 16, dtype=np.int32).reshape(20, 16)
+    voice = Voice(embedding=EMBEDDING, codes=frames, transcript="the")
+    (reference,) = tiny_tokenizer().encode(" the")[:1]
+    spoken = tiny_tokenizer().encode("assistant\nthe")[2:]
+    assert reference not in spoken  # no space before it, so another token
+    streamed = layouts("0.6B-Base").of(asked(TextMode.INCREMENTAL, kept=voice))
+    texts = [*spoken, *tiny_tokenizer().encode("Hi"), END]
+    padded = texts + [PAD] * (21 - len(texts))
+    expected = live(padded, [(CODEC_BEGIN,), *map(tuple, frames.tolist())])
+    assert table(streamed, "Hi")[-21:] == expected
+
+
+def test_a_line_break_at_the_start_joins_the_heading() -> None:
+    """Tokens are cut from the whole turn by position, as the reference does it."""
+    merged = tiny_tokenizer().encode("assistant\n\nHello")
+    layout = layouts("1.7B-CustomVoice").of(asked(TextMode.INCREMENTAL, voice="ryan"))
+    columns = table(layout, "\nHello")
+    assert [column.text for column in columns[:3]] == [START, *merged[:2]]
+    assert merged[1] != NEWLINE
+    assert columns[-1] == Column(merged[2], (CODEC_BEGIN,))
+
+
+def test_languages_that_may_be_asked_for() -> None:
+    assert languages(CONFIG) == tuple(sorted(languages(CONFIG)))
+    assert "english" in languages(CONFIG)
+    assert not any("dialect" in name for name in languages(CONFIG))
+    assert language_row(CONFIG, "Beijing_dialect".replace("Beijing_dialect", ""), UNSPECIFIED) is None
+    for wrong in ("klingon", "beijing_dialect"):
+        with pytest.raises(InvalidRequest):
+            language_row(CONFIG, wrong, UNSPECIFIED)
+
+
+@pytest.mark.parametrize(
+    "voice",
+    [
+        Voice(row=3),
+        Voice(embedding=np.zeros(47, np.float32)),
+        Voice(embedding=EMBEDDING, codes=np.zeros((3, 15), np.int32)),
+        Voice(embedding=EMBEDDING, codes=np.full((3, 16), 2048, np.int32)),
+        Voice(embedding=EMBEDDING, codes=np.full((3, 16), -1, np.int32)),
+    ],
+)
+def test_a_kept_voice_of_another_checkpoint_is_refused(voice: Voice) -> None:
+    with pytest.raises(Unsupported):
+        layouts("0.6B-Base").of(asked(TextMode.WHOLE, kept=voice))
+
+
+def test_voices_by_name() -> None:
+    of = layouts("1.7B-CustomVoice").of
+    assert of(SpeechRequest()).voice is of(SpeechRequest(voice=next(iter(CONFIG.speakers)))).voice
+    with pytest.raises(VoiceNotFound):
+        of(SpeechRequest(voice="nobody"))
+    with pytest.raises(Unsupported):
+        of(SpeechRequest(reference=Reference(np.zeros(24_000, np.float32), "x")))
