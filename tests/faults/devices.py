@@ -13,10 +13,14 @@ IDS = 1_000  # codes of codebook 0 that mean audio
 
 
 class Steady:
-    """Each step takes `seconds`; a segment ends after `ends_after` frames, 0 for never."""
+    """Each step takes `seconds`; a segment ends after `ends_after` frames, 0 for never.
+
+    The values of speeches whose seed is in `breaks` are not finite from their fifth frame on.
+    """
 
     def __init__(self, eos: int, seconds: float = 0.0, ends_after: int = 0) -> None:
         self.seconds = seconds
+        self.breaks: set[int] = set()
         self._eos, self._ends_after = eos, ends_after
         self._seeds: dict[int, int] = {}
         self._offsets: dict[int, int] = {}  # the turn's frame at which the slot's segment began
@@ -31,7 +35,8 @@ class Steady:
             ends = self._ends_after and row.index >= self._ends_after and row.may_end
             frame[0] = self._eos if ends else self._draw(row.slot, row.frame)
         audio = [self._audio(chunk.slot, chunk.first, chunk.count) for chunk in batch.chunks]
-        return StepOutput(batch, codes, np.ones(len(codes), np.bool_), audio, time.monotonic())
+        finite = [row.frame < 4 or self._seeds[row.slot] not in self.breaks for row in batch.rows]
+        return StepOutput(batch, codes, np.array(finite, np.bool_), audio, time.monotonic())
 
     def _draw(self, slot: int, frame: int) -> int:
         return random.Random(f"{self._seeds[slot]} {frame}").randrange(IDS)
