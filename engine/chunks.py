@@ -4,10 +4,18 @@ from engine.request import FRAME_SECONDS
 
 SIZES = (1, 2, 4, 8, 12)  # the codec runs at these sizes alone, so that each can be captured as a graph
 
+MOST_PENDING = 48  # frames of one speech that may wait for the codec
+CALL_FRAMES = 96  # of one codec call over all its streams: bounds how long the others' next frames wait for it
+
 
 def fit(frames: int) -> int:
     """The smallest size that holds `frames`; the surplus is cut from the audio, which causality makes exact."""
     return next(size for size in SIZES if size >= frames)
+
+
+def most_streams(size: int) -> int:
+    """Streams whose chunks of this size share one codec call."""
+    return CALL_FRAMES // size
 
 
 def due(pending: int, slack: float | None, first: int, largest: int) -> int:

@@ -108,8 +108,7 @@ class Scheduler:
         for sequence in sorted(self.running, key=lambda running: _urgency(running, now)):
             if sequence.slot is not None:  # an earlier one's need for blocks may have evicted it
                 self._plan_frame(plan, sequence, now)
-        for sequence in self.running:
-            self._plan_chunk(plan, sequence, now)
+        self._plan_chunks(plan, now)
         flight = plan.flight()
         if flight.batch.empty:
             return flight.batch if self._flights else None
@@ -240,7 +239,9 @@ class Scheduler:
 
     def _at_limit(self, sequence: Sequence) -> bool:
         segment = sequence.segment
-        return segment.launched >= self._frame_limit(sequence) or segment.position >= self._limits.positions
+        codec_is_behind = segment.launched - segment.decoded >= chunks.MOST_PENDING
+        full = segment.launched >= self._frame_limit(sequence) or segment.position >= self._limits.positions
+        return codec_is_behind or full
 
     def _frame_limit(self, sequence: Sequence) -> int:
         """Frames that this segment may have: the request's own limit, or the cap for its text, and the server's."""
@@ -292,20 +293,18 @@ class Scheduler:
         segment.launched += 1
         sequence.cached, sequence.warm = sequence.cached + 1, True
 
-    def _plan_chunk(self, plan: Plan, sequence: Sequence, now: float) -> None:
-        segment, delivery = sequence.segment, sequence.request.delivery
-        if segment.finish is None:
-            pending = segment.launched - segment.decoded
-            slack = sequence.playback.slack(now)
-            first = 1 if sequence.starving else delivery.first_chunk_frames
-            largest = delivery.max_chunk_frames
-            count = chunks.due(pending, None if sequence.starving else slack, first, largest)
-        else:
-            count = min(len(segment.frames) - segment.decoded, chunks.SIZES[-1])
-        if count > 0:
+    def _plan_chunks(self, plan: Plan, now: float) -> None:
+        """One codec call a step: the most urgent chunk and others of its size, for a call costs more than its rows."""
+        due = [(_urgency(sequence, now), sequence, _frames_due(sequence, now)) for sequence in self.running]
+        due = sorted((entry for entry in due if entry[2] > 0), key=lambda entry: entry[0])
+        if not due:
+            return
+        size = chunks.fit(due[0][2])
+        members = [(sequence, count) for _, sequence, count in due if chunks.fit(count) == size]
+        for sequence, count in members[: chunks.most_streams(size)]:
             self._plan_entry(plan, sequence)
-            plan.chunks.append((Chunk(_slot(sequence), segment.decoded, count), sequence))
-            segment.decoded += count
+            plan.chunks.append((Chunk(_slot(sequence), sequence.segment.decoded, count), sequence))
+            sequence.segment.decoded += count
 
     # ---- what came of it
 
@@ -362,6 +361,17 @@ def _audio(
     first_frame = segment.first_frame + chunk.first
     audio = pcm[: count * SAMPLES_PER_FRAME]
     yield sequence, AudioChunk(audio, codes, first_frame, segment.number, last, sampled_at)
+
+
+def _frames_due(sequence: Sequence, now: float) -> int:
+    """Frames of a running speech to decode now; none where that is not positive."""
+    segment, delivery = sequence.segment, sequence.request.delivery
+    if segment.finish is not None:
+        return min(len(segment.frames) - segment.decoded, chunks.SIZES[-1])
+    pending, largest = segment.launched - segment.decoded, delivery.max_chunk_frames
+    if sequence.starving:
+        return chunks.due(pending, None, 1, largest)
+    return chunks.due(pending, sequence.playback.slack(now), delivery.first_chunk_frames, largest)
 
 
 def _may_end(sequence: Sequence) -> bool:

@@ -9,7 +9,7 @@ from engine.batch import Entry
 from engine.model.config import ModelConfig
 from engine.ops.interface import Picks
 
-RING = 64  # frames a slot keeps for the codec; no more than this may wait to be decoded
+RING = 64  # frames a slot keeps for the codec: `chunks.MOST_PENDING`, and those in flight or made up to fill a chunk
 
 
 class SlotState:
