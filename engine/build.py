@@ -12,6 +12,7 @@ from engine import hub, prompt
 from engine.ahead import AheadRunner
 from engine.batch import Runner
 from engine.blocks import BlockPool
+from engine.codecs import SharedCodecs
 from engine.config import EngineConfig, ModelCard
 from engine.dummy import KINDS
 from engine.errors import CheckpointError
@@ -31,7 +32,7 @@ from engine.request import FRAME_SECONDS, Reference, Sampling, SpeechRequest
 from engine.runner import StepRunner
 from engine.scheduler import Limits, Scheduler
 from engine.slots import SlotState
-from engine.stages.codec import CodecStage
+from engine.stages.codec import CodecStage, Decoder
 from engine.stages.frame import FrameStage
 from engine.stages.prefill import PrefillStage
 from engine.tokenizer import TextTokenizer
@@ -43,15 +44,21 @@ CPU_CACHE_BYTES = 1 << 30
 POSITIONS_PER_SLOT = 4096  # more than this a slot on average is never worth its memory
 
 
-async def build_engine(model: str, config: EngineConfig | None = None, observer: Observer | None = None) -> Engine:
+async def build_engine(
+    model: str,
+    config: EngineConfig | None = None,
+    observer: Observer | None = None,
+    shared: SharedCodecs | None = None,
+) -> Engine:
     """Load a checkpoint (folder, hub id, or a kind's name with `dummy_weights`), start the engine, speak once.
 
+    Engines that are built with the same `shared`, one after the other, hold what their codecs have in common once.
     Raises `CheckpointError` when the checkpoint cannot be used.
     """
     config = config or EngineConfig()
     observer = observer or NullObserver()
     try:
-        parts = await asyncio.to_thread(_Parts, model, config)
+        parts = await asyncio.to_thread(_Parts, model, config, shared or SharedCodecs())
     except KeyError as error:
         raise CheckpointError(f"{model}: the checkpoint lacks {error}") from error
     engine = parts.engine(observer)
@@ -67,8 +74,8 @@ class _Parts:
     """Everything that takes long to make, made off the event loop."""
 
     @torch.inference_mode()
-    def __init__(self, model: str, config: EngineConfig) -> None:
-        self.config = config
+    def __init__(self, model: str, config: EngineConfig, shared: SharedCodecs) -> None:
+        self.config, self.shared = config, shared
         self.device = choose_device(config.device)
         self.dtype = _choose_dtype(config.dtype, self.device)
         self.name = model.rstrip("/").rsplit("/", 1)[-1]
@@ -117,7 +124,7 @@ class _Parts:
         folder = hub.checkpoint_folder(model)
         self.name = folder.resolve().name if Path(model).is_dir() else self.name
         tokenizer = TextTokenizer.load(folder, self.config.tokenizer_split)
-        return load_checkpoint(folder, self.device, self.dtype), tokenizer
+        return load_checkpoint(folder, self.device, self.dtype, self.shared), tokenizer
 
     def _capacity(self) -> int:
         """Blocks of the talker's cache."""
@@ -157,13 +164,17 @@ class _Parts:
         return torch.zeros(shape, dtype=self.dtype, device=self.device)
 
     def _codec(self, slots: int) -> CodecStage:
+        decoder = self.shared.decoder(self.checkpoint.codec, self._decoder)
+        return CodecStage(decoder, slots, self.device, torch.float16 if self.fused else torch.float32)
+
+    def _decoder(self) -> Decoder:
         config = CodecDecoderConfig.from_json(self.checkpoint.codec_json["decoder_config"])
         weights = under(self.checkpoint.codec, "decoder")
         if not self.fused:
-            return CodecStage(CodecDecoder(config, weights), slots, self.device, torch.float32)
+            return CodecDecoder(config, weights)
         from engine.model.codec_fused import FusedCodecDecoder
 
-        return CodecStage(FusedCodecDecoder(config, weights), slots, self.device, torch.float16)
+        return FusedCodecDecoder(config, weights)
 
     def _ops(self) -> Ops:
         if not self.fused:

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from engine.codecs import SharedCodecs
 from engine.dummy import dummy_tensors
 from engine.dummy.tokenizer import Vocabulary
 from engine.errors import CheckpointError
@@ -29,16 +30,19 @@ class Checkpoint:
     codec: Mapping[str, Tensor]
 
 
-def load_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype) -> Checkpoint:
+def load_checkpoint(
+    folder: Path, device: torch.device, dtype: torch.dtype, shared: SharedCodecs | None = None
+) -> Checkpoint:
     """Read a folder in the published layout; raises `CheckpointError` with one clear line."""
+    codec, shared = folder / "speech_tokenizer", shared or SharedCodecs()
     config_json = read_json(folder / "config.json")
     return Checkpoint(
         config=ModelConfig.from_json(config_json),
         config_json=config_json,
-        codec_json=read_json(folder / "speech_tokenizer" / "config.json"),
+        codec_json=read_json(codec / "config.json"),
         defaults=sampling_defaults(read_json(folder / "generation_config.json")),
         main=_tensors(folder / "model.safetensors", device, dtype),
-        codec=_tensors(folder / "speech_tokenizer" / "model.safetensors", device, torch.float32),
+        codec=shared.weights(codec, lambda: _tensors(codec / "model.safetensors", device, torch.float32)),
     )
 
 

@@ -46,7 +46,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--model", help="checkpoint: a folder or a hub id (QWENTTS_MODEL; default: the embedded one, which is noise)")
+    add(
+        "--model",
+        action="append",
+        help="checkpoint: a folder or a hub id; several may be given, the default one first"
+        " (QWENTTS_MODEL; default: the embedded one, which is noise)",
+    )
     add("--dummy-weights", choices=KINDS, metavar="KIND", help=f"random weights of real size: {', '.join(KINDS)}")
     add("--voice-dir", type=Path, metavar="DIR", help="keep created voices here (default: until the server stops)")
     add("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")

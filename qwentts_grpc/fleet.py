@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from engine.errors import InvalidRequest, Unsupported
+from engine.errors import CheckpointError, InvalidRequest, Unsupported
 from engine.loop import Engine
 from qwentts_grpc.v1 import tts_pb2
 
@@ -11,7 +11,11 @@ class Fleet:
     """One engine a checkpoint, the default one first."""
 
     def __init__(self, engines: Sequence[Engine]) -> None:
+        """Raises `CheckpointError` where two share a name."""
         self.engines = tuple(engines)
+        names = [engine.card.name for engine in engines]
+        if len(set(names)) < len(names):
+            raise CheckpointError(f"two checkpoints have one name: {', '.join(sorted(names))}")
 
     @property
     def default(self) -> Engine:

@@ -42,6 +42,7 @@ class Narration:
     def __init__(self, first: tts_pb2.Started, encoder: Encoder, adjusted: tuple[str, ...] = ()) -> None:
         self.samples = 0
         self._audio_frames = 0
+        self.model = first.model
         self._first = first
         self._rate = first.audio_format.sample_rate_hertz
         self._encoder = encoder

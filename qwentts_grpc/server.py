@@ -15,12 +15,14 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from engine.build import build_engine
+from engine.codecs import SharedCodecs
 from engine.config import EngineConfig
 from engine.errors import EngineFailed
 from engine.loop import Engine
 from qwentts_grpc import __version__
 from qwentts_grpc.auth import Door, Tokens
 from qwentts_grpc.cast import Cast
+from qwentts_grpc.engine_metrics import EngineObserver
 from qwentts_grpc.fleet import Fleet
 from qwentts_grpc.gate import Gate
 from qwentts_grpc.http import Response, SidePort, metrics_page, probe
@@ -63,8 +65,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """`model`: a folder or hub id. Port 0 picks a free one. Times in seconds: `drain_delay` is the least time for
-    which new calls are refused before the port closes, `drain_seconds` the most that open turns get to end.
+    """`model`: a folder or hub id, of the default checkpoint; `more_models` are served beside it.
+
+    Port 0 picks a free one. Times in seconds: `drain_delay` is the least time for which new calls are refused before
+    the port closes, `drain_seconds` the most that open turns get to end.
     `tls` None serves plaintext; `reflection` lets tools ask for the contract. `watchdog_seconds` without a step end
     the server; None for `WATCHDOG` on a GPU and the engine's own limit on a CPU, whose steps may be long.
     `voice_dir` keeps created voices; None for as long as the process lives."""
@@ -80,18 +84,20 @@ class ServerConfig:
     reflection: bool = True
     watchdog_seconds: float | None = None
     voice_dir: Path | None = None
+    more_models: tuple[str, ...] = ()
     engine: EngineConfig = field(default_factory=EngineConfig)
 
 
 class Server:
-    """One gRPC port, one side port, one engine. `start`, `load`, then `watch` and `drain`, and `close` at last."""
+    """One gRPC port, one side port, an engine a checkpoint. `start`, `load`, `watch`, `drain`, and `close` at last."""
 
     def __init__(self, config: ServerConfig, tracing: Tracing | None = None) -> None:
         self.config = config
         self._tracing = tracing or Untraced()
         self.gate = Gate()
         self.metrics = Metrics()
-        self.engine: Engine | None = None
+        self.engines: list[Engine] = []  # the default one first
+        self._observers: list[EngineObserver] = []
         self.voices: VoiceStore | None = None
         self._tls = ServerTls(config.tls) if config.tls else None
         self._tokens = Tokens(config.access.token_file) if config.access.token_file else None
@@ -107,7 +113,7 @@ class Server:
         )
 
     def _make_grpc(self) -> grpc.aio.Server:
-        engine = self.config.engine
+        engine, engines = self.config.engine, 1 + len(self.config.more_models)
         limits = Limits(
             text_characters=engine.max_text_characters,
             audio_seconds=engine.max_audio_seconds,
@@ -117,7 +123,7 @@ class Server:
         server = grpc.aio.server(
             interceptors=[*door, Strict()],
             options=OPTIONS,
-            maximum_concurrent_rpcs=engine.max_speeches + engine.max_queue + SPARE_CALLS,
+            maximum_concurrent_rpcs=engines * (engine.max_speeches + engine.max_queue) + SPARE_CALLS,
         )
         speaking = TTSService(self.gate, self.tenants, self.metrics.calls, self._tracing, limits, engine.max_speeches)
         tts_pb2_grpc.add_TTSServiceServicer_to_server(speaking, server)
@@ -126,6 +132,11 @@ class Server:
         if self.config.reflection:
             add_reflection((*SERVICES, health.SERVICE_NAME), server)
         return server
+
+    @property
+    def engine(self) -> Engine | None:
+        """The default checkpoint's, once it is loaded."""
+        return self.engines[0] if self.engines else None
 
     async def start(self) -> tuple[int, int]:
         """Open both ports, refusing speeches for now; return them. Raises OSError where one is taken."""
@@ -153,28 +164,36 @@ class Server:
                 log.info("reloaded: %s", type(secrets).__name__)
 
     async def load(self) -> None:
-        """Build the engine, which speaks once before this returns, and serve. Raises `CheckpointError` and OSError."""
+        """Build the engines, each of which speaks once, and serve. Raises `CheckpointError` and OSError."""
         self.voices = await asyncio.to_thread(self._voice_store)
-        self.engine = await build_engine(self.config.model, self.config.engine, self.metrics.engine)
-        card = self.engine.card
-        self.metrics.describe({"version": __version__, "model": card.name, **_torch()})
-        self.metrics.engine.stand(self.engine.state())
-        self.gate.open_to(Cast(Fleet([self.engine]), self.voices))
+        shared = SharedCodecs()
+        for model in (self.config.model, *self.config.more_models):
+            await self._load(model, shared)
+        self.metrics.describe({"version": __version__, **_torch()}, [engine.card.name for engine in self.engines])
+        self.gate.open_to(Cast(Fleet(self.engines), self.voices))
         self.metrics.ready.set(1)
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
-        log.info("serving %s: %s", card.name, card.description)
+
+    async def _load(self, model: str, shared: SharedCodecs) -> None:
+        observer = self.metrics.engine.observer()
+        engine = await build_engine(model, self.config.engine, observer, shared)
+        observer.serves(engine)
+        self._observers.append(observer)
+        self.engines.append(engine)
+        log.info("loaded %s: %s", engine.card.name, engine.card.description)
 
     def _voice_store(self) -> VoiceStore:
         shelf = DirectoryShelf(self.config.voice_dir) if self.config.voice_dir else MemoryShelf()
         return VoiceStore(shelf, on_lookup=self.metrics.voices.looked_up)
 
     async def watch(self) -> EngineFailed:
-        """Wait until the engine is lost; by then no speech is open and no new one is taken."""
-        assert self.engine is not None
+        """Wait until an engine is lost; by then no speech is open and no new one is taken."""
         try:
-            await watch(self.engine, self._patience(self.engine.card.device))
+            await first(*(watch(engine, self._patience(engine.card.device)) for engine in self.engines))
+            raise AssertionError("a watch has no other end")
         except EngineFailed as error:
-            log.critical("%s", error, exc_info=self.engine.failed)
+            lost = next((engine.failed for engine in self.engines if engine.failed is not None), None)
+            log.critical("%s", error, exc_info=lost)
             self.metrics.ready.set(0)
             self.gate.fail(str(error))
             await self._health.enter_graceful_shutdown()
@@ -200,9 +219,9 @@ class Server:
             self.gate.cut()
 
     def _metrics_page(self) -> Response:
-        # Between steps the engine calls no observer, but speeches still end.
-        if self.engine is not None:
-            self.metrics.engine.stand(self.engine.state())
+        # Between steps an engine calls no observer, but speeches still end.
+        for engine, observer in zip(self.engines, self._observers, strict=True):
+            observer.stand(engine.state())
         if self.voices is not None:
             self.metrics.voices.held(self.voices.cached_bytes)
         return metrics_page(self.metrics.registry)
@@ -213,13 +232,12 @@ class Server:
             await asyncio.sleep(0.02)
 
     async def close(self) -> None:
-        """Close both ports and the engine."""
+        """Close both ports and the engines."""
         await self._grpc.stop(0.5)
         await self._side.close()
-        if self.engine is not None:
-            with suppress(TimeoutError):  # a step that hangs is left to the end of the process
-                async with asyncio.timeout(CLOSING):
-                    await self.engine.close()
+        with suppress(TimeoutError):  # a step that hangs is left to the end of the process
+            async with asyncio.timeout(CLOSING):
+                await asyncio.gather(*(engine.close() for engine in self.engines))
         await asyncio.to_thread(self._tracing.close)
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:

@@ -29,8 +29,10 @@ def run(options: argparse.Namespace) -> NoReturn:
 
 
 def _config(options: argparse.Namespace) -> ServerConfig:
+    model, *more = _models(options)
     return ServerConfig(
-        model=_model(options),
+        model=model,
+        more_models=tuple(more),
         host=options.host,
         port=options.port,
         metrics_port=options.metrics_port,
@@ -66,12 +68,12 @@ def _tracing() -> Tracing:
         raise UsageError(f"--tracing needs {error.name}: pip install 'qwentts-grpc[server,tracing]'") from error
 
 
-def _model(options: argparse.Namespace) -> str:
+def _models(options: argparse.Namespace) -> list[str]:
     if options.dummy_weights is not None:
         if options.model is not None:
             raise UsageError("--model and --dummy-weights exclude each other")
-        return str(options.dummy_weights)
-    return options.model or os.environ.get("QWENTTS_MODEL") or str(embedded_checkpoint())
+        return [str(options.dummy_weights)]
+    return options.model or [os.environ.get("QWENTTS_MODEL") or str(embedded_checkpoint())]
 
 
 def _say(line: str) -> None:

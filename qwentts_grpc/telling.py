@@ -80,7 +80,9 @@ class Telling:
         self._call.ending = _ENDINGS[event.reason]
         audio = self._narration.seconds
         self._tracing.event("finish", reason=event.reason.value, audio_seconds=audio, frames=event.frames)
-        self._metrics.finished(Finish(audio, event.total_time - event.queue_wait, event.text_characters))
+        self._metrics.finished(
+            Finish(self._narration.model, audio, event.total_time - event.queue_wait, event.text_characters)
+        )
         self._call.context.set_trailing_metadata(
             (("audio-samples", str(self._narration.samples)), ("finish-reason", event.reason.value))
         )

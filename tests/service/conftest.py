@@ -83,10 +83,20 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(checkpoint: Path, voice_dir: Path | None = None, **settings: Any) -> AsyncIterator[Running]:
-    """A loaded server in this process; `settings` are those of `EngineConfig`."""
-    engine = EngineConfig(**settings)
-    server = Server(ServerConfig(str(checkpoint), port=0, metrics_port=0, voice_dir=voice_dir, engine=engine))
+async def serving(
+    checkpoint: Path, voice_dir: Path | None = None, more: Sequence[Path] = (), **settings: Any
+) -> AsyncIterator[Running]:
+    """A loaded server in this process; `more` are further checkpoints, `settings` those of `EngineConfig`."""
+    server = Server(
+        ServerConfig(
+            str(checkpoint),
+            port=0,
+            metrics_port=0,
+            voice_dir=voice_dir,
+            more_models=tuple(map(str, more)),
+            engine=EngineConfig(**settings),
+        )
+    )
     port, side_port = await server.start()
     try:
         await server.load()

@@ -53,7 +53,7 @@ OTHERS = {
 
 def described() -> Metrics:
     metrics = Metrics()
-    metrics.describe({"version": "1", "model": "tiny", "torch": "2", "cuda": "none"})
+    metrics.describe({"version": "1", "torch": "2", "cuda": "none"}, ["tiny"])
     return metrics
 
 
