@@ -381,10 +381,12 @@ def _may_end(sequence: Sequence) -> bool:
     return segment.launched >= MIN_TOKENS and (early or segment.text_consumed)
 
 
-def _urgency(sequence: Sequence, now: float) -> float:
-    """First chunks outrank all; then whoever's listener runs dry first."""
+def _urgency(sequence: Sequence, now: float) -> tuple[float, int]:
+    """First chunks outrank all, those with less of a prompt to read before the others; then whose listener runs dry."""
     slack = sequence.playback.slack(now)
-    return -float("inf") if slack is None else slack
+    if slack is not None:
+        return slack, 0
+    return -float("inf"), sequence.segment.position - sequence.cached if sequence.segment.ready else 0
 
 
 def _slot(sequence: Sequence) -> int:
