@@ -10,9 +10,10 @@ import numpy.typing as npt
 from engine.blocks import BlockPool
 from engine.errors import EngineError
 from engine.events import AudioChunk, FinishReason, FlushDone
-from engine.observer import NullObserver
+from engine.observer import NullObserver, Observer
+from engine.plan import Limits
 from engine.request import SAMPLES_PER_FRAME, SpeechRequest, TextMode
-from engine.scheduler import Limits, Outcome, Scheduler
+from engine.scheduler import Outcome, Scheduler
 from engine.segment import Layout
 from engine.sequence import Sequence
 from engine.voice import Voice
@@ -63,17 +64,33 @@ class Talk:
         return expected(sequence.layout, sequence.tokenizer, sequence.request, sequence.seed, self.texts)
 
 
+class Preemptions(NullObserver):
+    """Keeps the reasons of preemptions."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def preempted(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+
 class Drive:
     """A scheduler over a fake device."""
 
     def __init__(
-        self, flavour: Flavour, slots: int = 4, blocks: int = 1000, block_size: int = 4, columns: int = 64
+        self,
+        flavour: Flavour,
+        slots: int = 4,
+        blocks: int = 1000,
+        block_size: int = 4,
+        columns: int = 64,
+        observer: Observer | None = None,
     ) -> None:
         self.now = 0.0
         self.talks: dict[Sequence, Talk] = {}
         self.pool = BlockPool(blocks, block_size)
         positions = min(32_768, blocks * block_size)
-        self.scheduler = Scheduler(Limits(slots, columns, positions, 7_500), self.pool, NullObserver())
+        self.scheduler = Scheduler(Limits(slots, columns, positions, 7_500), self.pool, observer or NullObserver())
         self.device = FakeRunner(tiny_config(), slots, block_size)
         self._runner = self.device if flavour == "at once" else OneAhead(self.device)
 

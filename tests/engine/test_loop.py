@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,8 +30,9 @@ from engine.events import AudioChunk, Finished, FinishReason, FlushDone, Notice,
 from engine.layouts import Layouts
 from engine.loop import Engine
 from engine.observer import EngineState, NullObserver, StageTiming
+from engine.plan import Limits
 from engine.request import Delivery, Pick, Reference, Sampling, SpeechRequest, TextMode
-from engine.scheduler import Limits, Scheduler
+from engine.scheduler import Scheduler
 from engine.voice import Voice
 from tests.engine.drive import FLAVOURS, Flavour
 from tests.engine.fake_runner import FakeRunner, OneAhead
@@ -119,7 +121,7 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(flavour: Flavour, kind: str = "1.7B-CustomVoice", **settings: object) -> AsyncIterator[Rig]:
+async def rig(flavour: Flavour, kind: str = "1.7B-CustomVoice", **settings: Any) -> AsyncIterator[Rig]:
     """Afterwards the engine holds nothing and has left no task behind."""
     before = asyncio.all_tasks()
     config = EngineConfig(**{"max_speeches": 2, "max_queue": 2, "block_size": 4, **settings})
@@ -145,7 +147,7 @@ async def rig(flavour: Flavour, kind: str = "1.7B-CustomVoice", **settings: obje
 both = pytest.mark.parametrize("flavour", FLAVOURS)
 
 
-def request(max_lead: float = 1e4, idle: float = 30.0, frames: int | None = None, **fields: object) -> SpeechRequest:
+def request(max_lead: float = 1e4, idle: float = 30.0, frames: int | None = None, **fields: Any) -> SpeechRequest:
     made = SpeechRequest(
         sampling=Sampling(seed=1, max_frames=frames), delivery=Delivery(max_lead=max_lead, input_idle_timeout=idle)
     )
@@ -328,9 +330,10 @@ async def test_text_at_the_wrong_time_or_too_much_of_it() -> None:
             speech.feed("x")
         speech.end()
         speech.end()
-        for late in (lambda: speech.feed("x"), lambda: speech.flush("m")):
-            with pytest.raises(InvalidRequest):
-                late()
+        with pytest.raises(InvalidRequest):
+            speech.feed("x")
+        with pytest.raises(InvalidRequest):
+            speech.flush("m")
         assert (await listen(speech)).end.text_characters == 10
 
 

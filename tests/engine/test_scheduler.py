@@ -1,6 +1,7 @@
 """The scheduler over a fake device, at once and one step ahead: every speech comes to what it would alone."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +10,9 @@ from hypothesis import strategies as st
 
 from engine.errors import GenerationFailed, RequestTooLarge
 from engine.events import FinishReason
-from engine.request import Delivery, Pick, Sampling, SpeechRequest
+from engine.request import Delivery, Pick, Sampling, SpeechRequest, TextMode
 from engine.voice import Voice
-from tests.engine.drive import FLAVOURS, INCREMENTAL, WHOLE, Drive, Flavour, Talk, check_part, check_whole
+from tests.engine.drive import FLAVOURS, INCREMENTAL, WHOLE, Drive, Flavour, Preemptions, Talk, check_part, check_whole
 
 TEXT = "Hello world, how is the light of this morning? The river and the old man. "
 GREEDY = Pick(temperature=0.0)
@@ -21,7 +22,7 @@ both = pytest.mark.parametrize("flavour", FLAVOURS)
 modes = pytest.mark.parametrize("mode", [INCREMENTAL, WHOLE])
 
 
-def request(mode=INCREMENTAL, **delivery) -> SpeechRequest:
+def request(mode: TextMode = INCREMENTAL, **delivery: Any) -> SpeechRequest:
     return SpeechRequest(delivery=Delivery(text_mode=mode, **{"max_lead": 1e4, **delivery}))
 
 
@@ -29,7 +30,9 @@ def request(mode=INCREMENTAL, **delivery) -> SpeechRequest:
 @modes
 @pytest.mark.parametrize("voice", [None, RECORDED, Voice()], ids=["named", "recorded", "none"])
 @pytest.mark.parametrize("columns", [3, 64])
-def test_a_speech_comes_to_what_the_plain_loop_says(flavour: Flavour, mode, voice, columns: int) -> None:
+def test_a_speech_comes_to_what_the_plain_loop_says(
+    flavour: Flavour, mode: TextMode, voice: Voice | None, columns: int
+) -> None:
     drive = Drive(flavour, columns=columns)
     talk = drive.open(request(mode), seed=3, voice=voice, instruct=9)
     talk.say(TEXT)
@@ -40,7 +43,7 @@ def test_a_speech_comes_to_what_the_plain_loop_says(flavour: Flavour, mode, voic
 
 @both
 @modes
-def test_sixteen_at_staggered_starts(flavour: Flavour, mode) -> None:
+def test_sixteen_at_staggered_starts(flavour: Flavour, mode: TextMode) -> None:
     drive = Drive(flavour, slots=16)
     for seed in range(16):
         talk = drive.open(request(mode, first_chunk_frames=1 + seed % 5), seed=seed, instruct=seed)
@@ -54,16 +57,15 @@ def test_sixteen_at_staggered_starts(flavour: Flavour, mode) -> None:
 
 @both
 @modes
-def test_preemption_for_lack_of_blocks_changes_nothing(flavour: Flavour, mode) -> None:
-    drive = Drive(flavour, slots=4, blocks=30)
-    preempted = []
-    drive.scheduler._observer.preempted = preempted.append  # type: ignore[method-assign]
+def test_preemption_for_lack_of_blocks_changes_nothing(flavour: Flavour, mode: TextMode) -> None:
+    observer = Preemptions()
+    drive = Drive(flavour, slots=4, blocks=30, observer=observer)
     for seed in range(8):
         drive.open(request(mode), seed=seed).say(TEXT)
     drive.run()
     for talk in drive.talks.values():
         check_whole(talk)
-    assert "kv" in preempted
+    assert "kv" in observer.reasons
     drive.idle()
 
 
@@ -117,7 +119,7 @@ def test_the_frame_limit_cuts_the_turn_across_segments(flavour: Flavour) -> None
 
 @both
 @modes
-def test_flushes_first_last_and_empty(flavour: Flavour, mode) -> None:
+def test_flushes_first_last_and_empty(flavour: Flavour, mode: TextMode) -> None:
     drive = Drive(flavour)
     talk = drive.open(request(mode))
     talk.flush("first")
@@ -266,7 +268,7 @@ def test_a_row_that_breaks_fails_alone(flavour: Flavour) -> None:
 @both
 @modes
 @pytest.mark.usefixtures("endless")
-def test_a_prompt_that_no_pool_can_hold_is_refused(flavour: Flavour, mode) -> None:
+def test_a_prompt_that_no_pool_can_hold_is_refused(flavour: Flavour, mode: TextMode) -> None:
     drive = Drive(flavour, blocks=4)
     talk, other = drive.open(request(mode), instruct=6 if mode is WHOLE else 20), drive.open(request())
     talk.say("Hello world " * 10)

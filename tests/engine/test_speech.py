@@ -5,6 +5,7 @@ import doctest
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,15 +15,15 @@ import engine.loop
 from engine.build import build_engine
 from engine.config import EngineConfig
 from engine.errors import GenerationFailed, RequestTooLarge
-from engine.events import AudioChunk, Finished, FinishReason
+from engine.events import AudioChunk, Finished, FinishReason, Started
 from engine.model.codec import CodecDecoder
 from engine.model.codec_config import CodecDecoderConfig
 from engine.model.tensors import under
-from engine.observer import NullObserver
 from engine.request import Delivery, Pick, Reference, Sampling, SpeechRequest, TextMode
 from engine.voice import Voice
 from engine.weights import load_checkpoint
 from tests.engine.conftest import Checkpoint, Engines
+from tests.engine.drive import Preemptions
 from tests.engine.speaking import Heard, idle, listen, same, scheduler, speak, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -35,7 +36,7 @@ modes = pytest.mark.parametrize("mode", [INCREMENTAL, WHOLE])
 
 
 def request(
-    mode: TextMode = INCREMENTAL, *, seed: int = 1, frames: int | None = 16, greedy: bool = False, **fields: object
+    mode: TextMode = INCREMENTAL, *, seed: int | None = 1, frames: int | None = 16, greedy: bool = False, **fields: Any
 ) -> SpeechRequest:
     pick = GREEDY if greedy else Pick(top_p=0.9)
     sampling = Sampling(talker=pick, predictor=pick, seed=seed, max_frames=frames)
@@ -90,16 +91,6 @@ async def test_batching_is_invisible(engines: Engines, kind: str) -> None:
     for one, other in zip(alone, together, strict=True):
         same(one, other)
     assert len({heard.codes.tobytes() for heard in alone}) == count
-
-
-class Preemptions(NullObserver):
-    """Keeps the reasons of preemptions."""
-
-    def __init__(self) -> None:
-        self.reasons: list[str] = []
-
-    def preempted(self, reason: str) -> None:
-        self.reasons.append(reason)
 
 
 async def test_preemption_is_invisible(engines: Engines, checkpoint: Checkpoint) -> None:
@@ -196,7 +187,7 @@ async def test_the_books_of_a_speech(engines: Engines) -> None:
     assert (end.reason, end.frames, end.text_characters, end.seed) == (FinishReason.LENGTH, 10, 11, 1)
     assert 0 < end.text_tokens <= 11
     assert 0 <= end.queue_wait < end.time_to_first_audio < end.total_time
-    assert heard.events[0].seed == 1
+    assert [start.seed for start in heard.of(Started)] == [1]
 
 
 async def test_seeds(engines: Engines) -> None:
