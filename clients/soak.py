@@ -96,12 +96,15 @@ async def one(stub: Any, channel: grpc.aio.Channel, way: str, chance: random.Ran
     if way in ("hangs up", "drops its connection"):
         await asyncio.sleep(chance.random())
         await channel.close() if way == "drops its connection" else call.cancel()
+    last = pb.SynthesizeResponse()
     try:
-        last = [response async for response in call][-1]
+        async for response in call:
+            last = response
     except asyncio.CancelledError:
         return "CANCELLED"
     except grpc.aio.AioRpcError as error:
-        return error.code().name
+        if not last.HasField("summary"):  # after it nothing can be lost; see FINE
+            return error.code().name
     return str(pb.FinishReason.Name(last.summary.finish_reason))
 
 

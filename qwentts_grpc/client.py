@@ -62,6 +62,10 @@ class Turn:
                     yield response.audio
                 else:
                     self._keep(response)
+        except grpc.aio.AioRpcError:
+            # grpcio says INTERNAL where the final status meets a write; after the summary nothing was lost by it.
+            if not self.summary.finish_reason:
+                raise
         finally:
             self._call.cancel()  # of no effect on a call that has ended
 

@@ -79,7 +79,9 @@ class TurnReader:
         speech.end()
 
     def _take(self, request: tts_pb2.SynthesizeRequest, speech: Speech) -> bool:
-        """One message into the speech; True for the cancel, after which nothing counts."""
+        """One message into the speech; True where nothing counts any more: after a cancel, or when it has ended."""
+        if speech.over:
+            return True
         match request.WhichOneof("payload"):
             case "text":
                 self._appends = _counted(self._appends, self._limits.appends, "messages of text")

@@ -19,7 +19,7 @@ from qwentts_grpc.gate import Gate
 from qwentts_grpc.limits import Limits
 from qwentts_grpc.metrics import CallMetrics
 from qwentts_grpc.narration import Narration, seconds
-from qwentts_grpc.reading import Requests, TurnReader, first_config, heard_out, whole_text
+from qwentts_grpc.reading import MOMENT, Requests, TurnReader, first_config, heard_out, whole_text
 from qwentts_grpc.telling import Response, Telling
 from qwentts_grpc.tenants import Tenants
 from qwentts_grpc.tracing import Tracing
@@ -128,12 +128,13 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         telling = Telling(call, narration, self._metrics, self._tracing, response, self._limits.write_timeout)
         async with speech, asyncio.TaskGroup() as group:
             with self._gate.holds(speech):
-                tasks = feed(speech), self._gate.fault()
-                others = [group.create_task(task) for task in tasks]
+                feeding, watching = (group.create_task(task) for task in (feed(speech), self._gate.fault()))
                 async for event in speech:
                     await telling.tell(event)
-                for other in others:
-                    other.cancel()
+                # A caller may still be writing; just after a message its next is farthest away (see `heard_out`).
+                await asyncio.wait((feeding,), timeout=MOMENT)
+                feeding.cancel()
+                watching.cancel()
 
     async def _prepare(self, call: Call, config: tts_pb2.SynthesisConfig) -> tuple[Engine, convert.Asked, Encoder]:
         """Check all that needs no engine; the encoder is made here because it knows its own rates."""

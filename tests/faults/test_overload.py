@@ -17,10 +17,10 @@ from .conftest import steady
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SLOTS, QUEUE = 8, 8
-STEP = 0.008  # seconds for a frame of every slot
+STEP = 0.03  # seconds for a frame of every slot: so slow that callers and server fit on one core
 AUDIO = 0.8
 CAPACITY = SLOTS / (STEP * (AUDIO / 0.08 + 1))  # turns a second, at most
-SECONDS = 4.0
+SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ async def offer(server: Running, load: float) -> list[Ended]:
 async def test_an_overload_is_refused_quickly_and_what_is_taken_is_served(checkpoint: Path) -> None:
     done: dict[float, list[float]] = {}
     async with steady(checkpoint, step_seconds=STEP, max_speeches=SLOTS, max_queue=QUEUE) as server:
-        for load in (0.5, 1.0, 3.0):
+        for load in (1.0, 2.0, 5.0):
             ends = await offer(server, load)
             await server.idle()
             refused = [turn for turn in ends if turn.refused]
@@ -68,9 +68,9 @@ async def test_an_overload_is_refused_quickly_and_what_is_taken_is_served(checkp
             late = f", refusals p99 {1000 * percentile([turn.after for turn in refused], 99):.0f} ms" if refused else ""
             first = ", ".join(f"p{n} {1000 * percentile(done[load], n):.0f}" for n in (50, 95))
             print(f"{load:g}x: {len(ends)} offered, {len(done[load])} served, first audio {first} ms{late}")
-    assert len(done[3.0]) >= 0.7 * len(done[1.0])
+    assert len(done[5.0]) >= 0.7 * len(done[1.0])
     # Nobody waits longer than the queue ahead: two full rounds of turns, and what a busy machine adds.
-    assert percentile(done[3.0], 95) < 1.0
+    assert percentile(done[5.0], 95) < 2.0
 
 
 def percentile(values: list[float], share: float) -> float:

@@ -1,5 +1,6 @@
 """The light client: text of any shape in, frames out, and nothing left behind when its user walks away."""
 
+import asyncio
 import subprocess
 import sys
 import wave
@@ -99,3 +100,15 @@ async def test_the_client_and_its_commands_need_no_engine() -> None:
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 0
+
+
+async def test_a_turn_whose_summary_came_is_whole_while_text_still_goes_out(client: AsyncClient) -> None:
+    async def endless() -> AsyncIterator[str]:
+        while True:
+            yield "word "
+            await asyncio.sleep(0.002)
+
+    for _ in range(20):
+        turn = client.synthesize(endless(), config=config(0.16).config)
+        assert [frame async for frame in turn][-1].last
+        assert turn.summary.finish_reason == pb.FINISH_REASON_LENGTH

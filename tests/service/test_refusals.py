@@ -60,7 +60,7 @@ TABLE: dict[str, tuple[list[Any], Code, str, list[str]]] = {
 async def test_pieces_are_counted_too() -> None:
     reader = TurnReader(send([text("")] * 3), Limits(appends=2))
     with pytest.raises(TextTooLong):
-        await reader.feed(SimpleNamespace(feed=lambda text: None))  # type: ignore[arg-type]
+        await reader.feed(SimpleNamespace(feed=lambda text: None, over=False))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("case", TABLE)
