@@ -28,9 +28,10 @@ from engine.model.tensors import under
 from engine.observer import NullObserver, Observer
 from engine.ops.interface import LayerCache, Ops
 from engine.ops.reference import ReferenceOps
+from engine.plan import Limits
 from engine.request import FRAME_SECONDS, Reference, Sampling, SpeechRequest
 from engine.runner import StepRunner
-from engine.scheduler import Limits, Scheduler
+from engine.scheduler import Scheduler
 from engine.slots import SlotState
 from engine.stages.codec import CodecStage, Decoder
 from engine.stages.frame import FrameStage

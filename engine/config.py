@@ -15,7 +15,8 @@ class EngineConfig:
     `max_speeches` is both the number of slots and the largest frame batch. `kv_blocks` None sizes the pool so that
     every slot can hold a speech of typical length on a CPU, or to a share of the memory of a GPU.
     `segment_characters`: a longer text is cut at the next sentence end, 0 never cuts; `max_audio_seconds` has room for
-    `max_text_characters` of any script. `guard_seconds` of silence or repetition end a speech, 0 never do.
+    `max_text_characters` of any script. `guard_seconds` of silence or repetition end a speech that
+    is not greedy, 0 never do.
     `tokenizer_split` chooses the pattern that cuts text into words before BPE: "qwen2" is the checkpoint's own,
     "mistral" is what transformers 4.57.3 puts in its place for a local folder with the full vocabulary.
     """

@@ -178,8 +178,8 @@ class Engine:
 
     def _sequence(self, request: SpeechRequest, seed: int, layout: Layout) -> Sequence:
         config = self._config
-        sentences, guard = Sentences(config.segment_characters), Guard(config.guard_seconds)
-        return Sequence(request, seed, layout, self._layouts.tokenizer, sentences, guard)
+        guard = Guard(0.0 if request.sampling.greedy else config.guard_seconds)
+        return Sequence(request, seed, layout, self._layouts.tokenizer, Sentences(config.segment_characters), guard)
 
     def _measure(self, sequence: Sequence, chunk: AudioChunk) -> None:
         now = time.monotonic()

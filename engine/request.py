@@ -53,6 +53,11 @@ class Sampling:
     max_frames: int | None = None
     end_before_text: bool | None = None
 
+    @property
+    def greedy(self) -> bool:
+        """Whether codebook 0 is not drawn: the mode in which the reference implementation is reproduced exactly."""
+        return self.talker.temperature == 0
+
     def validate(self) -> None:
         """Raise `InvalidRequest` naming the field that is out of range."""
         self.talker.validate("sampling.")

@@ -2,67 +2,24 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from engine import chunks
-from engine.batch import Batch, Chunk, Entry, Prefill, Row, StepOutput
+from engine.batch import Batch, Chunk, StepOutput
 from engine.blocks import BlockPool
 from engine.errors import EngineError, GenerationFailed, RequestTooLarge
 from engine.events import AudioChunk, FinishReason, FlushDone
 from engine.observer import EngineState, Observer
+from engine.plan import Flight, Limits, Plan, slot_of
 from engine.request import SAMPLES_PER_FRAME
 from engine.segment import Segment
 from engine.sequence import Sequence
 
 EVICT_AFTER = 2.0  # seconds without text after which a waiting speech may take a parked one's slot
-MIN_TOKENS = 2  # the reference forbids end of speech for this many tokens
 Audio = npt.NDArray[np.int16]
 Outcome = AudioChunk | FlushDone | FinishReason | EngineError
-
-
-@dataclass(frozen=True, slots=True)
-class Flight:
-    """A batch on the device, with the speeches that its rows and chunks belong to."""
-
-    batch: Batch
-    rows: list[tuple[Sequence, Segment]]
-    chunks: list[tuple[Sequence, Segment]]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What bounds a step and a speech, in the unit of each name."""
-
-    slots: int
-    prefill_columns: int
-    positions: int  # the most one speech can hold
-    frames: int  # the longest speech
-
-
-class Plan:
-    """A batch being put together."""
-
-    def __init__(self, columns: int) -> None:
-        self.columns = columns  # prefill budget left
-        self.entries: list[Entry] = []
-        self.prefills: list[Prefill] = []
-        self.rows: list[tuple[Row, Sequence]] = []
-        self.chunks: list[tuple[Chunk, Sequence]] = []
-
-    def drop(self, slot: int) -> None:
-        """Forget what was planned for a slot whose speech has just lost it."""
-        self.entries = [entry for entry in self.entries if entry.slot != slot]
-        self.prefills = [work for work in self.prefills if work.slot != slot]
-        self.rows = [(row, sequence) for row, sequence in self.rows if row.slot != slot]
-
-    def flight(self) -> Flight:
-        """The finished batch with its owners."""
-        rows, owners = [row for row, _ in self.rows], [(s, s.segment) for _, s in self.rows]
-        batch = Batch(self.entries, self.prefills, rows, [chunk for chunk, _ in self.chunks])
-        return Flight(batch, owners, [(s, s.segment) for _, s in self.chunks])
 
 
 class Scheduler:
@@ -104,7 +61,7 @@ class Scheduler:
 
     def schedule(self, now: float) -> Batch | None:
         """The next step's work; an empty batch while results are outstanding, None when there is nothing to do."""
-        plan = Plan(self._limits.prefill_columns)
+        plan = Plan(self._limits.prefill_columns, self._pool.block_size)
         for sequence in sorted(self.running, key=lambda running: _urgency(running, now)):
             if sequence.slot is not None:  # an earlier one's need for blocks may have evicted it
                 self._plan_frame(plan, sequence, now)
@@ -214,14 +171,11 @@ class Scheduler:
         """Blocks for `positions`, at the cost of speeches that came later, or of its own place."""
         while not self._pool.grow(sequence.blocks, positions):
             victim = max((s for s in self.running if s.blocks or s is sequence), key=lambda s: s.arrived)
-            plan.drop(_slot(victim))
+            plan.drop(slot_of(victim))
             self._evict(victim, "kv")
             if victim is sequence:
                 return False
         return True
-
-    def _block(self, sequence: Sequence, position: int) -> int:
-        return sequence.blocks[position // self._pool.block_size]
 
     # ---- one speech's share of a step
 
@@ -232,10 +186,10 @@ class Scheduler:
         position = segment.position
         stop = min(position, sequence.cached + plan.columns)
         if self._grow(plan, sequence, stop + 1):
-            self._plan_entry(plan, sequence)
-            self._plan_prefill(plan, sequence, stop)
+            plan.enter(sequence)
+            plan.prefill(sequence, stop)
             if sequence.cached == position:
-                self._plan_row(plan, sequence)
+                plan.row(sequence)
 
     def _at_limit(self, sequence: Sequence) -> bool:
         segment = sequence.segment
@@ -249,50 +203,6 @@ class Scheduler:
         server = self._limits.frames - sequence.total_frames
         return min(server, sequence.segment.cap if wanted is None else wanted - sequence.total_frames)
 
-    def _plan_entry(self, plan: Plan, sequence: Sequence) -> None:
-        if sequence.entered:
-            return
-        segment = sequence.segment
-        plan.entries.append(
-            Entry(
-                slot=_slot(sequence),
-                sampling=sequence.request.sampling,
-                seed=sequence.seed,
-                vector=sequence.layout.voice.embedding,
-                reference=sequence.layout.voice.codes,
-                primed=segment.frames[: segment.decoded],
-                pending=segment.frames[segment.decoded :],
-                first_pending=segment.decoded,
-                seen=[frame[0] for frame in segment.frames],
-            )
-        )
-        sequence.entered = True
-
-    def _plan_prefill(self, plan: Plan, sequence: Sequence, stop: int) -> None:
-        if sequence.cached >= stop:
-            return
-        columns = sequence.segment.columns(sequence.cached, stop)
-        blocks = [self._block(sequence, position) for position in range(sequence.cached, stop)]
-        plan.prefills.append(Prefill(_slot(sequence), sequence.cached, columns, blocks))
-        plan.columns -= len(columns)
-        sequence.cached, sequence.warm = stop, False
-
-    def _plan_row(self, plan: Plan, sequence: Sequence) -> None:
-        segment = sequence.segment
-        row = Row(
-            slot=_slot(sequence),
-            position=segment.position,
-            block=self._block(sequence, segment.position),
-            text=segment.next_text(),
-            codes=None if sequence.warm else segment.last_codes(),
-            index=segment.launched,
-            frame=segment.first_frame + segment.launched,
-            may_end=_may_end(sequence),
-        )
-        plan.rows.append((row, sequence))
-        segment.launched += 1
-        sequence.cached, sequence.warm = sequence.cached + 1, True
-
     def _plan_chunks(self, plan: Plan, now: float) -> None:
         """One codec call a step: the most urgent chunk and others of its size, for a call costs more than its rows."""
         due = [(_urgency(sequence, now), sequence, _frames_due(sequence, now)) for sequence in self.running]
@@ -302,9 +212,7 @@ class Scheduler:
         size = chunks.fit(due[0][2])
         members = [(sequence, count) for _, sequence, count in due if chunks.fit(count) == size]
         for sequence, count in members[: chunks.most_streams(size)]:
-            self._plan_entry(plan, sequence)
-            plan.chunks.append((Chunk(_slot(sequence), sequence.segment.decoded, count), sequence))
-            sequence.segment.decoded += count
+            plan.chunk(sequence, count)
 
     # ---- what came of it
 
@@ -374,21 +282,9 @@ def _frames_due(sequence: Sequence, now: float) -> int:
     return chunks.due(pending, sequence.playback.slack(now), delivery.first_chunk_frames, largest)
 
 
-def _may_end(sequence: Sequence) -> bool:
-    """End of speech is open from the third token on; before all text is read only where the request allows it."""
-    sampling, segment = sequence.request.sampling, sequence.segment
-    early = sampling.talker.temperature == 0 if sampling.end_before_text is None else sampling.end_before_text
-    return segment.launched >= MIN_TOKENS and (early or segment.text_consumed)
-
-
 def _urgency(sequence: Sequence, now: float) -> tuple[float, int]:
     """First chunks outrank all, those with less of a prompt to read before the others; then whose listener runs dry."""
     slack = sequence.playback.slack(now)
     if slack is not None:
         return slack, 0
     return -float("inf"), sequence.segment.position - sequence.cached if sequence.segment.ready else 0
-
-
-def _slot(sequence: Sequence) -> int:
-    assert sequence.slot is not None
-    return sequence.slot
