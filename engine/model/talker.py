@@ -54,9 +54,7 @@ class CodecEmbedding:
 
     def __init__(self, config: ModelConfig, weights: Mapping[str, Tensor]) -> None:
         names = ["talker.model.codec_embedding.weight"]
-        names += [
-            f"talker.code_predictor.model.codec_embedding.{g}.weight" for g in range(config.code_groups - 1)
-        ]
+        names += [f"talker.code_predictor.model.codec_embedding.{g}.weight" for g in range(config.code_groups - 1)]
         tables = [weights[name] for name in names]
         self.table = torch.cat([*tables, torch.zeros_like(tables[0][:1])])
         sizes = torch.tensor([0] + [len(table) for table in tables[:-1]], device=self.table.device)
@@ -96,9 +94,7 @@ class Talker:
         """One position a row: x (R, K) -> hidden state after the final norm (R, K), logits (R, V)."""
 
         def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
-            return self._ops.decode_attention(
-                qkv, norms, self.rope, self.cache[layer], block_table, slots, positions
-            )
+            return self._ops.decode_attention(qkv, norms, self.rope, self.cache[layer], block_table, slots, positions)
 
         hidden = self.stack.forward(x, attend)
         return hidden, self._ops.linear(hidden, self.head)
@@ -107,9 +103,7 @@ class Talker:
         """Write keys and values of rows that may be several positions of a slot: x (R, K); there is no output."""
 
         def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
-            return self._ops.prefill_attention(
-                qkv, norms, self.rope, self.cache[layer], block_table, slots, positions
-            )
+            return self._ops.prefill_attention(qkv, norms, self.rope, self.cache[layer], block_table, slots, positions)
 
         self.stack.run_layers(x, attend)
 

@@ -39,7 +39,7 @@ class LayerCache:
 @dataclass(frozen=True, slots=True)
 class Picks:
     """Sampling parameters of R rows: temperature (R,) fp32 with 0 = greedy, top_k (R,) int32 with 0 = off,
-    top_p (R,) fp32, uniform (R,) fp32 in (0, 1)."""
+    top_p (R,) fp32, uniform (R,) fp32 in (0, 1]."""
 
     temperature: Tensor
     top_k: Tensor
@@ -105,7 +105,7 @@ class Ops(Protocol):
         """
 
     def uniforms(self, seeds: Tensor, frames: Tensor, count: int) -> Tensor:
-        """Addressed randomness: (R, count) fp32 in (0, 1), a function of (seed, frame, codebook) alone.
+        """Addressed randomness: (R, count) fp32 in (0, 1], a function of (seed, frame, codebook) alone.
 
         Philox 4x32-10 (Salmon et al., SC 2011) with key = seed and counter = (frame, codebook, 0, 0); the first
         output word w gives ((w >> 8) + 0.5) / 2^24. seeds (R,) int64 (the bits of a uint64), frames (R,) int64.

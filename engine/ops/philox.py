@@ -10,7 +10,7 @@ _WORD = 0xFFFFFFFF
 
 
 def uniforms(seeds: Tensor, frames: Tensor, count: int) -> Tensor:
-    """(R, count) fp32 in (0, 1): row r, column c is word 0 of Philox(key=seeds[r], counter=(frames[r], c, 0, 0)).
+    """(R, count) fp32 in (0, 1]: row r, column c is word 0 of Philox(key=seeds[r], counter=(frames[r], c, 0, 0)).
 
     seeds (R,) int64 holding the bits of a uint64, frames (R,) int64.
     """
