@@ -19,7 +19,7 @@ from .witness import witness
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SLOW, LEAD, PATIENCE = 8, 2.0, 1.5
-CHUNK = 32 * 0.08  # seconds, the longest that one chunk may be
+FRAMES = 4  # of a chunk, so that one read at half the speed takes less than the patience
 # A window of some 30 KB, so that a caller who does not read is felt at once.
 NARROW = (
     ("grpc.use_local_subchannel_pool", 1),
@@ -38,6 +38,7 @@ async def server(checkpoint: Path) -> AsyncIterator[Running]:
 
 def speak(channel: grpc.aio.Channel, lead: float) -> Any:
     asked = config(60.0)
+    asked.config.delivery.max_chunk_frames = FRAMES
     asked.config.delivery.max_lead.FromMilliseconds(round(1_000 * lead))
     return aiter(tts_pb2_grpc.TTSServiceStub(channel).Synthesize(send([asked, LONG, 60.0]), timeout=60))
 
@@ -55,7 +56,7 @@ async def test_nothing_is_made_far_ahead_of_playback(server: Running) -> None:
         await asyncio.gather(*map(anext, turns))
         await asyncio.sleep(1.0)
         made, elapsed = 0.08 * (frames(server) - before), time.monotonic() - began
-    assert LEAD <= made / SLOW <= elapsed + LEAD + CHUNK
+    assert LEAD <= made / SLOW <= elapsed + LEAD + 0.08 * FRAMES
     print(f"{made / SLOW:.2f} s of audio made for each caller {elapsed:.2f} s after it began to read nothing")
 
 
