@@ -24,6 +24,7 @@ MUTANTS = 1_000
 LONGEST = 2_000  # characters of a text
 # What a caller may be told of input that makes no sense; whatever makes sense by chance is spoken, or waits for text.
 SANE = {"OK", "INVALID_ARGUMENT", "OUT_OF_RANGE", "NOT_FOUND", "FAILED_PRECONDITION", "ABORTED", "DEADLINE_EXCEEDED"}
+LOST = "lost by the client"  # what grpcio's asyncio client makes of a status that meets one of its writes
 BAD_TEXT = b"\x12\x04\x0a\x02\xff\xfe"  # SynthesizeRequest.text.text that is not UTF-8
 
 
@@ -80,7 +81,7 @@ async def status(server: Running, method: str, messages: list[bytes]) -> str:
         async for _ in call:
             pass
     except grpc.aio.AioRpcError as error:
-        return error.code().name
+        return LOST if error.details() == "Internal error from Core" else error.code().name
     return "OK"
 
 
@@ -90,7 +91,7 @@ async def test_mutants_are_refused_or_spoken(server: Running) -> None:
         turns, ends = list(mutants(MUTANTS)), Counter[str]()
         for start in range(0, MUTANTS, 25):
             ends.update(await asyncio.gather(*(status(server, SYNTHESIZE, turn) for turn in turns[start : start + 25])))
-    assert set(ends) <= SANE and len(ends) >= 3, ends
+    assert set(ends) <= {*SANE, LOST} and len(ends) >= 3 and ends[LOST] < MUTANTS / 50, ends
     await server.idle()
     idle = ends["ABORTED"]
     assert server.sample("tts_requests_total", method="Synthesize", outcome="failed") - failed <= idle

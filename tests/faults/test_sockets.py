@@ -179,8 +179,12 @@ async def test_garbage_harms_nobody(server: Running, shape: Callable[[random.Ran
         for start in range(0, count, 10):
             seeds = range(start, min(start + 10, count))
             await asyncio.gather(*(attack(server, shape(random.Random(seed))) for seed in seeds))
+        if shape is rapid_reset:
+            await asyncio.sleep(2)  # its calls stand in gRPC's queue for a while, and new ones behind them
     await server.idle()
-    print(f"{shape.__name__}: {count} connections, {heard.refused} refused; gap p99 beside them {heard.worst:.0f} ms")
+    print(
+        f"{shape.__name__}: {count} connections, {len(heard.refused)} refused; gap p99 beside them {heard.worst:.0f} ms"
+    )
     until = time.monotonic() + 5
     while len(os.listdir("/proc/self/fd")) > descriptors + 2:
         assert time.monotonic() < until, "connections are left open"

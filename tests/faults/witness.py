@@ -21,7 +21,7 @@ class Witness:
 
     audio: list[bytes] = field(default_factory=list)
     gaps: list[float] = field(default_factory=list)
-    refused: int = 0
+    refused: list[str] = field(default_factory=list)
 
     @property
     def worst(self) -> float:
@@ -41,7 +41,7 @@ async def witness(running: Running, may_be_refused: bool = False) -> AsyncIterat
         over.set()
         await asyncio.wait_for(task, 20)
     assert len(set(heard.audio)) == 1 and len(heard.audio[0]) == AUDIO * 48_000
-    assert may_be_refused or not heard.refused
+    assert may_be_refused or not heard.refused, heard.refused
 
 
 async def _listen(running: Running, heard: Witness, over: asyncio.Event) -> None:
@@ -49,9 +49,9 @@ async def _listen(running: Running, heard: Witness, over: asyncio.Event) -> None
         responses: list[pb.SynthesizeResponse] = []
         try:
             await _turn(running, responses, heard.gaps)
-        except grpc.aio.AioRpcError:
+        except grpc.aio.AioRpcError as error:
             assert not responses
-            heard.refused += 1
+            heard.refused.append(f"{error.code().name}: {error.details()}")
             await asyncio.sleep(0.05)
         else:
             assert kinds(responses)[-1] == "summary"
