@@ -8,15 +8,15 @@ import argparse
 import dataclasses
 import json
 import math
-import os
 import multiprocessing
+import os
 import statistics
 import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,7 +41,14 @@ SLOTS = 64
 BYTES_PER_SECOND = 3.0e12  # what plain streaming reads reach on this chip
 OPERATIONS_PER_SECOND = 8.0e14  # what a large half-precision product reaches
 OPERATIONS_PER_FRAME = 4.96e9
-CHECKED = (([0, 1, 2, 3], 1), ([0, 2], 4), ([1, 3, 4], 2), ([4, 2, 0, 1, 3], 1), ([3, 0], 12), ([2, 1], 1))  # slots, frames
+CHECKED = (
+    ([0, 1, 2, 3], 1),
+    ([0, 2], 4),
+    ([1, 3, 4], 2),
+    ([4, 2, 0, 1, 3], 1),
+    ([3, 0], 12),
+    ([2, 1], 1),
+)  # slots, frames
 TUNED = ((1, 1), (8, 1), (32, 1), (32, 4), (32, 12))
 COLD_BYTES = 100 << 20  # weights cycle through more than the L2 cache, as they do in a whole decode
 LAUNCHES = 24
@@ -49,26 +56,39 @@ KINDS = tuple(os.environ.get("TUNE", "CONV UNIT LINEAR").split())
 
 
 def sizes() -> CodecDecoderConfig:
+    """The decoder of real size."""
     return CodecDecoderConfig.from_json(codec_config("real")["decoder_config"])
 
 
 def weights(device: str) -> dict[str, Tensor]:
+    """Its random weights."""
     return under(codec_weights(codec_config("real"), seed=0, device=torch.device(device)), "decoder")
 
 
 def fused(on: dict[str, Tensor] | None = None) -> FusedCodecDecoder:
+    """The fused decoder, on the device."""
     return FusedCodecDecoder(sizes(), on or weights("cuda"))
 
 
 def random_codes(rows: int, frames: int, device: str = "cuda") -> Tensor:
+    """Codes (rows, frames, 16)."""
     return torch.randint(0, 2048, (rows, frames, 16), device=device)
+
+
+class Captured(NamedTuple):
+    """A call of the decoder as a graph, its inputs and its output."""
+
+    graph: torch.cuda.CUDAGraph
+    codes: Tensor
+    slots: Tensor
+    pcm: Tensor
 
 
 # ---- check
 
 
 def check() -> None:
-    """Signal to noise of the fused decoder against fp32 on the CPU, over splits and mixed phases; then repeatability."""
+    """Signal to noise of the fused decoder against fp32 on the CPU, over splits and phases; then repeatability."""
     w = weights("cpu")
     plain = CodecDecoder(sizes(), w)
     torch.manual_seed(0)
@@ -85,34 +105,40 @@ def check() -> None:
         got = decoder.forward(torch.cat((c, c[:1], c[:1])).cuda(), state, padded)[: len(rows)].cpu()
         line.append(f"{len(rows)}x{n} {signal_to_noise(got, want):.1f}")
     print("dB:", ", ".join(line), flush=True)
-    for rows, frames in ((1, 1), (32, 1), (32, 4)):
-        check_repeats(decoder, state, rows, frames)
+    for count, frames in ((1, 1), (32, 1), (32, 4)):
+        check_repeats(decoder, state, count, frames)
 
 
 def check_repeats(decoder: FusedCodecDecoder, state: CodecState, rows: int, frames: int) -> None:
     """The same call from the same state, eagerly and as a graph, gives the same bits, or kernels race."""
     start = copied(state)
-    graph = captured(decoder, state, rows, frames)
-    codes, slots = graph.inputs
+    call = captured(decoder, state, rows, frames)
     outcomes = []
     for run in range(20):
         restore(state, start)
         if run < 4:
-            outcomes.append((decoder.pcm(codes, state, slots), copied(state)))
+            outcomes.append((decoder.pcm(call.codes, state, call.slots), copied(state)))
         else:
-            graph.replay()
-            outcomes.append((graph.output.clone(), copied(state)))
+            call.graph.replay()
+            outcomes.append((call.pcm.clone(), copied(state)))
     pcm, after = outcomes[0]
-    different = [i for i, (p, s) in enumerate(outcomes) if not (torch.equal(p, pcm) and torch.equal(s.tails, after.tails) and torch.equal(s.rings, after.rings))]
-    print(f"{rows} x {frames}: 20 runs, different from the first: {different}, rms {pcm.float().square().mean().sqrt():.0f}", flush=True)
+    different = [
+        i
+        for i, (p, s) in enumerate(outcomes)
+        if not (torch.equal(p, pcm) and torch.equal(s.tails, after.tails) and torch.equal(s.rings, after.rings))
+    ]
+    loudness = pcm.float().square().mean().sqrt()
+    print(f"{rows} x {frames}: 20 runs, different from the first: {different}, rms {loudness:.0f}", flush=True)
     restore(state, start)
 
 
 def copied(state: CodecState) -> CodecState:
+    """The state as it is now."""
     return CodecState(state.tails.clone(), state.rings.clone(), state.frames.clone())
 
 
 def restore(state: CodecState, start: CodecState) -> None:
+    """Make the state what it was."""
     state.tails.copy_(start.tails)
     state.rings.copy_(start.rings)
     state.frames.copy_(start.frames)
@@ -126,15 +152,15 @@ def signal_to_noise(got: Tensor, want: Tensor) -> float:
 # ---- time
 
 
-def captured(decoder: FusedCodecDecoder, state: CodecState, rows: int, frames: int) -> torch.cuda.CUDAGraph:
+def captured(decoder: FusedCodecDecoder, state: CodecState, rows: int, frames: int) -> Captured:
+    """One call as a graph."""
     codes, slots = random_codes(rows, frames), torch.arange(rows, device="cuda")
     decoder.pcm(codes, state, slots)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        graph.output = decoder.pcm(codes, state, slots)
-    graph.inputs = codes, slots
-    return graph
+        pcm = decoder.pcm(codes, state, slots)
+    return Captured(graph, codes, slots, pcm)
 
 
 def microseconds(replay: Callable[[], None], repeats: int = 20) -> float:
@@ -147,7 +173,7 @@ def microseconds(replay: Callable[[], None], repeats: int = 20) -> float:
         replay()
         end.record()
     torch.cuda.synchronize()
-    return statistics.median(start.elapsed_time(end) for start, end in events) * 1e3
+    return float(statistics.median(start.elapsed_time(end) for start, end in events)) * 1e3
 
 
 def floor(rows: int, frames: int, weight_bytes: int) -> float:
@@ -165,7 +191,7 @@ def table(title: str) -> None:
     for rows in ROWS:
         cells = []
         for frames in FRAMES:
-            used = microseconds(captured(decoder, state, rows, frames).replay)
+            used = microseconds(captured(decoder, state, rows, frames).graph.replay)
             cells.append(f"{used:9.0f} ({floor(rows, frames, weight_bytes) / used:3.0%})")
         print(f"{rows:4}  " + "".join(cells), flush=True)
 
@@ -178,7 +204,7 @@ def profile() -> None:
     decoder = fused()
     state = decoder.new_state(SLOTS, "cuda", torch.float16)
     for rows, frames in ((1, 1), (32, 1), (32, 4)):
-        graph = captured(decoder, state, rows, frames)
+        graph = captured(decoder, state, rows, frames).graph
         names = labels(decoder, state, rows, frames)
         graph.replay()
         torch.cuda.synchronize()
@@ -196,7 +222,10 @@ def profile() -> None:
         for i, name in enumerate(names):
             runs = [events[r * count + i] for r in range(1, 5)]
             took = statistics.median(e.time_range.elapsed_us() for e in runs)
-            after = [events[r * count + i + 1].time_range.start if i + 1 < count else runs[r - 1].time_range.end for r in range(1, 5)]
+            after = [
+                events[r * count + i + 1].time_range.start if i + 1 < count else runs[r - 1].time_range.end
+                for r in range(1, 5)
+            ]
             step = statistics.median(a - e.time_range.start for a, e in zip(after, runs, strict=True))
             entry = spent.setdefault(name, [0, 0.0, 0.0])
             entry[0] += 1
@@ -207,6 +236,7 @@ def profile() -> None:
 
 
 def labels(decoder: FusedCodecDecoder, state: CodecState, rows: int, frames: int) -> list[str]:
+    """What each kernel of a call is called in the tables."""
     return [label(call) for call in recorded(decoder, state, rows, frames)]
 
 
@@ -262,6 +292,7 @@ def key(call: Call) -> tuple[str, int, int, int] | None:
 
 
 def label(call: Call) -> str:
+    """The operation and its sizes."""
     named = key(call)
     return call.method if named is None else f"{named[0].lower()} {named[3]}x{named[1]}x{named[2]}"
 
@@ -271,7 +302,14 @@ def candidates(kind: str, depth: int, width: int, positions: int) -> Iterator[Ti
     if kind == "LINEAR":
         rows = (16,) if positions <= 16 else (16, 32) if positions <= 32 else (32, 64)
         for r in rows:
-            for columns, deep, warps, stages in ((16, 128, 4, 4), (32, 128, 4, 3), (32, 64, 4, 4), (64, 64, 4, 3), (64, 64, 8, 2), (32, 128, 8, 3)):
+            for columns, deep, warps, stages in (
+                (16, 128, 4, 4),
+                (32, 128, 4, 3),
+                (32, 64, 4, 4),
+                (64, 64, 4, 3),
+                (64, 64, 8, 2),
+                (32, 128, 8, 3),
+            ):
                 yield Tile(r, columns, deep, 1, warps, stages)
         return
     if kind == "UNIT":
@@ -280,14 +318,36 @@ def candidates(kind: str, depth: int, width: int, positions: int) -> Iterator[Ti
         for r, deep, warps, stages in small if positions < 16000 else large:
             yield Tile(r, width, deep, 1, warps, stages)
         return
+    shapes: tuple[tuple[int, int, int, int, int], ...]
     if positions <= 16:
         shapes = ((16, 64, 64, 4, 5), (16, 64, 128, 4, 4), (16, 32, 128, 4, 4), (16, 128, 64, 4, 4))
     elif positions <= 64:
-        shapes = ((16, 64, 128, 4, 4), (32, 64, 64, 4, 5), (32, 64, 128, 4, 4), (32, 32, 128, 4, 4), (64, 64, 64, 4, 4), (64, 128, 64, 4, 4))
+        shapes = (
+            (16, 64, 128, 4, 4),
+            (32, 64, 64, 4, 5),
+            (32, 64, 128, 4, 4),
+            (32, 32, 128, 4, 4),
+            (64, 64, 64, 4, 4),
+            (64, 128, 64, 4, 4),
+        )
     elif positions <= 512:
-        shapes = ((32, 64, 128, 4, 3), (64, 64, 64, 4, 5), (64, 128, 64, 4, 4), (128, 64, 64, 4, 4), (128, 128, 64, 8, 3))
+        shapes = (
+            (32, 64, 128, 4, 3),
+            (64, 64, 64, 4, 5),
+            (64, 128, 64, 4, 4),
+            (128, 64, 64, 4, 4),
+            (128, 128, 64, 8, 3),
+        )
     else:
-        shapes = ((64, 64, 64, 4, 4), (64, 128, 64, 4, 4), (128, 64, 64, 4, 4), (128, 128, 64, 8, 3), (128, 128, 64, 4, 3), (128, 256, 64, 8, 3), (64, 256, 64, 8, 3))
+        shapes = (
+            (64, 64, 64, 4, 4),
+            (64, 128, 64, 4, 4),
+            (128, 64, 64, 4, 4),
+            (128, 128, 64, 8, 3),
+            (128, 128, 64, 4, 3),
+            (128, 256, 64, 8, 3),
+            (64, 256, 64, 8, 3),
+        )
     for r, columns, deep, warps, stages in shapes:
         if (width + 63) // 64 * 64 % columns:
             continue
@@ -308,10 +368,12 @@ def jobs(decoder: FusedCodecDecoder, state: CodecState) -> list[tuple[tuple[str,
 
 
 def place_of_weights(call: Call) -> int:
+    """Which argument of the call has the weights."""
     return 2 if call.method == "unit" else 1
 
 
 def weights_of(call: Call) -> Any:
+    """The weights of the call."""
     return call.args[place_of_weights(call)]
 
 
@@ -348,6 +410,7 @@ def compile_share(share: int, shares: int, tuning: bool) -> None:
 
 
 def attempt(decoder: FusedCodecDecoder, named: tuple[str, int, int, int], call: Call, tile: Tile) -> None:
+    """Compile one tile; sizes that do not fit are reported."""
     try:
         run_tile(decoder, call, tile, [weights_of(call)])
     except OutOfResources as error:
@@ -382,11 +445,13 @@ def tune(out: Path | None) -> None:
         tables[kind].setdefault((depth, width), []).append((positions, tile))
         rate = 2e-6 * positions * depth * width * (8 if kind == "UNIT" else 1) / used
         others = " ".join(f"{u:.1f}" for u, _ in sorted(found, key=lambda pair: pair[0])[1:4])
-        print(f"{kind} {positions:6} x {depth} x {width}: {used:7.1f} us {rate:6.0f} TFLOP/s {dataclasses.astuple(tile)} then {others}")
+        best = f"{used:7.1f} us {rate:6.0f} TFLOP/s {dataclasses.astuple(tile)}"
+        print(f"{kind} {positions:6} x {depth} x {width}: {best} then {others}")
     for kind, entries in tables.items():
         print(f"{kind}: Table = {{")
         for shape, tiles in entries.items():
-            print(f"    {shape}: {tuple((most, tile) for most, tile in tiles)!r},".replace("rows=", "").replace("columns=", "").replace("depth=", "").replace("split=", "").replace("warps=", "").replace("stages=", ""))
+            entries_of = ", ".join(f"({most}, Tile{dataclasses.astuple(tile)})" for most, tile in tiles)
+            print(f"    {shape}: ({entries_of},),")
             last = (1 << 30, tiles[-1][1])
             getattr(codec_tiles, kind)[shape] = (*tiles, last)
         print("}")
@@ -412,6 +477,7 @@ def cold_copies(layer: Any) -> list[Any]:
 
 
 def main() -> None:
+    """Run the steps that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("steps", nargs="+", choices=("check", "compile", "tune", "time", "profile"))
     parser.add_argument("--processes", type=int, default=12, help="compilers at a time")
@@ -423,7 +489,7 @@ def main() -> None:
     if arguments.in_order:
         from engine.ops.triton import codec_ops
 
-        codec_ops.overlap = lambda device: {"OVERLAP": False}
+        setattr(codec_ops, "overlap", lambda device: {"OVERLAP": False})  # noqa: B010
     print(torch.cuda.get_device_name(), torch.__version__, flush=True)
     with torch.inference_mode():
         for step in arguments.steps:

@@ -1,7 +1,7 @@
 """The codec decoder over the fused kernels: the forward of `codec.py`, an operation a line, ready to be captured.
 
-Each causal layer's input carries its past in front, put there by the kernel that writes it; `then` names the home of the
-next layer's past, `home` that of its own. Activations are (B, T, C); a Snake belongs to the kernel before it.
+Each causal layer's input carries its past in front, put there by the kernel that writes it; `then` names the home of
+the next layer's past, `home` that of its own. Activations are (B, T, C); a Snake belongs to the kernel before it.
 """
 
 import itertools
@@ -22,7 +22,7 @@ ALIGNMENT = 64  # values; keeps every slot's row, and every past in it, at a 16-
 
 
 class FusedCodecDecoder:
-    """Same interface as `codec.CodecDecoder`, its equal within the rounding of the state's dtype; needs a CUDA device."""
+    """Same interface as `codec.CodecDecoder`, equal within the rounding of the state's dtype; needs a CUDA device."""
 
     def __init__(self, config: CodecDecoderConfig, weights: Tensors, dtype: torch.dtype = torch.float16) -> None:
         """`weights` are the tensors under "decoder." of the speech tokenizer, without that prefix."""
@@ -34,7 +34,7 @@ class FusedCodecDecoder:
     def new_state(self, slots: int, device: torch.device | str, dtype: torch.dtype) -> CodecState:
         """The memory of `slots` streams, all at their start, and of the scratch slot at index `slots`.
 
-        tails (S, values): the pasts of the causal layers side by side, (H, C) each; rings (L, S, 2, heads, ring, head_dim).
+        tails (S, values): the pasts of the causal layers side by side, (H, C) each; rings (L, S, 2, heads, ring, D).
         """
         c, rows = self.config, slots + 1
         ring = c.window - 1 + MOST_FRAMES
@@ -45,7 +45,7 @@ class FusedCodecDecoder:
         )
 
     def forward(self, codes: Tensor, state: CodecState, rows: Tensor) -> Tensor:
-        """The next n frames of the streams in slots `rows` (B,) int64: codes (B, n, 16) int64 -> (B, n * 1920) in [-1, 1].
+        """The next n frames of the streams in slots `rows` (B,) int64: codes (B, n, 16) -> (B, n * 1920) in [-1, 1].
 
         Updates `state` in place. Rows must differ, but for the scratch slot.
         """
@@ -89,7 +89,9 @@ class FusedCodecDecoder:
         hidden = ops.conv(ops.depthwise_norm(x, upsample.depthwise, rows, home), upsample.widen, rows, gelu=True)[1]
         return ops.conv(hidden, upsample.narrow, rows, residual=x[:, home.length :], then=then)[1]
 
-    def _block(self, x: Tensor, block: PackedBlock, rows: Tensor, home: Home, homes: Iterator[Home]) -> tuple[Tensor, Home]:
+    def _block(
+        self, x: Tensor, block: PackedBlock, rows: Tensor, home: Home, homes: Iterator[Home]
+    ) -> tuple[Tensor, Home]:
         """x (B, 1 + T, C) after Snake -> (B, H + rate T, C / 2) after the next Snake, and the home of its past."""
         then = next(homes)
         raw, x = self.ops.conv(x, block.spread, rows, home=home, then=then, raw=self._raw(then.channels))

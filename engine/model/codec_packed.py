@@ -1,4 +1,4 @@
-"""The codec decoder's weights as the fused kernels want them: products by tap, linear maps multiplied out, scales folded in."""
+"""The codec decoder's weights for the fused kernels: products by tap, linear maps multiplied out, scales folded in."""
 
 import math
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class PackedBlock:
 
 @dataclass(frozen=True, slots=True)
 class PackedCodec:
-    """Everything; `tables` (G, V, C) are the codebooks projected, `turns` (D / 2,) fp64 the rotary frequencies in turns."""
+    """Everything; `tables` (G, V, C): the codebooks projected, `turns` (D / 2,) fp64: rotary frequencies in turns."""
 
     tables: Tensor
     enter: Conv
@@ -79,7 +79,9 @@ class _Packer:
             leave=self.leave(),
             upsamples=tuple(self.upsample(under(w, f"upsample.{i}")) for i in range(len(c.upsampling_ratios))),
             opening=self.conv("decoder.0.conv", snake="decoder.1.block.0"),
-            blocks=tuple(self.block(i, f"decoder.{last}" if i + 1 == last else f"decoder.{i + 1}.block.0") for i in blocks),
+            blocks=tuple(
+                self.block(i, f"decoder.{last}" if i + 1 == last else f"decoder.{i + 1}.block.0") for i in blocks
+            ),
             wave=self.wave(f"decoder.{last + 1}.conv"),
             turns=c.rope_theta ** (-exponents / c.head_dim) / (2 * math.pi),
         )
@@ -149,11 +151,21 @@ class _Packer:
 
     def wave(self, name: str) -> Conv:
         weight = self.weights[f"{name}.weight"]  # (1, C, taps)
-        return Conv(_by_tap(weight).view(weight.shape[2], -1), self.weights[f"{name}.bias"], weight.shape[2], 1, 1, None, weight[0].numel())
+        return Conv(
+            _by_tap(weight).view(weight.shape[2], -1),
+            self.weights[f"{name}.bias"],
+            weight.shape[2],
+            1,
+            1,
+            None,
+            weight[0].numel(),
+        )
 
     def conv(self, name: str, *, snake: str, dilation: int = 1, columns: int = COLUMNS) -> Conv:
         weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
-        return self.product(_by_tap(weight), bias, taps=weight.shape[2], dilation=dilation, snake=snake, columns=columns)
+        return self.product(
+            _by_tap(weight), bias, taps=weight.shape[2], dilation=dilation, snake=snake, columns=columns
+        )
 
     def split(self, weight: Tensor, bias: Tensor | None = None) -> Linear:
         """weight (N, K) as two halves, the rounded and what that lost."""
@@ -164,7 +176,14 @@ class _Packer:
         return self.product(weight.T, bias)
 
     def product(
-        self, weight: Tensor, bias: Tensor, *, taps: int = 1, dilation: int = 1, snake: str | None = None, columns: int = COLUMNS
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        *,
+        taps: int = 1,
+        dilation: int = 1,
+        snake: str | None = None,
+        columns: int = COLUMNS,
     ) -> Conv:
         """weight (taps C, N), with padded rows and columns; a Snake of fewer channels is repeated up to N."""
         depth, width = weight.shape

@@ -1,4 +1,4 @@
-"""The fused codec decoder against the plain one: any split, any phases, any tile; and at full size its signal to noise."""
+"""The fused codec decoder against the plain one: any split, phases and tile; at full size its signal to noise."""
 
 import os
 
@@ -13,9 +13,9 @@ from engine.model.codec_config import CodecDecoderConfig
 from engine.model.tensors import under
 
 pytest.importorskip("triton")
-from engine.model.codec_fused import FusedCodecDecoder  # noqa: E402
-from engine.ops.triton.codec_ops import CodecOps, Conv, Home, Snake  # noqa: E402
-from engine.ops.triton.codec_tiles import Tile  # noqa: E402
+from engine.model.codec_fused import FusedCodecDecoder
+from engine.ops.triton.codec_ops import CodecOps, Conv, Home, Snake
+from engine.ops.triton.codec_tiles import Tile
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 pytestmark = [

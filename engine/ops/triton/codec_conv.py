@@ -1,10 +1,10 @@
 """A causal convolution as a matrix product over its taps, with everything around it fused into the epilogue.
 
-Activations are (B, T, C). A layer's input carries its past in front: (B, H + T, C) with H = (taps - 1) dilation, so tap j
-of position t is row t + j dilation of the same sample and the product needs no case for the start of a chunk. The kernel
-that writes an input also copies that past in, and the kernel that reads it copies the new past out: two launches, so no
-program reads what another may have overwritten. A transposed convolution of stride s and 2 s taps is the same product
-with two taps and s N outputs a position; a linear layer has one tap.
+Activations are (B, T, C). A layer's input carries its past in front: (B, H + T, C) with H = (taps - 1) dilation, so tap
+j of position t is row t + j dilation of the same sample and the product needs no case for the start of a chunk. The
+kernel that writes an input also copies that past in, and the kernel that reads it copies the new past out: two
+launches, so no program reads what another may have overwritten. A transposed convolution of stride s and 2 s taps is
+the same product with two taps and s N outputs a position; a linear layer has one tap.
 """
 
 import triton
@@ -58,7 +58,8 @@ def conv_kernel(
     """x (B, H + T, C) @ weight (taps C, N) -> raw (B, T, N) before the activation, out (B, past + T N) after it.
 
     positions = B T, steps = T, channels = C, width = N, depth = taps C, tap_skip = (dilation - 1) C. `split`
-    programs share the depth of a tile if SPLIT; the last to arrive adds their fp32 partial sums in order, so the result does not depend on timing.
+    programs share the depth of a tile if SPLIT; the last to arrive adds their fp32 partial sums in order, so the result
+    does not depend on timing.
     """
     start(OVERLAP)
     tiles_n = tl.cdiv(width, BN)
@@ -77,7 +78,8 @@ def conv_kernel(
     if program >= tiles * split:
         if COPY:
             copy_pasts(
-                program - tiles * split, x, tail_home, tail, x_sample, out, past_home, past, out_sample, rows, home_stride, COPY
+                program - tiles * split, x, tail_home, tail, x_sample, out, past_home, past,
+                out_sample, rows, home_stride, COPY,
             )  # fmt: skip
     else:
         tile = program // split

@@ -43,7 +43,9 @@ def depthwise_norm_kernel(
     arrive(OVERLAP)
     program = tl.program_id(0)
     if program >= positions:
-        copy_pasts(program - positions, x, tail_home, tail, x_sample, x, tail_home, 0, x_sample, rows, home_stride, COPY)
+        copy_pasts(
+            program - positions, x, tail_home, tail, x_sample, x, tail_home, 0, x_sample, rows, home_stride, COPY
+        )
     else:
         c = tl.arange(0, C)
         row = x + (program // steps) * x_sample + (program % steps) * C
@@ -59,7 +61,8 @@ def depthwise_norm_kernel(
 @triton.jit(do_not_specialize=["streams", "frames", "positions", "steps"])
 def wave_kernel(
     x, weight, bias, out, tail_home, rows, position, streams, frames, positions, steps, x_sample, home_stride, tail,
-    TAPS: tl.constexpr, C: tl.constexpr, BC: tl.constexpr, BM: tl.constexpr, PCM: tl.constexpr, COPY: tl.constexpr, OVERLAP: tl.constexpr,
+    TAPS: tl.constexpr, C: tl.constexpr, BC: tl.constexpr, BM: tl.constexpr, PCM: tl.constexpr,
+    COPY: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """The last conv, to one channel, clamped: x (B, TAPS - 1 + T, C), weight (TAPS, C) -> out (B, T), int16 if PCM.
 

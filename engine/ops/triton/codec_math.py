@@ -36,12 +36,19 @@ def narrowed(x, pointer):
 def fetch_lines(pointers):
     """Have the 128-byte lines that hold these addresses brought to the second-level cache; waits for nothing."""
     tl.inline_asm_elementwise(
-        "prefetch.global.L2 [$1]; mov.u32 $0, 0;", "=r,l", [pointers.to(tl.int64)], dtype=tl.int32, is_pure=False, pack=1
+        "prefetch.global.L2 [$1]; mov.u32 $0, 0;",
+        "=r,l",
+        [pointers.to(tl.int64)],
+        dtype=tl.int32,
+        is_pure=False,
+        pack=1,
     )
 
 
 @triton.jit
-def copy_pasts(program, x, tail_home, tail, x_sample, out, past_home, past, out_sample, rows, home_stride, COPY: tl.constexpr):
+def copy_pasts(
+    program, x, tail_home, tail, x_sample, out, past_home, past, out_sample, rows, home_stride, COPY: tl.constexpr
+):
     """Program's share of a causal layer's two copies, a chunk of COPY values of one sample.
 
     The last `tail` values of each sample of x (B, x_sample), the layer's input, become its past in `tail_home`;

@@ -97,7 +97,8 @@ class CodecOps:
     def embed(self, codes: Tensor, tables: Tensor, rows: Tensor, then: Home) -> Tensor:
         """Sum of codes' table rows: codes (B, n, G), tables (G, V, C) -> (B, H + n, C).
 
-        The first kernel of a call is launched in order: what earlier calls left is complete when any later kernel starts.
+        The first kernel of a call is launched in order: what earlier calls left is complete when any later kernel
+        starts.
         """
         streams, frames, groups = codes.shape
         out = _padded(tables, streams, frames, tables.shape[2], then)
@@ -143,19 +144,31 @@ class CodecOps:
             x, conv.weight, conv.bias, snake.frequency, snake.gain, x if residual is None else residual, plain, padded,
             home.values if home else homes, then.values if then else homes, rows, partial, self._arrivals,
             positions, steps, conv.channels, width, conv.weight.stride(0), depth, (conv.dilation - 1) * conv.channels,
-            x.stride(0), 0 if residual is None else residual.stride(0), padded.stride(0), homes.stride(0), tail, past, t.split,
-            BM=t.rows, BN=t.columns, BK=min(t.depth, conv.channels), SPLIT=t.split > 1, PREFETCH=positions <= FEW, ACTIVATION=activation,
+            x.stride(0), 0 if residual is None else residual.stride(0), padded.stride(0), homes.stride(0),
+            tail, past, t.split,
+            BM=t.rows, BN=t.columns, BK=min(t.depth, conv.channels), SPLIT=t.split > 1,
+            PREFETCH=positions <= FEW, ACTIVATION=activation,
             RESIDUAL=residual is not None, RAW=raw is not None, OUT=out, COPY=COPY if source else 0,
             num_warps=t.warps, num_stages=t.stages, **self._launch,
         )  # fmt: skip
         return plain, padded
 
     def unit(
-        self, x: Tensor, residual: Tensor, unit: Unit, rows: Tensor, home: Home, then: Home, *, raw: bool, tile: Tile | None = None
+        self,
+        x: Tensor,
+        residual: Tensor,
+        unit: Unit,
+        rows: Tensor,
+        home: Home,
+        then: Home,
+        *,
+        raw: bool,
+        tile: Tile | None = None,
     ) -> tuple[Tensor, Tensor]:
         """x (B, H + T, C) after Snake and residual (B, T, C) before it -> the same two for the next layer."""
         streams, steps, channels = residual.shape
         positions, first, second = streams * steps, unit.first, unit.second
+        assert first.snake is not None and second.snake is not None  # a unit always has both
         t = tile or unit_tile(positions, channels)
         plain = torch.empty_like(residual) if raw else x
         padded = _padded(x, streams, steps, channels, then)
@@ -184,7 +197,7 @@ class CodecOps:
         residual: Tensor | None = None,
         tile: Tile | None = None,
     ) -> Tensor:
-        """`residual + x @ weight + bias`, x (M, K) -> (M, N), or SwiGLU of 2 N columns when `gated`; x and residual fp32.
+        """`residual + x @ weight + bias`, x (M, K) -> (M, N), or SwiGLU of 2 N columns if `gated`; x, residual fp32.
 
         `norm`: the epsilon of an RMS norm of x before it.
         """
@@ -194,7 +207,8 @@ class CodecOps:
         out = x.new_empty((positions, width), dtype=dtype)
         t = tile or linear_tile(positions, depth, width)
         linear_kernel[(width // t.columns, triton.cdiv(positions, t.rows))](
-            x, linear.high, linear.low, x if linear.bias is None else linear.bias, x if residual is None else residual, out,
+            x, linear.high, linear.low, x if linear.bias is None else linear.bias,
+            x if residual is None else residual, out,
             positions, width, columns, norm or 0.0, K=depth, BM=t.rows, BN=t.columns, BK=min(t.depth, depth),
             NORM=norm is not None, GATED=gated, BIAS=linear.bias is not None, RESIDUAL=residual is not None,
             PREFETCH=positions <= FEW, num_warps=t.warps, num_stages=t.stages, **self._launch,
@@ -204,7 +218,7 @@ class CodecOps:
     def attention(
         self, qkv: Tensor, cache: Tensor, rows: Tensor, position: Tensor, turns: Tensor, frames: int, window: int
     ) -> Tensor:
-        """Windowed attention of n new positions a stream: qkv (B n, 3 H D) fp32, cache (slots, 2, H, ring, D) -> (B n, H D).
+        """Windowed attention of n new positions: qkv (B n, 3 H D) fp32, cache (S, 2, H, ring, D) -> (B n, H D).
 
         position (slots,) int64 counts earlier positions; turns (D / 2,) fp64 are the rotary frequencies in turns.
         """
@@ -214,7 +228,8 @@ class CodecOps:
         attention_kernel[(streams, heads)](
             qkv, cache[:, 0], cache[:, 1], out, rows, position, turns, frames, cache.stride(0), heads, ring, window,
             size**-0.5, HALF=size // 2,
-            BQ=max(16, triton.next_power_of_2(frames)), BR=triton.next_power_of_2(window), num_warps=4, num_stages=1, **self._launch,
+            BQ=max(16, triton.next_power_of_2(frames)), BR=triton.next_power_of_2(window),
+            num_warps=4, num_stages=1, **self._launch,
         )  # fmt: skip
         return out
 
@@ -230,7 +245,9 @@ class CodecOps:
         )  # fmt: skip
         return out
 
-    def wave(self, x: Tensor, conv: Conv, rows: Tensor, home: Home, position: Tensor, frames: int, dtype: torch.dtype) -> Tensor:
+    def wave(
+        self, x: Tensor, conv: Conv, rows: Tensor, home: Home, position: Tensor, frames: int, dtype: torch.dtype
+    ) -> Tensor:
         """The last conv, clamped: x (B, H + T, C) -> (B, T) in [-1, 1], or int16 PCM. Moves the positions on."""
         streams, length, channels = x.shape
         steps = length - home.length
@@ -240,14 +257,15 @@ class CodecOps:
         wave_kernel[(tiles + streams * triton.cdiv(_size(home), COPY),)](
             x, conv.weight, conv.bias, out, home.values, rows, position, streams, frames, streams * steps, steps,
             x.stride(0), home.values.stride(0), _size(home), TAPS=conv.taps, C=channels,
-            BC=triton.next_power_of_2(channels), BM=block, PCM=dtype == torch.int16, COPY=COPY, num_warps=4, **self._launch,
+            BC=triton.next_power_of_2(channels), BM=block, PCM=dtype == torch.int16, COPY=COPY,
+            num_warps=4, **self._launch,
         )  # fmt: skip
         return out
 
 
 def largest_power_below(n: int) -> int:
     """The largest power of two smaller than n."""
-    return triton.next_power_of_2(n) // 2
+    return int(triton.next_power_of_2(n)) // 2
 
 
 def _size(home: Home | None) -> int:

@@ -1,4 +1,4 @@
-"""Tile sizes of the codec's products, measured on one H100 (`tools/bench_codec.py --tune`); any tile computes the same."""
+"""Tile sizes of the codec's products, measured on an H100 (tools/bench_codec.py, tune); any tile computes the same."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,9 @@ class Tile:
     stages: int = 4
 
 
-Table = dict[tuple[int, int], tuple[tuple[int, Tile], ...]]  # (depth, width) -> tiles by the most positions they are for
+Table = dict[
+    tuple[int, int], tuple[tuple[int, Tile], ...]
+]  # (depth, width) -> tiles by the most positions they are for
 
 MORE = 1 << 30  # positions: the last tile of a shape is for all that are more
 

@@ -13,7 +13,7 @@ from engine.ops.triton.launch import arrive, start
 
 @triton.jit
 def product(x, high, low, sums):
-    """sums + x @ (high + low) for fp32 x (M, K), to about 20 bits: x is split as the weights are, the smallest term left out."""
+    """sums + x @ (high + low) for fp32 x (M, K), to about 20 bits: x is split too, less the smallest term."""
     x_high = x.to(high.dtype)
     x_low = (x - x_high.to(tl.float32)).to(high.dtype)
     sums = tl.dot(x_low, high, tl.dot(x_high, low, sums))
@@ -27,7 +27,7 @@ def linear_kernel(
     NORM: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
     PREFETCH: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """out (M, N) = residual + x (M, K) @ weight (K, N) + bias, or silu(gate) * up with weight (K, 2 N), gate columns first.
+    """out (M, N) = residual + x (M, K) @ weight (K, N) + bias, or silu(gate) * up of weight (K, 2 N), gate first.
 
     weight = high + low; x, residual and out are fp32. NORM divides x by its root mean square: the norm's own weight is
     folded into `weight`, and the divisor, one number a row, is applied to the product.
@@ -81,11 +81,12 @@ def attention_kernel(
 ):  # fmt: skip
     """One head of one stream: rotate, attend to the ring's window and to the new positions, then write the ring.
 
-    qkv (B, n, 3 H D) fp32 -> out (B, n, H D) fp32, D = 2 HALF. keys, values: this layer's part of slot 0, a slot being
-    slot_stride apart: (H, ring, D), keys already rotated; position p lives at p % ring. position (slots,) counts what came
-    before; turns (HALF,) fp64 is how far a position turns each pair, in full turns, so that no speech is too long for fp32.
-    ring >= window - 1 + n, so what is written is never what a query of this call still reads. Positions and ring are those
-    that earlier calls left, and the call's first kernel waited for all of these: they are read before `arrive`.
+    qkv (B, n, 3 H D) fp32 -> out (B, n, H D) fp32, D = 2 HALF. keys, values: this layer's part of slot 0, a slot
+    being slot_stride apart: (H, ring, D), keys already rotated; position p lives at p % ring. position (slots,)
+    counts what came before; turns (HALF,) fp64 is how far a position turns each pair, in full turns, so that no
+    speech is too long for fp32. ring >= window - 1 + n, so what is written is never what a query of this call still
+    reads. Positions and ring are those that earlier calls left, and the call's first kernel waited for all of these:
+    they are read before `arrive`.
     """
     start(OVERLAP)
     stream = tl.program_id(0)

@@ -1,7 +1,7 @@
-"""A whole residual unit in one kernel: dilated conv, Snake, 1x1 conv, + x, next Snake; the middle never leaves the chip.
+"""A whole residual unit in one kernel: dilated conv, Snake, 1x1 conv, + x, Snake; the middle never leaves the chip.
 
-For the wide-and-thin end of the codec, where a tile can hold all channels. Their number is not a power of two (96, 192),
-so a tile is two column blocks, A and B, of the largest power of two below it and the rest.
+For the wide-and-thin end of the codec, where a tile can hold all channels. Their number is not a power of two (96,
+192), so a tile is two column blocks, A and B, of the largest power of two below it and the rest.
 """
 
 import triton
@@ -64,7 +64,9 @@ def unit_kernel(
             fetch_lines(weight1 + tl.minimum(line + tl.arange(0, LINES), lines - 1) * 64)
     arrive(OVERLAP)
     if program >= tiles:
-        copy_pasts(program - tiles, x, tail_home, tail, x_sample, out, past_home, past, out_sample, rows, home_stride, COPY)
+        copy_pasts(
+            program - tiles, x, tail_home, tail, x_sample, out, past_home, past, out_sample, rows, home_stride, COPY
+        )
     else:
         m = program * BM + tl.arange(0, BM)
         inside = tl.minimum(m, positions - 1)
@@ -90,8 +92,12 @@ def unit_kernel(
             sums_a = tl.dot(taken, tl.load(weight_a + k * C), sums_a)
             sums_b = tl.dot(taken, tl.load(weight_b + k * C), sums_b)
 
-        middle_a = snake(sums_a + tl.load(bias1 + a)[None, :], tl.load(frequency1 + a)[None, :], tl.load(gain1 + a)[None, :])
-        middle_b = snake(sums_b + tl.load(bias1 + b)[None, :], tl.load(frequency1 + b)[None, :], tl.load(gain1 + b)[None, :])
+        middle_a = snake(
+            sums_a + tl.load(bias1 + a)[None, :], tl.load(frequency1 + a)[None, :], tl.load(gain1 + a)[None, :]
+        )
+        middle_b = snake(
+            sums_b + tl.load(bias1 + b)[None, :], tl.load(frequency1 + b)[None, :], tl.load(gain1 + b)[None, :]
+        )
         middle_a = narrowed(middle_a, x)
         middle_b = narrowed(middle_b, x)
         flat = m[:, None] * C
