@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 ANYWHERE = ("", "engine", "engine/model", "engine/ops", "qwentts_grpc")  # where a name given short may lie
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md", "docs/voices.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md", "docs/voices.md", "docs/reliability.md"])
 def test_named_files_exist(document: str) -> None:
     named = re.findall(r"`([\w/]+(?:/|\.(?:py|proto)))`", (ROOT / document).read_text(encoding="utf-8"))
     links = re.findall(r"\]\(([\w/.]+)\)", (ROOT / document).read_text(encoding="utf-8"))
