@@ -72,7 +72,7 @@ class FusedCodecDecoder:
         return ops.wave(x, packed.wave, rows, home, state.frames, frames, dtype)
 
     def _transform(self, x: Tensor, state: CodecState, rows: Tensor, frames: int) -> Tensor:
-        """x (B n, K) fp32 -> (B n, latent)."""
+        """x (B n, K) fp32 -> (B n, 3 latent): high, low, high."""
         ops, c = self.ops, self.config
         for layer, ring in zip(self.packed.layers, state.rings, strict=True):
             qkv = ops.linear(x, layer.qkv, norm=c.eps)
@@ -80,14 +80,15 @@ class FusedCodecDecoder:
             x = ops.linear(mixed, layer.out, residual=x)
             hidden = ops.linear(x, layer.gate_up, norm=c.eps, gated=True)
             x = ops.linear(hidden, layer.down, residual=x)
-        return ops.linear(x, self.packed.leave, self.dtype, norm=c.eps)
+        return ops.linear(x, self.packed.leave, norm=c.eps, thrice=True)
 
     def _upsample(self, x: Tensor, upsample: PackedUpsample, rows: Tensor, home: Home, then: Home | None) -> Tensor:
-        """x (B, T, C) -> (B, H' + rate T, C)."""
+        """x (B, T, 3 C) -> (B, H' + rate T, 3 C), both high, low, high."""
         ops = self.ops
-        x = ops.conv(x, upsample.spread, rows, then=home)[1]
+        raw, x = ops.conv(x, upsample.spread, rows, then=home, raw=torch.float32)
         hidden = ops.conv(ops.depthwise_norm(x, upsample.depthwise, rows, home), upsample.widen, rows, gelu=True)[1]
-        return ops.conv(hidden, upsample.narrow, rows, residual=x[:, home.length :], then=then)[1]
+        raw = raw.view(hidden.shape[0], hidden.shape[1], -1)
+        return ops.conv(hidden, upsample.narrow, rows, residual=raw, then=then, thrice=True)[1]
 
     def _block(
         self, x: Tensor, block: PackedBlock, rows: Tensor, home: Home, homes: Iterator[Home]

@@ -73,12 +73,12 @@ class _Packer:
         last = len(c.upsample_rates) + 1
         exponents = torch.arange(0, c.head_dim, 2, dtype=torch.float64, device=w["decoder.0.conv.weight"].device)
         return PackedCodec(
-            tables=self.tables().to(self.dtype),
+            tables=self.tables(),
             enter=self.enter(),
             layers=tuple(self.layer(under(w, f"pre_transformer.layers.{i}")) for i in range(c.layers)),
             leave=self.leave(),
             upsamples=tuple(self.upsample(under(w, f"upsample.{i}")) for i in range(len(c.upsampling_ratios))),
-            opening=self.conv("decoder.0.conv", snake="decoder.1.block.0"),
+            opening=self.opening(),
             blocks=tuple(
                 self.block(i, f"decoder.{last}" if i + 1 == last else f"decoder.{i + 1}.block.0") for i in blocks
             ),
@@ -98,7 +98,12 @@ class _Packer:
         project = w["pre_transformer.input_proj.weight"]
         weight = torch.einsum("om,mit->oit", project, w["pre_conv.conv.weight"])
         bias = project @ w["pre_conv.conv.bias"] + w["pre_transformer.input_proj.bias"]
-        return self.product(_by_tap(weight), bias, taps=weight.shape[2])
+        return self.product(self.thrice(weight), bias, taps=weight.shape[2])
+
+    def thrice(self, weight: Tensor) -> Tensor:
+        """Conv weight (N, C, taps) -> (taps 3 C, N): high, high, low, for an input that is high, low, high."""
+        high = weight.to(self.dtype).float()
+        return _by_tap(torch.cat((high, high, weight - high), 1))
 
     def layer(self, w: Tensors) -> PackedLayer:
         qkv = torch.cat([w[f"self_attn.{name}_proj.weight"] for name in "qkv"]) * w["input_layernorm.weight"]
@@ -118,7 +123,9 @@ class _Packer:
         spread, gamma = w["0.conv.weight"], w["1.gamma"]  # (C, C, rate)
         rate = spread.shape[2]
         return PackedUpsample(
-            spread=self.product(spread.permute(0, 2, 1).flatten(1), w["0.conv.bias"].repeat(rate)),
+            spread=self.product(
+                self.thrice(spread.permute(2, 1, 0).flatten(0, 1)[:, :, None]), w["0.conv.bias"].repeat(rate)
+            ),
             depthwise=Depthwise(
                 w["1.dwconv.conv.weight"][:, 0].T.contiguous(),
                 w["1.dwconv.conv.bias"],
@@ -128,6 +135,10 @@ class _Packer:
             widen=self.linear(w["1.pwconv1.weight"], w["1.pwconv1.bias"]),
             narrow=self.linear(gamma[:, None] * w["1.pwconv2.weight"], gamma * w["1.pwconv2.bias"]),
         )
+
+    def opening(self) -> Conv:
+        weight, bias = self.weights["decoder.0.conv.weight"], self.weights["decoder.0.conv.bias"]
+        return self.product(self.thrice(weight), bias, taps=weight.shape[2], snake="decoder.1.block.0")
 
     def block(self, number: int, following: str) -> PackedBlock:
         """Block `number`; `following` names the Snake after it, which its last unit applies."""

@@ -10,7 +10,7 @@ the same product with two taps and s N outputs a position; a linear layer has on
 import triton
 import triton.language as tl
 
-from engine.ops.triton.codec_math import copy_pasts, fetch_lines, narrowed, snake
+from engine.ops.triton.codec_math import copy_pasts, fetch_lines, narrowed, snake, store_thrice
 from engine.ops.triton.launch import arrive, start
 
 
@@ -52,10 +52,12 @@ def conv_kernel(
     RESIDUAL: tl.constexpr,
     RAW: tl.constexpr,
     OUT: tl.constexpr,
+    THRICE: tl.constexpr,
     COPY: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
-    """x (B, H + T, C) @ weight (taps C, N) -> raw (B, T, N) before the activation, out (B, past + T N) after it.
+    """x (B, H + T, C) @ weight (taps C, N) -> raw (B, T, N) before the activation, out (B, past + T N) after it,
+    or (B, past + T 3 N) as high, low, high if THRICE.
 
     positions = B T, steps = T, channels = C, width = N, depth = taps C, tap_skip = (dilation - 1) C. `split`
     programs share the depth of a tile if SPLIT; the last to arrive adds their fp32 partial sums in order, so the result
@@ -109,7 +111,7 @@ def conv_kernel(
                     sums += tl.load(partial + cell + other * BM * BN, cache_modifier=".cg")
             conv_epilogue(
                 sums, m, n, bias, frequency, gain, residual, raw, out, positions, steps, width,
-                residual_sample, out_sample, past, ACTIVATION, RESIDUAL, RAW, OUT,
+                residual_sample, out_sample, past, ACTIVATION, RESIDUAL, RAW, OUT, THRICE,
             )  # fmt: skip
 
 
@@ -118,6 +120,7 @@ def conv_epilogue(
     sums, m, n, bias, frequency, gain, residual, raw, out, positions, steps, width,
     residual_sample, out_sample, past,
     ACTIVATION: tl.constexpr, RESIDUAL: tl.constexpr, RAW: tl.constexpr, OUT: tl.constexpr,
+    THRICE: tl.constexpr,
 ):  # fmt: skip
     """Bias, GELU or residual, raw store, Snake, store behind the next layer's past: sums (BM, BN) in fp32."""
     real = (m < positions)[:, None] & (n < width)[None, :]
@@ -133,4 +136,8 @@ def conv_epilogue(
     if OUT:
         if ACTIVATION == "snake":
             value = snake(value, tl.load(frequency + n)[None, :], tl.load(gain + n)[None, :])
-        tl.store(out + sample[:, None] * out_sample + past + within, narrowed(value, out), mask=real)
+        if THRICE:
+            thrice = (m % steps)[:, None] * 3 * width + n[None, :]
+            store_thrice(out + sample[:, None] * out_sample + past + thrice, value, width, real)
+        else:
+            tl.store(out + sample[:, None] * out_sample + past + within, narrowed(value, out), mask=real)

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from engine.ops.triton.codec_math import copy_pasts, narrowed
+from engine.ops.triton.codec_math import copy_pasts, narrowed, store_thrice
 from engine.ops.triton.launch import arrive, start
 
 
@@ -12,9 +12,9 @@ def embed_kernel(
     codes, tables, out, past_home, rows, streams, frames, vocabulary, groups, out_sample, home_stride, past,
     C: tl.constexpr, COPY: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """out (B, past + n C) = sum over groups g of tables[g, codes[b, t, g]]: codes (B, n, G), tables (G, V, C).
+    """out (B, past + n 3 C) = sum over groups g of tables[g, codes[b, t, g]]: codes (B, n, G), tables (G, V, C) fp32.
 
-    The tables hold the codebooks already projected. Summed in fp32 in the order of the groups.
+    The tables hold the codebooks already projected; a sum is written as (high, low, high).
     """
     start(OVERLAP)
     arrive(OVERLAP)
@@ -28,9 +28,9 @@ def embed_kernel(
         total = tl.zeros((C,), tl.float32)
         for group in range(groups):
             code = tl.load(codes + program * groups + group)
-            total += tl.load(tables + (group * vocabulary + code) * C + c).to(tl.float32)
-        at = (program // frames) * out_sample + past + (program % frames) * C
-        tl.store(out + at + c, narrowed(total, out))
+            total += tl.load(tables + (group * vocabulary + code) * C + c)
+        at = out + (program // frames) * out_sample + past + (program % frames) * 3 * C + c
+        store_thrice(at, total, C, c < C)
 
 
 @triton.jit(do_not_specialize=["positions", "steps"])

@@ -27,9 +27,21 @@ def snake(x, frequency, gain):
 @triton.jit
 def narrowed(x, pointer):
     """x in the type that `pointer` stores; fp16 saturates, since one infinity would silence the stream for good."""
-    if pointer.dtype.element_ty == tl.float16:
+    if pointer.dtype.scalar.element_ty == tl.float16:
         x = tl.minimum(tl.maximum(x, -LARGEST_HALF), LARGEST_HALF)
-    return x.to(pointer.dtype.element_ty)
+    return x.to(pointer.dtype.scalar.element_ty)
+
+
+@triton.jit
+def store_thrice(pointers, x, apart, mask):
+    """Store fp32 x as (high, low, high), `apart` values apart: high + low in half precision are x to about 20 bits.
+
+    A layer whose input channels are these and whose weights are (high, high, low) is computed to as many bits.
+    """
+    high = narrowed(x, pointers)
+    tl.store(pointers, high, mask=mask)
+    tl.store(pointers + apart, narrowed(x - high.to(tl.float32), pointers), mask=mask)
+    tl.store(pointers + 2 * apart, high, mask=mask)
 
 
 @triton.jit

@@ -95,13 +95,13 @@ class CodecOps:
         self._arrivals = torch.zeros(8192, dtype=torch.int32, device=device)
 
     def embed(self, codes: Tensor, tables: Tensor, rows: Tensor, then: Home) -> Tensor:
-        """Sum of codes' table rows: codes (B, n, G), tables (G, V, C) -> (B, H + n, C).
+        """Sum of codes' table rows: codes (B, n, G), tables (G, V, C) fp32 -> (B, H + n, 3 C): high, low, high.
 
         The first kernel of a call is launched in order: what earlier calls left is complete when any later kernel
         starts.
         """
         streams, frames, groups = codes.shape
-        out = _padded(tables, streams, frames, tables.shape[2], then)
+        out = _padded(then.values, streams, frames, then.channels, then)
         past = then.length * then.channels
         embed_kernel[(streams * (frames + triton.cdiv(past, COPY)),)](
             codes, tables, out, then.values, rows, streams, frames, tables.shape[1], groups,
@@ -121,18 +121,20 @@ class CodecOps:
         gelu: bool = False,
         raw: torch.dtype | None = None,
         out: bool = True,
+        thrice: bool = False,
         tile: Tile | None = None,
     ) -> tuple[Tensor, Tensor]:
         """x (B, H + T, C) -> (B, T, N) before Snake if `raw`, and (B, H' + T s, N / s) after it if `out`.
 
-        `home` is this layer's past, `then` the next layer's: it gives H' and the channels N / s.
+        `home` is this layer's past, `then` the next layer's: it gives H' and the channels N / s. `thrice`: the second is
+        written as 3 N channels, high, low, high.
         """
         streams, steps = x.shape[0], x.shape[1] - (home.length if home else 0)
         positions, width, depth = streams * steps, conv.width, conv.depth
         t = tile or conv_tile(positions, depth, width)
         assert conv.weight.shape[1] % t.columns == 0, "a tile must not read beyond the padded columns"
         plain = x.new_empty((streams, steps, width), dtype=raw) if raw else x
-        padded = _padded(x, streams, steps, width, then) if out else x
+        padded = _padded(x, streams, steps, 3 * width if thrice else width, then) if out else x
         past, tail = _size(then), _size(home)
         programs = triton.cdiv(positions, t.rows) * triton.cdiv(width, t.columns) * t.split
         partial = x.new_empty(programs * t.rows * t.columns, dtype=torch.float32) if t.split > 1 else conv.bias
@@ -148,7 +150,8 @@ class CodecOps:
             tail, past, t.split,
             BM=t.rows, BN=t.columns, BK=min(t.depth, conv.channels), SPLIT=t.split > 1,
             PREFETCH=positions <= FEW, ACTIVATION=activation,
-            RESIDUAL=residual is not None, RAW=raw is not None, OUT=out, COPY=COPY if source else 0,
+            RESIDUAL=residual is not None, RAW=raw is not None, OUT=out, THRICE=thrice,
+            COPY=COPY if source else 0,
             num_warps=t.warps, num_stages=t.stages, **self._launch,
         )  # fmt: skip
         return plain, padded
@@ -190,28 +193,28 @@ class CodecOps:
         self,
         x: Tensor,
         linear: Linear,
-        dtype: torch.dtype = torch.float32,
         *,
         norm: float | None = None,
         gated: bool = False,
         residual: Tensor | None = None,
+        thrice: bool = False,
         tile: Tile | None = None,
     ) -> Tensor:
-        """`residual + x @ weight + bias`, x (M, K) -> (M, N), or SwiGLU of 2 N columns if `gated`; x, residual fp32.
+        """`residual + x @ weight + bias`, x (M, K) -> (M, N), or SwiGLU of 2 N columns if `gated`; all fp32.
 
-        `norm`: the epsilon of an RMS norm of x before it.
+        `norm`: the epsilon of an RMS norm of x before it. `thrice`: (M, 3 N) halves instead, high, low, high.
         """
         positions, depth = x.shape
         columns = linear.high.shape[1]
         width = columns // 2 if gated else columns
-        out = x.new_empty((positions, width), dtype=dtype)
+        out = linear.high.new_empty((positions, 3 * width)) if thrice else x.new_empty((positions, width))
         t = tile or linear_tile(positions, depth, width)
         linear_kernel[(width // t.columns, triton.cdiv(positions, t.rows))](
             x, linear.high, linear.low, x if linear.bias is None else linear.bias,
             x if residual is None else residual, out,
             positions, width, columns, norm or 0.0, K=depth, BM=t.rows, BN=t.columns, BK=min(t.depth, depth),
             NORM=norm is not None, GATED=gated, BIAS=linear.bias is not None, RESIDUAL=residual is not None,
-            PREFETCH=positions <= FEW, num_warps=t.warps, num_stages=t.stages, **self._launch,
+            THRICE=thrice, PREFETCH=positions <= FEW, num_warps=t.warps, num_stages=t.stages, **self._launch,
         )  # fmt: skip
         return out
 

@@ -7,7 +7,7 @@ so activations are fp32 and weights the sum of two halves. Keys and values are k
 import triton
 import triton.language as tl
 
-from engine.ops.triton.codec_math import fetch_lines, narrowed, sine
+from engine.ops.triton.codec_math import fetch_lines, narrowed, sine, store_thrice
 from engine.ops.triton.launch import arrive, start
 
 
@@ -25,12 +25,13 @@ def linear_kernel(
     x, high, low, bias, residual, out, positions, width, weight_stride, eps,
     K: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
     NORM: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
-    PREFETCH: tl.constexpr, OVERLAP: tl.constexpr,
+    THRICE: tl.constexpr, PREFETCH: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """out (M, N) = residual + x (M, K) @ weight (K, N) + bias, or silu(gate) * up of weight (K, 2 N), gate first.
 
-    weight = high + low; x, residual and out are fp32. NORM divides x by its root mean square: the norm's own weight is
-    folded into `weight`, and the divisor, one number a row, is applied to the product.
+    weight = high + low; x, residual and out are fp32, but if THRICE out is (M, 3 N): high, low, high. NORM divides x by
+    its root mean square: the norm's own weight is folded into `weight`, and the divisor, one number a row, is applied to
+    the product.
     """
     start(OVERLAP)
     n = tl.program_id(0) * BN + tl.arange(0, BN)
@@ -71,7 +72,10 @@ def linear_kernel(
     real = (m < positions)[:, None]
     if RESIDUAL:
         sums += tl.load(residual + at, mask=real)
-    tl.store(out + at, narrowed(sums, out), mask=real)
+    if THRICE:
+        store_thrice(out + m[:, None] * 3 * width + n[None, :], sums, width, real)
+    else:
+        tl.store(out + at, sums, mask=real)
 
 
 @triton.jit(do_not_specialize=["frames"])
