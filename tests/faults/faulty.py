@@ -45,5 +45,5 @@ async def faulty_engine(*arguments: object) -> Engine:
 
 
 if __name__ == "__main__":
-    server.build_engine = faulty_engine  # type: ignore[assignment]
+    server.build_engine = faulty_engine  # type: ignore[attr-defined,assignment]
     cli.main(["serve", "--model", sys.argv[2], "--port", "0", "--metrics-port", "0", *sys.argv[3:]])

@@ -72,7 +72,8 @@ class Turn(RuleBasedStateMachine):
     def begin(self, whole: bool) -> None:
         asked = config(60.0)
         asked.config.delivery.text_mode = pb.TEXT_MODE_WHOLE if whole else pb.TEXT_MODE_INCREMENTAL
-        self.said, self.marks, self.cancelled, self.failure = "", [], False, None
+        self.said, self.cancelled = "", False
+        self.marks: list[str] = []
         self.responses: list[pb.SynthesizeResponse] = []
         self.call, self.reading = self.loop.run(self._open(asked))
 

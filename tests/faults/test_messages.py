@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -76,7 +77,8 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
 
 async def status(server: Running, method: str, messages: list[bytes]) -> str:
     """What raw messages end in."""
-    call = server.channel.stream_stream(method)(iter(messages), timeout=5)
+    raw: Any = server.channel.stream_stream(method)
+    call = raw(iter(messages), timeout=5)
     try:
         async for _ in call:
             pass
@@ -106,7 +108,8 @@ async def test_noise_as_a_single_message_is_the_callers_mistake(server: Running)
 @pytest.mark.parametrize("before", [[], [config().SerializeToString()]], ids=["first", "later"])
 @pytest.mark.parametrize("bad", [b"\xff\xff\xff", BAD_TEXT, b"\x0a"], ids=["noise", "not utf-8", "cut"])
 async def test_what_cannot_be_parsed_is_said_to_be(server: Running, before: list[bytes], bad: bytes) -> None:
-    refused = await failure(server.channel.stream_stream(SYNTHESIZE)(iter([*before, bad]), timeout=5))
+    raw: Any = server.channel.stream_stream(SYNTHESIZE)
+    refused = await failure(raw(iter([*before, bad]), timeout=5))
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
     assert refused.fields == ["message"]
 

@@ -16,7 +16,7 @@ import pytest
 
 from qwentts_grpc.v1 import tts_pb2 as pb
 from qwentts_grpc.v1 import tts_pb2_grpc
-from tests.service.conftest import Failure, config, decoded, failure, send, text
+from tests.service.conftest import Failure, Requests, config, decoded, failure, send, text
 from tests.service.test_cli import ENVIRONMENT, Process, launch
 from tests.service.test_lifecycle import NOT_SERVING, SERVING, health, page
 
@@ -37,12 +37,14 @@ async def process(checkpoint: Path, folder: Path, *flags: str, fault: str = "") 
     finally:
         own.process.kill()
         own.process.wait()
+        assert own.process.stdout is not None
         own.process.stdout.close()
 
 
 def broken(fault: str, checkpoint: Path, log: Path, *flags: str) -> Process:
     command = [sys.executable, "-m", "tests.faults.faulty", fault, str(checkpoint), *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log.open("w"), text=True, env=ENVIRONMENT)
+    assert process.stdout is not None
     metrics, server = (process.stdout.readline().split()[-1] for _ in range(2))
     return Process(process, log, server, metrics)
 
@@ -74,7 +76,7 @@ async def read(call: Any) -> tuple[list[pb.SynthesizeResponse], Failure | None]:
 async def open_turns(channel: grpc.aio.Channel, count: int, audio: float, wait: float) -> list[Any]:
     """Turns that have been admitted, of up to `audio` seconds; their text ends `wait` seconds after it began."""
     stub = tts_pb2_grpc.TTSServiceStub(channel)
-    requests = [config(audio), text("Word after word. " * 100), wait, text(" The end.")]
+    requests: Requests = [config(audio), text("Word after word. " * 100), wait, text(" The end.")]
     turns = [aiter(stub.Synthesize(send(requests))) for _ in range(count)]
     await asyncio.gather(*map(anext, turns))
     return turns

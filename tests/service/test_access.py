@@ -97,7 +97,7 @@ async def test_health_needs_no_token(guarded: Running) -> None:
 
 async def test_reflection_can_be_switched_off(guarded: Running) -> None:
     for version in ("v1", "v1alpha"):
-        ask = guarded.channel.stream_stream(f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo")
+        ask: Any = guarded.channel.stream_stream(f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo")
         refused = await failure(ask(iter([b""]), metadata=bearer("alpha-1")))
         assert refused.code is grpc.StatusCode.UNIMPLEMENTED
 
