@@ -126,7 +126,7 @@ class CodecOps:
     ) -> tuple[Tensor, Tensor]:
         """x (B, H + T, C) -> (B, T, N) before Snake if `raw`, and (B, H' + T s, N / s) after it if `out`.
 
-        `home` is this layer's past, `then` the next layer's: it gives H' and the channels N / s. `thrice`: the second is
+        `home` is this layer's past, `then` the next layer's: it gives H' and channels N / s. `thrice`: the second is
         written as 3 N channels, high, low, high.
         """
         streams, steps = x.shape[0], x.shape[1] - (home.length if home else 0)

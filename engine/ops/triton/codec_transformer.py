@@ -30,8 +30,8 @@ def linear_kernel(
     """out (M, N) = residual + x (M, K) @ weight (K, N) + bias, or silu(gate) * up of weight (K, 2 N), gate first.
 
     weight = high + low; x, residual and out are fp32, but if THRICE out is (M, 3 N): high, low, high. NORM divides x by
-    its root mean square: the norm's own weight is folded into `weight`, and the divisor, one number a row, is applied to
-    the product.
+    its root mean square: the norm's own weight is folded into `weight`, and the divisor, one number a row, is applied
+    to the product.
     """
     start(OVERLAP)
     n = tl.program_id(0) * BN + tl.arange(0, BN)
