@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -43,7 +44,7 @@ from qwentts_grpc.watchdog import watch
 SERVICES = tuple(service.full_name for service in tts_pb2.DESCRIPTOR.services_by_name.values())
 EXIT_FAULT = 70  # EX_SOFTWARE of sysexits.h: a supervisor should start the process again
 WATCHDOG = 8.0  # seconds; with the watchdog's own pace liveness fails within 10 s
-CLOSING = 2.0  # seconds for the step that runs to end
+CLOSING = 2.0  # seconds for the step that runs to end, and for the last spans to be sent
 SPARE_CALLS = 64  # beyond slots and queue: health, reflection, lists, and refusals with their details
 
 OPTIONS = (
@@ -238,7 +239,9 @@ class Server:
         with suppress(TimeoutError):  # a step that hangs is left to the end of the process
             async with asyncio.timeout(CLOSING):
                 await asyncio.gather(*(engine.close() for engine in self.engines))
-        await asyncio.to_thread(self._tracing.close)
+        sending = threading.Thread(target=self._tracing.close, daemon=True)  # a collector may be long in answering
+        sending.start()
+        await asyncio.to_thread(sending.join, CLOSING)
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in ("", *SERVICES):
