@@ -256,22 +256,31 @@ METHODS = ("embed", "conv", "unit", "linear", "attention", "depthwise_norm", "wa
 
 
 def recorded(decoder: FusedCodecDecoder, state: CodecState, rows: int, frames: int) -> list[Call]:
-    """The operations of one forward, in order."""
-    calls: list[Call] = []
+    """The operations of one decode, in order."""
+    codes, slots = random_codes(rows, frames), torch.arange(rows, device="cuda")
+    return [call for call, _ in recorded_with_results(decoder, state, codes, slots)]
+
+
+def recorded_with_results(
+    decoder: FusedCodecDecoder, state: CodecState, codes: Tensor, slots: Tensor
+) -> list[tuple[Call, Any]]:
+    """The operations of one decode, in order, and what each gave."""
+    calls: list[tuple[Call, Any]] = []
     ops = decoder.ops
 
     def recorder(method: str) -> Callable[..., Any]:
         original = getattr(ops, method)
 
         def run(*args: Any, **options: Any) -> Any:
-            calls.append(Call(method, args, options))
-            return original(*args, **options)
+            result = original(*args, **options)
+            calls.append((Call(method, args, options), result))
+            return result
 
         return run
 
     for method in METHODS:
         setattr(ops, method, recorder(method))
-    decoder.pcm(random_codes(rows, frames), state, torch.arange(rows, device="cuda"))
+    decoder.forward(codes, state, slots)
     for method in METHODS:
         delattr(ops, method)
     return calls
@@ -400,7 +409,7 @@ def compile_share(share: int, shares: int, tuning: bool) -> None:
     decoder = fused()
     state = decoder.new_state(SLOTS, "cuda", torch.float16)
     with torch.inference_mode():
-        for rows, frames in [(r, n) for r in ROWS for n in FRAMES] + [(len(r) + 2, n) for r, n in CHECKED]:
+        for rows, frames in [(r, n) for r in ROWS for n in FRAMES] + [(len(r) + 2, n) for r, n in CHECKED] + [(4, 1)]:
             slots = torch.arange(rows, device="cuda").clamp(max=SLOTS)
             decoder.pcm(random_codes(rows, frames), state, slots)
             decoder.forward(random_codes(rows, frames), state, slots)

@@ -27,7 +27,7 @@ class FusedCodecDecoder:
     def __init__(self, config: CodecDecoderConfig, weights: Tensors, dtype: torch.dtype = torch.float16) -> None:
         """`weights` are the tensors under "decoder." of the speech tokenizer, without that prefix."""
         self.config, self.dtype = config, dtype
-        self.packed = pack(config, weights, dtype)
+        self.packed = pack(config, weights, dtype, FUSED_CHANNELS)
         self.ops = CodecOps(self.packed.tables.device)
         self._places = _places(self.packed)
 

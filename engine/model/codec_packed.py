@@ -58,14 +58,17 @@ class PackedCodec:
     turns: Tensor
 
 
-def pack(config: CodecDecoderConfig, weights: Tensors, dtype: torch.dtype) -> PackedCodec:
-    """Pack `weights`, the tensors under "decoder." of the speech tokenizer, products in `dtype`, the rest in fp32."""
-    return _Packer(config, {name: tensor.float() for name, tensor in weights.items()}, dtype).pack()
+def pack(config: CodecDecoderConfig, weights: Tensors, dtype: torch.dtype, fused_channels: int) -> PackedCodec:
+    """Pack `weights`, the tensors under "decoder." of the speech tokenizer, products in `dtype`, the rest in fp32.
+
+    Units of at most `fused_channels` have no padded columns: they run as one kernel.
+    """
+    return _Packer(config, {name: tensor.float() for name, tensor in weights.items()}, dtype, fused_channels).pack()
 
 
 class _Packer:
-    def __init__(self, config: CodecDecoderConfig, weights: Tensors, dtype: torch.dtype) -> None:
-        self.config, self.weights, self.dtype = config, weights, dtype
+    def __init__(self, config: CodecDecoderConfig, weights: Tensors, dtype: torch.dtype, fused_channels: int) -> None:
+        self.config, self.weights, self.dtype, self.fused_channels = config, weights, dtype, fused_channels
 
     def pack(self) -> PackedCodec:
         w, c = self.weights, self.config
@@ -148,13 +151,14 @@ class _Packer:
         now, before = weight[:, :, :rate], weight[:, :, rate:]
         products = torch.cat([part.permute(0, 2, 1).flatten(1) for part in (before, now)])  # (2 C, rate N)
         snakes = [f"{name}.3.act1", f"{name}.4.act1", following]
+        columns = 1 if bias.shape[0] <= self.fused_channels else COLUMNS
         return PackedBlock(
             spread=self.product(products, bias.repeat(rate), taps=2, snake=f"{name}.2.act1"),
             rate=rate,
             units=tuple(
                 Unit(
-                    self.conv(f"{name}.{i + 2}.conv1.conv", snake=f"{name}.{i + 2}.act2", dilation=dilation, columns=1),
-                    self.conv(f"{name}.{i + 2}.conv2.conv", snake=snakes[i], columns=1),
+                    self.conv(f"{name}.{i + 2}.conv1.conv", f"{name}.{i + 2}.act2", dilation=dilation, columns=columns),
+                    self.conv(f"{name}.{i + 2}.conv2.conv", snakes[i], columns=columns),
                 )
                 for i, dilation in enumerate((1, 3, 9))
             ),
@@ -172,7 +176,7 @@ class _Packer:
             weight[0].numel(),
         )
 
-    def conv(self, name: str, *, snake: str, dilation: int = 1, columns: int = COLUMNS) -> Conv:
+    def conv(self, name: str, snake: str, *, dilation: int = 1, columns: int = COLUMNS) -> Conv:
         weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
         return self.product(
             _by_tap(weight), bias, taps=weight.shape[2], dilation=dilation, snake=snake, columns=columns

@@ -91,7 +91,7 @@ class CodecOps:
     """The codec's operations on one device. `rows` (B,) int64 names the slot of each sample of a batch."""
 
     def __init__(self, device: torch.device) -> None:
-        self._launch = overlap(device)
+        self.launch = overlap(device)  # options of every launch
         self._arrivals = torch.zeros(8192, dtype=torch.int32, device=device)
 
     def embed(self, codes: Tensor, tables: Tensor, rows: Tensor, then: Home) -> Tensor:
@@ -105,7 +105,7 @@ class CodecOps:
         past = then.length * then.channels
         embed_kernel[(streams * (frames + triton.cdiv(past, COPY)),)](
             codes, tables, out, then.values, rows, streams, frames, tables.shape[1], groups,
-            out.stride(0), then.values.stride(0), past, C=tables.shape[2], COPY=COPY, OVERLAP=self._launch["OVERLAP"],
+            out.stride(0), then.values.stride(0), past, C=tables.shape[2], COPY=COPY, OVERLAP=self.launch["OVERLAP"],
         )  # fmt: skip
         return out
 
@@ -152,7 +152,7 @@ class CodecOps:
             PREFETCH=positions <= FEW, ACTIVATION=activation,
             RESIDUAL=residual is not None, RAW=raw is not None, OUT=out, THRICE=thrice,
             COPY=COPY if source else 0,
-            num_warps=t.warps, num_stages=t.stages, **self._launch,
+            num_warps=t.warps, num_stages=t.stages, **self.launch,
         )  # fmt: skip
         return plain, padded
 
@@ -185,7 +185,7 @@ class CodecOps:
             x.stride(0), padded.stride(0), home.values.stride(0), tail, past, triton.cdiv(first.depth, t.depth),
             TAPS=first.taps, C=channels,
             CA=block, CB=channels - block, BM=t.rows, BK=t.depth, RAW=raw, PREFETCH=tiles <= MULTIPROCESSORS, COPY=COPY,
-            num_warps=t.warps, num_stages=t.stages, **self._launch,
+            num_warps=t.warps, num_stages=t.stages, **self.launch,
         )  # fmt: skip
         return plain, padded
 
@@ -214,7 +214,7 @@ class CodecOps:
             x if residual is None else residual, out,
             positions, width, columns, norm or 0.0, K=depth, BM=t.rows, BN=t.columns, BK=min(t.depth, depth),
             NORM=norm is not None, GATED=gated, BIAS=linear.bias is not None, RESIDUAL=residual is not None,
-            THRICE=thrice, PREFETCH=positions <= FEW, num_warps=t.warps, num_stages=t.stages, **self._launch,
+            THRICE=thrice, PREFETCH=positions <= FEW, num_warps=t.warps, num_stages=t.stages, **self.launch,
         )  # fmt: skip
         return out
 
@@ -232,7 +232,7 @@ class CodecOps:
             qkv, cache[:, 0], cache[:, 1], out, rows, position, turns, frames, cache.stride(0), heads, ring, window,
             size**-0.5, HALF=size // 2,
             BQ=max(16, triton.next_power_of_2(frames)), BR=triton.next_power_of_2(window),
-            num_warps=4, num_stages=1, **self._launch,
+            num_warps=4, num_stages=1, **self.launch,
         )  # fmt: skip
         return out
 
@@ -244,7 +244,7 @@ class CodecOps:
         depthwise_norm_kernel[(streams * (steps + triton.cdiv(_size(home), COPY)),)](
             x, layer.weight, layer.bias, layer.norm_weight, layer.norm_bias, out, home.values, rows,
             streams * steps, steps, x.stride(0), home.values.stride(0), _size(home), 1e-6,
-            TAPS=layer.weight.shape[0], C=channels, COPY=COPY, num_warps=4, **self._launch,
+            TAPS=layer.weight.shape[0], C=channels, COPY=COPY, num_warps=4, **self.launch,
         )  # fmt: skip
         return out
 
@@ -261,7 +261,7 @@ class CodecOps:
             x, conv.weight, conv.bias, out, home.values, rows, position, streams, frames, streams * steps, steps,
             x.stride(0), home.values.stride(0), _size(home), TAPS=conv.taps, C=channels,
             BC=triton.next_power_of_2(channels), BM=block, PCM=dtype == torch.int16, COPY=COPY,
-            num_warps=4, **self._launch,
+            num_warps=4, **self.launch,
         )  # fmt: skip
         return out
 

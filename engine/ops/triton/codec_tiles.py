@@ -1,4 +1,8 @@
-"""Tile sizes of the codec's products, measured on an H100 (tools/bench_codec.py, tune); any tile computes the same."""
+"""Tile sizes of the codec's products, measured on an H100 (tools/bench_codec.py, tune); any tile computes the same.
+
+No tile is so small that warps would have to repeat each other's work (fewer than 64 rows for 8 warps, or 32 columns for
+4 on 16 rows): what the compiler makes of those is untried territory, and they are not faster where it matters.
+"""
 
 from dataclasses import dataclass
 
@@ -17,9 +21,7 @@ class Tile:
     stages: int = 4
 
 
-Table = dict[
-    tuple[int, int], tuple[tuple[int, Tile], ...]
-]  # (depth, width) -> tiles by the most positions they are for
+Table = dict[tuple[int, int], tuple[tuple[int, Tile], ...]]  # (depth, width) -> most positions and their tile
 
 MORE = 1 << 30  # positions: the last tile of a shape is for all that are more
 
@@ -112,10 +114,7 @@ CONV: Table = {
 UNIT: Table = {
     (96, 96): (
         (1920, Tile(64, 96, 64, 1, 4, 3)),
-        (15360, Tile(64, 96, 64, 1, 8, 3)),
-        (61440, Tile(128, 96, 32, 1, 8, 4)),
-        (245760, Tile(64, 96, 32, 1, 4, 4)),
-        (MORE, Tile(128, 96, 32, 1, 8, 4)),
+        (MORE, Tile(64, 96, 32, 1, 4, 4)),
     ),
     (192, 192): (
         (640, Tile(16, 192, 64, 1, 4, 4)),
@@ -123,7 +122,21 @@ UNIT: Table = {
         (MORE, Tile(64, 192, 64, 1, 4, 3)),
     ),
 }
-LINEAR: Table = {}
+LINEAR: Table = {
+    (512, 1024): (
+        (32, Tile(16, 32, 128, 1, 4, 3)),
+        (MORE, Tile(64, 32, 64, 1, 4, 4)),
+    ),
+    (512, 3072): (
+        (32, Tile(16, 64, 64, 1, 4, 3)),
+        (128, Tile(64, 32, 64, 1, 4, 4)),
+        (MORE, Tile(64, 64, 64, 1, 4, 3)),
+    ),
+    (1024, 512): (
+        (32, Tile(16, 32, 128, 1, 4, 3)),
+        (MORE, Tile(64, 32, 128, 1, 4, 3)),
+    ),
+}
 
 
 def conv_tile(positions: int, depth: int, width: int) -> Tile:
@@ -138,13 +151,13 @@ def unit_tile(positions: int, channels: int) -> Tile:
 
 def linear_tile(positions: int, depth: int, width: int) -> Tile:
     """The tile of a transformer's product."""
-    return _measured(LINEAR, positions, depth, width) or _guessed_linear(positions, width)
+    return _measured(LINEAR, positions, depth, width) or _guessed_linear(positions)
 
 
-def _guessed_linear(positions: int, width: int) -> Tile:
+def _guessed_linear(positions: int) -> Tile:
     if positions > 64:
-        return Tile(64, 64, 64, 1, 8, 2)
-    return Tile(16 if positions <= 16 else 32, 32 if width > 1024 else 16, 128, 1, 4, 4)
+        return Tile(64, 64, 64, 1, 4, 3)
+    return Tile(16 if positions <= 16 else 32, 32, 128, 1, 4, 4)
 
 
 def _measured(table: Table, positions: int, depth: int, width: int) -> Tile | None:
@@ -154,7 +167,7 @@ def _measured(table: Table, positions: int, depth: int, width: int) -> Tile | No
 def _guessed_unit(positions: int, channels: int) -> Tile:
     if positions <= 4096:
         return Tile(32, channels, 64, 1, 4, 3)
-    return Tile(128, channels, 64, 1, 8, 3) if channels <= 192 else Tile(64, channels, 64, 1, 8, 2)
+    return Tile(64, channels, 64, 1, 4, 3)
 
 
 def _guessed(positions: int, depth: int, width: int) -> Tile:
