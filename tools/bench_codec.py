@@ -1,6 +1,6 @@
 """Measure the codec decoder on a GPU: `check` against fp32 on the CPU, `time` graphs, `profile` kernels, `tune` tiles.
 
-Random weights of the real size. Usage: `python tools/bench_codec.py check time profile`; `tune` prints the tables of
+Random weights of the real size. Usage: `python -m tools.bench_codec check time profile`; `tune` prints the tables of
 `engine/ops/triton/codec_tiles.py`.
 """
 
@@ -11,7 +11,6 @@ import math
 import multiprocessing
 import os
 import statistics
-import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -22,8 +21,6 @@ import torch
 from torch import Tensor
 from triton import OutOfResources
 from triton.runtime.jit import JITFunction
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.dummy.configs import codec_config
 from engine.dummy.weights import codec_weights

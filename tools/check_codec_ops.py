@@ -1,7 +1,7 @@
 """Each operation of a fused codec decode against plain fp32 on the same inputs: says which one is wrong, if any.
 
 Full size, random weights, fresh streams. Prints every operation under 60 dB, for kernels that overlap and in order, and
-the whole decode against the plain decoder on the same GPU and on the CPU. Usage: `python tools/check_codec_ops.py`.
+the whole decode against the plain decoder on the same GPU and on the CPU. Usage: `python -m tools.check_codec_ops`.
 """
 
 import math
@@ -9,11 +9,22 @@ from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
-from bench_codec import SLOTS, Call, compile_all, fused, key, label, random_codes, recorded_with_results, sizes, weights
 from torch import Tensor
 
 from engine.model.codec import CodecDecoder
 from engine.ops.triton.codec_ops import Conv, Home, Snake
+from tools.bench_codec import (
+    SLOTS,
+    Call,
+    compile_all,
+    fused,
+    key,
+    label,
+    random_codes,
+    recorded_with_results,
+    sizes,
+    weights,
+)
 
 SHAPES = ((1, 1), (4, 1), (7, 1), (4, 4), (32, 1), (3, 12))  # streams, frames
 LEAST = 60.0  # dB; a product of halves has about 74
@@ -39,13 +50,15 @@ def convolved(x: Tensor, conv: Conv) -> Tensor:
     steps = x.shape[1] - conv.history
     starts = [tap * conv.dilation for tap in range(conv.taps)]
     taken = torch.stack([x[:, start : start + steps] for start in starts], 2).flatten(2).float()
-    return taken @ conv.weight[: conv.depth, : conv.width].float() + conv.bias[: conv.width]
+    exact: Tensor = taken @ conv.weight[: conv.depth, : conv.width].float() + conv.bias[: conv.width]
+    return exact
 
 
 def behind(out: Tensor, then: Home | None, steps: int) -> Tensor:
     """What `out` (B, H + T s, C) holds behind the next layer's past, as (B, T, N)."""
     past = then.length * then.channels if then else 0
-    return out.flatten(1)[:, past:].unflatten(1, (steps, -1))
+    present: Tensor = out.flatten(1)[:, past:].unflatten(1, (steps, -1))
+    return present
 
 
 def joined(x: Tensor, width: int) -> Tensor:
@@ -102,7 +115,8 @@ def attention_ratios(call: Call, result: Tensor) -> Iterator[float]:
 
     def rotated(x: Tensor) -> Tensor:
         first, second = x.chunk(2, -1)
-        return x * cos + torch.cat((-second, first), -1) * sin
+        turned: Tensor = x * cos + torch.cat((-second, first), -1) * sin
+        return turned
 
     mixed = F.scaled_dot_product_attention(rotated(query), rotated(key_), value, is_causal=True)
     yield decibels(result, mixed.transpose(1, 2).flatten(2).flatten(0, 1))
