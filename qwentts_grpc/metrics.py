@@ -10,7 +10,7 @@ from qwentts_grpc.engine_metrics import EngineMetrics
 METHODS = ("Synthesize", "SynthesizeText")
 OUTCOMES = ("stop", "length", "guard", "cancelled_soft", "cancelled_rpc", "deadline", "rejected", "failed")
 REJECTIONS = ("queue_full", "tenant_limit", "draining", "starting", "invalid", "too_large")
-CANCELLATIONS = ("message", "rpc", "disconnect", "keepalive", "slow_consumer", "drain")
+CANCELLATIONS = ("message", "rpc", "slow_consumer", "drain")
 
 _FIRST_AUDIO = (0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5, 10)
 _LATENCY = (0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
@@ -56,7 +56,12 @@ class CallMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._requests = Counter("tts_requests", "Calls by how they ended.", ("method", "outcome"), registry=registry)
         self._rejected = Counter("tts_requests_rejected", "Calls refused, by reason.", ("reason",), registry=registry)
-        self._cancelled = Counter("tts_cancellations", "Calls cut short, by whom.", ("origin",), registry=registry)
+        self._cancelled = Counter(
+            "tts_cancellations",
+            "Calls cut short, by whom; rpc: the caller's own cancel, or its connection's end, which look alike.",
+            ("origin",),
+            registry=registry,
+        )
         self._strangers = Counter("tts_unauthenticated", "Calls turned away for want of a token.", registry=registry)
         self._open = Gauge("tts_streams_open", "Calls now open.", ("method",), registry=registry)
         self._first_audio = Histogram(
@@ -117,6 +122,12 @@ class CallMetrics:
     def cancelled(self, origin: str) -> None:
         """A call was cut short, by one of `CANCELLATIONS`."""
         self._cancelled.labels(origin).inc()
+
+    def unreadable(self, method: str) -> None:
+        """A call's only message could not be read; for calls that are not turns it counts nowhere."""
+        if method in METHODS:
+            self._requests.labels(method, "rejected").inc()
+            self.rejected("invalid")
 
     def turned_away(self) -> None:
         """A call came without a token that the server knows."""

@@ -122,7 +122,7 @@ class Server:
         )
         door = [Door(self._tokens, self.metrics.calls.turned_away)] if self._tokens else []
         server = grpc.aio.server(
-            interceptors=[*door, Strict()],
+            interceptors=[*door, Strict(self.metrics.calls.unreadable)],
             options=OPTIONS,
             maximum_concurrent_rpcs=engines * (engine.max_speeches + engine.max_queue) + SPARE_CALLS,
         )

@@ -12,6 +12,7 @@ import grpc
 import pytest
 import pytest_asyncio
 
+from qwentts_grpc.metrics import OUTCOMES
 from qwentts_grpc.v1 import tts_pb2 as pb
 from tests.service.conftest import Running, config, decoded, failure, flush, send, text
 
@@ -101,8 +102,25 @@ async def test_mutants_are_refused_or_spoken(server: Running) -> None:
 
 
 async def test_noise_as_a_single_message_is_the_callers_mistake(server: Running) -> None:
+    counted, refused = calls(server, "SynthesizeText"), server.sample("tts_requests_rejected_total", reason="invalid")
     ends = Counter([await status(server, WHOLE, [random.Random(seed).randbytes(seed % 64 + 1)]) for seed in range(100)])
     assert set(ends) <= SANE and ends["INVALID_ARGUMENT"] > 50
+    assert calls(server, "SynthesizeText") - counted == 100
+    assert server.sample("tts_requests_rejected_total", reason="invalid") - refused == 100 - ends["OK"]
+
+
+async def test_every_call_has_one_outcome_whatever_its_messages_are(server: Running) -> None:
+    counted = calls(server, "Synthesize")
+    ends = await asyncio.gather(*(status(server, SYNTHESIZE, turn) for turn in mutants(50)))
+    await status(server, SYNTHESIZE, [bytes(5 * 2**20)])
+    await server.idle()
+    await asyncio.sleep(0.1)
+    assert calls(server, "Synthesize") - counted == len(ends) + 1
+
+
+def calls(server: Running, method: str) -> float:
+    """How many calls have ended so far, in whatever way."""
+    return sum(server.sample("tts_requests_total", method=method, outcome=outcome) for outcome in OUTCOMES)
 
 
 @pytest.mark.parametrize("before", [[], [config().SerializeToString()]], ids=["first", "later"])
