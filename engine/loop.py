@@ -21,9 +21,11 @@ from engine.segment import Layout
 from engine.sentences import Sentences
 from engine.sequence import Sequence
 from engine.speech import Speech
+from engine.turnover import Turnover
 from engine.voice import Voice
 
 HOUSEKEEPING = 0.25  # seconds between looks at time limits while nothing else happens
+UNKNOWN_WAIT = 1.0  # seconds after which one who found the queue full may try again, before any speech has ended
 
 
 class Engine:
@@ -58,6 +60,7 @@ class Engine:
         self._config, self._layouts, self._scheduler = config, layouts, scheduler
         self._runner, self._observer = runner, observer
         self._speeches: dict[Sequence, Speech] = {}
+        self._turnover = Turnover(config.max_speeches)
         self._preparing: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._closing = False
@@ -98,6 +101,11 @@ class Engine:
     def state(self) -> EngineState:
         """Gauges of this moment."""
         return self._scheduler.state(time.monotonic())
+
+    def queue_wait(self) -> float:
+        """Seconds that a speech opened now may expect to wait for its slot; 0 where that is not known."""
+        ahead = len(self._speeches) - self._config.max_speeches
+        return 0.0 if ahead < 0 else self._turnover.wait(ahead) or 0.0
 
     async def close(self) -> None:
         """Cancel whatever runs and stop the loop; idempotent."""
@@ -191,7 +199,7 @@ class Engine:
         if self.failed is not None or self._closing:
             raise EngineFailed("the engine has stopped")
         if len(self._speeches) >= self._config.max_speeches + self._config.max_queue:
-            raise Busy(retry_after=1.0)
+            raise Busy(retry_after=self.queue_wait() or UNKNOWN_WAIT)
 
     def _enqueue(self, speech: Speech) -> None:
         speech.sequence.queued = time.monotonic()
@@ -223,7 +231,8 @@ class Engine:
     def _drop(self, speech: Speech) -> None:
         """Take a speech out of the engine: its slot and blocks are free from here on."""
         self._scheduler.remove(speech.sequence)
-        self._speeches.pop(speech.sequence, None)
+        if self._speeches.pop(speech.sequence, None) and speech.sequence.admitted is not None:
+            self._turnover.left(time.monotonic() - speech.sequence.admitted)
         self._wake.set()
 
     def _cancelled(self, speech: Speech) -> None:

@@ -38,12 +38,12 @@ class Cut(NotServing):
 
 
 class OutOfTime(EngineError):
-    """The call's deadline leaves no time for any audio."""
+    """The call's deadline comes before any audio can: `needed` seconds."""
 
     reason = "DEADLINE"
 
-    def __init__(self) -> None:
-        super().__init__("the deadline leaves no time for any audio")
+    def __init__(self, needed: float) -> None:
+        super().__init__(f"the deadline comes before any audio can: that takes some {needed:.2f} s now")
 
 
 class Unauthenticated(EngineError):

@@ -19,4 +19,4 @@ class Limits:
     upload_timeout: float = 60.0  # for a recording to come, and for a place to take it in before that
     write_timeout: float = 20.0  # for one message to be taken by its caller
     config_timeout: float = 30.0  # for the first message of a turn to come
-    shortest_deadline: float = 0.02  # a call with less time left is refused at once
+    shortest_deadline: float = 0.02  # a call with less time left, or less beyond the queue, is refused at once

@@ -122,7 +122,9 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
     async def _speak(self, call: Call, config: tts_pb2.SynthesisConfig, feed: Feed, response: Response) -> None:
         """Nothing is sent before `Started`, which waits for a slot, so a call refused until then can be retried."""
         with convert.fields_of_config():
+            self._check_time(call, self._limits.shortest_deadline)
             engine, asked, encoder = await self._prepare(call, config)
+            self._check_time(call, self._limits.shortest_deadline + engine.queue_wait())
             speech = engine.open(asked.request)
         narration = Narration(_started(config, speech, engine.card), encoder, asked.adjusted)
         telling = Telling(call, narration, self._metrics, self._tracing, response, self._limits.write_timeout)
@@ -136,10 +138,13 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
                 feeding.cancel()
                 watching.cancel()
 
+    def _check_time(self, call: Call, needed: float) -> None:
+        """Raise `OutOfTime` for a caller who cannot wait so many seconds."""
+        if call.out_of_time(needed):
+            raise OutOfTime(needed)
+
     async def _prepare(self, call: Call, config: tts_pb2.SynthesisConfig) -> tuple[Engine, convert.Asked, Encoder]:
         """Check all that needs no engine; the encoder is made here because it knows its own rates."""
-        if call.out_of_time(self._limits.shortest_deadline):
-            raise OutOfTime
         call.identify(convert.request_id(config) or call.request_id)
         encoder = formats.encoder(formats.effective(config.audio_format))
         reference = await self._reference(config)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,29 @@ async def hold_queue(running: Running) -> Any:
     call = running.stub.Synthesize(send([config(60.0), 60.0]))
     await asyncio.sleep(0.1)
     return call
+
+
+async def test_a_deadline_that_the_queue_will_outlast_is_refused_at_once(checkpoint: Path) -> None:
+    async with serving(checkpoint, max_speeches=1, max_queue=4) as busy:
+        asked = config(0.8)
+        asked.config.delivery.max_lead.FromMilliseconds(80)  # so that a turn takes as long as its audio
+        for _ in range(3):
+            await turn(busy, asked, text("This takes most of a second."))
+        holder = await hold(busy)
+        waiting = [busy.stub.Synthesize(send([config(), text("I wait.")])) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        refused = await failure(busy.stub.Synthesize(send([config(), text("Me too.")]), timeout=0.9))
+        taken = time.monotonic() - began
+        assert (refused.code, refused.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE")
+        assert busy.sample("tts_requests_total", method="Synthesize", outcome="deadline") == 1
+        assert busy.server.gate.speeches == 3
+        patient = busy.stub.Synthesize(send([config(), text("I have time.")]), timeout=30)
+        holder.cancel()
+        for call in (*waiting, patient):
+            assert kinds([response async for response in call])[-1] == "summary"
+        await busy.idle()
+    print(f"a call that could not have been served in 0.9 s was refused after {1000 * taken:.0f} ms")
 
 
 async def test_started_tells_how_long_the_queue_was(narrow: Running) -> None:

@@ -36,7 +36,7 @@ AGREED = [
     (engine_errors.SlowConsumer("slow"), StatusCode.ABORTED, "SLOW_CONSUMER", "RequestInfo"),
     (engine_errors.InputIdle("idle"), StatusCode.ABORTED, "INPUT_IDLE", "RequestInfo"),
     (engine_errors.GenerationFailed("nan"), StatusCode.INTERNAL, "GENERATION_FAILED", "RequestInfo"),
-    (OutOfTime(), StatusCode.DEADLINE_EXCEEDED, "DEADLINE", "RequestInfo"),
+    (OutOfTime(1.5), StatusCode.DEADLINE_EXCEEDED, "DEADLINE", "RequestInfo"),
     (VoiceExists("v"), StatusCode.ALREADY_EXISTS, "VOICE_EXISTS", "ResourceInfo"),
     (VoicesFull("full"), StatusCode.RESOURCE_EXHAUSTED, "VOICES_FULL", "QuotaFailure"),
     (Internal(), StatusCode.INTERNAL, "INTERNAL", "RequestInfo"),
