@@ -98,6 +98,12 @@ class Engine:
         reference.validate()
         return await asyncio.get_running_loop().run_in_executor(self._encoder, self._layouts.cloner, reference)
 
+    async def learn(self, kept: Voice) -> None:
+        """Let speeches in a kept voice begin at once, for as long as it is remembered. Raises `Unsupported`."""
+        request = SpeechRequest(kept=kept)
+        self._layouts.of(request)
+        await asyncio.get_running_loop().run_in_executor(self._encoder, self._layouts.prepare, request)
+
     def state(self) -> EngineState:
         """Gauges of this moment."""
         return self._scheduler.state(time.monotonic())

@@ -3,12 +3,12 @@
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
 from engine.config import ModelCard
-from engine.errors import InvalidRequest, VoiceNotFound
+from engine.errors import InvalidRequest, Unsupported, VoiceNotFound
 from engine.loop import Engine
 from engine.request import Reference
 from engine.voice import Voice
@@ -17,6 +17,8 @@ from qwentts_grpc.fleet import Fleet, has_voice
 from qwentts_grpc.v1 import tts_pb2
 from qwentts_grpc.voice_file import StoredVoice, VoiceCard
 from qwentts_grpc.voice_store import VoiceExists, VoiceStore
+
+REHEARSED = 50  # voices: about as many as a checkpoint's codec remembers
 
 
 class Cast:
@@ -72,6 +74,15 @@ class Cast:
         stored = _stored(spec, engine.card.name, voice)
         await asyncio.to_thread(self.store.create, stored)
         return _created(stored.card, engine)
+
+    async def rehearse(self, seconds: float) -> None:
+        """Let the latest voices begin at once, as many as `seconds` allow; others do so from their second turn on."""
+        until = time.monotonic() + seconds
+        for card in sorted(self.store.cards(), key=lambda card: -card.create_time_ns)[:REHEARSED]:
+            engine = self.fleet.named(card.model)
+            if engine is not None and time.monotonic() < until:
+                with suppress(Unsupported):  # made by another size of checkpoint: its turns will be told
+                    await engine.learn(await self.kept(card.name))
 
     async def delete(self, name: str) -> None:
         """Forget a created voice; turns that speak with it go on. Raises `VoiceNotFound`, or for a built-in one

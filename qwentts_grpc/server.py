@@ -44,6 +44,7 @@ from qwentts_grpc.watchdog import watch
 SERVICES = tuple(service.full_name for service in tts_pb2.DESCRIPTOR.services_by_name.values())
 EXIT_FAULT = 70  # EX_SOFTWARE of sysexits.h: a supervisor should start the process again
 WATCHDOG = 8.0  # seconds; with the watchdog's own pace liveness fails within 10 s
+REHEARSAL = 20.0  # seconds that kept voices may take to get ready before the server serves; on a GPU all are
 CLOSING = 2.0  # seconds for the step that runs to end, and for the last spans to be sent
 SPARE_CALLS = 64  # beyond slots and queue: health, reflection, lists, and refusals with their details
 
@@ -171,7 +172,9 @@ class Server:
         for model in (self.config.model, *self.config.more_models):
             await self._load(model, shared)
         self.metrics.describe({"version": __version__, **_torch()}, [engine.card.name for engine in self.engines])
-        self.gate.open_to(Cast(Fleet(self.engines), self.voices))
+        cast = Cast(Fleet(self.engines), self.voices)
+        await cast.rehearse(REHEARSAL)
+        self.gate.open_to(cast)
         self.metrics.ready.set(1)
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 

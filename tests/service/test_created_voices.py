@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import statistics
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest_asyncio
 
 from engine.dummy import write_checkpoint
 from engine.request import SpeechRequest
+from qwentts_grpc import server as server_module
 from qwentts_grpc.v1 import tts_pb2 as pb
 
 from .conftest import Running, config, failure, kinds, pcm, send, serving, text, turn
@@ -92,8 +94,9 @@ async def test_a_voice_outlives_its_server(base_checkpoint: Path, tmp_path: Path
     async with serving(base_checkpoint, tmp_path / "voices") as running:
         assert await names(running) == ["by-speaker", "with-words"]
         for name, before in zip(("with-words", "by-speaker"), heard, strict=True):
+            assert await begins_at_once(running, name)
             assert_same_audio(pcm(await turn(running, config(voice=name), text("Now speak."))), before)
-        assert running.sample("tts_voice_prompt_cache_misses_total") == 2
+        assert running.sample("tts_voice_prompt_cache_misses_total") == 2  # as the server started
     assert heard[0] != heard[1]
 
 
@@ -166,12 +169,41 @@ async def test_a_turn_goes_on_with_the_voice_that_is_deleted_meanwhile(base: Run
     assert_same_audio(pcm(responses), alone)
 
 
-async def test_a_created_voice_waits_for_nothing_that_a_built_in_one_does_not(base: Running) -> None:
-    await create(base, "dora")
-    assert base.server.engine is not None and base.server.gate.cast()
-    kept = await base.server.gate.cast().kept("dora")
-    assert base.server.engine._layouts.prepared(SpeechRequest(kept=kept))
-    await delete(base, "dora")
+async def begins_at_once(running: Running, name: str) -> bool:
+    """Whether nothing has to be encoded or heard before a turn in this voice."""
+    cast = running.server.gate.cast()
+    engine = cast.fleet.named(cast.home(name))
+    assert engine is not None
+    return engine._layouts.prepared(SpeechRequest(kept=await cast.kept(name)))
+
+
+async def test_a_created_voice_is_heard_as_soon_as_a_built_in_one(base_checkpoint: Path, tmp_path: Path) -> None:
+    custom = write_checkpoint(tmp_path / "custom", "0.6B-CustomVoice", seed=5)
+    async with serving(base_checkpoint, tmp_path / "voices") as running:
+        await create(running, "dora")
+        assert await begins_at_once(running, "dora")
+    async with serving(custom, tmp_path / "voices", [base_checkpoint]) as running:
+        assert await begins_at_once(running, "dora")
+        waits: dict[str, list[float]] = {"dora": [], "ryan": []}
+        for name in ("dora", "ryan") * 15:
+            summary = (await turn(running, config(0.16, voice=name), text("Now speak.")))[-1].summary
+            waits[name].append(summary.time_to_first_audio.ToNanoseconds() / 1e6)
+        await running.idle()
+    first, (created, built_in) = waits["dora"][0], [statistics.median(waits[name][1:]) for name in ("dora", "ryan")]
+    print(f"first audio: created {created:.1f} ms, built in {built_in:.1f} ms; right after the start {first:.1f} ms")
+    assert created < built_in + 50
+
+
+async def test_voices_beyond_the_time_for_them_wait_for_their_first_turn(
+    base_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(base_checkpoint, tmp_path / "voices") as running:
+        await create(running, "dora")
+    monkeypatch.setattr(server_module, "REHEARSAL", 0.0)
+    async with serving(base_checkpoint, tmp_path / "voices") as running:
+        assert not await begins_at_once(running, "dora")
+        assert kinds(await turn(running, config(voice="dora"), text("Now speak.")))[-1] == "summary"
+        assert await begins_at_once(running, "dora")
 
 
 async def test_lookups_are_counted(base: Running) -> None:
