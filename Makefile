@@ -29,9 +29,11 @@ check: $(DEV) $(STUBS)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint proto
+	$(BIN)/buf breaking proto --against proto/released.binpb
 	.venv-proto/bin/python tools/gen_proto.py --check
 	$(BIN)/pytest $(ARGS)
 
+# With a release goes `buf build proto --exclude-source-info -o proto/released.binpb`: what clients may rely on from then on.
 proto: $(STUBS)
 	.venv-proto/bin/python tools/gen_proto.py
 

@@ -6,12 +6,10 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2
 
 from engine.errors import CheckpointError
-from qwentts_grpc.server import SERVICES, Server, ServerConfig
+from qwentts_grpc.server import Server, ServerConfig
 from qwentts_grpc.v1 import tts_pb2 as pb
 
 from .conftest import Running, config, decoded, failure, kinds, send, serving, text, turn
@@ -72,27 +70,6 @@ async def test_a_port_that_is_taken_is_an_error(tts: Running) -> None:
     with pytest.raises(OSError, match=str(tts.port)):
         await server.start()
     await server.close()
-
-
-@pytest.mark.parametrize("version", ["v1", "v1alpha"])
-async def test_reflection_answers_under_both_names(tts: Running, version: str) -> None:
-    ask = tts.channel.stream_stream(
-        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
-        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
-        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
-    )
-    requests = [
-        reflection_pb2.ServerReflectionRequest(list_services=""),
-        reflection_pb2.ServerReflectionRequest(file_containing_symbol="qwentts.v1.TTSService"),
-    ]
-    listed, described = [response async for response in ask(iter(requests))]
-    names = {service.name for service in listed.list_services_response.service}
-    assert names == {*SERVICES, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
-    files = map(FileDescriptorProto.FromString, described.file_descriptor_response.file_descriptor_proto)
-    ours = next(file for file in files if file.package == "qwentts.v1")
-    expected = FileDescriptorProto()
-    pb.DESCRIPTOR.CopyToProto(expected)
-    assert ours == expected
 
 
 async def test_a_drain_lets_turns_end_and_tells_them(checkpoint: Path) -> None:
