@@ -38,7 +38,7 @@ def found(tool: str) -> str:
     """The tool's path, beside the running Python or anywhere; skips the test where there is none."""
     path = shutil.which(tool, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if path is None:
-        pytest.skip(f"{tool} is not installed (tools/install_tools.sh)")
+        pytest.skip(f"{tool} is not installed")
     return path
 
 
