@@ -63,7 +63,7 @@ def _served_figures(target: Target, options: argparse.Namespace, first: bool) ->
     if not load and "single" not in options.only:
         return
     server_cores, generator_cores = machine.share_cores()
-    with serving(target, server_cores) as served:
+    with serving(target.flags, server_cores) as served:
         before = machine.gpu_memory()
         yield Row(f"{target.name}: start to serving, s", "", f"{served.seconds:.1f}")
         with machine.pinned(generator_cores):

@@ -7,14 +7,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tools.bench.machine import pinned
-from tools.bench.target import Target
 
 START_LIMIT, STOP_LIMIT = 300.0, 60.0  # seconds
 METRICS_LIMIT = 10.0
@@ -27,26 +26,32 @@ class Served:
     address: str
     metrics: str
     seconds: float
+    pid: int
 
-    def count(self, metric: str) -> float:
-        """The sum of a metric's samples over all labels; 0 where there is none."""
+    def count(self, metric: str, **labels: str) -> float:
+        """The sum of a metric's samples over all labels but those given; 0 where there is none."""
         with urllib.request.urlopen(self.metrics, timeout=METRICS_LIMIT) as page:
             families = list(text_string_to_metric_families(page.read().decode()))
-        return sum(sample.value for family in families for sample in family.samples if sample.name == metric)
+        samples = [sample for family in families for sample in family.samples if sample.name == metric]
+        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+
+    def cpu_seconds(self) -> float:
+        """Time of processors that the server has used, all its threads together."""
+        with open(f"/proc/{self.pid}/stat") as stat:
+            user, system = stat.read().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def serving(target: Target, cores: Set[int]) -> Iterator[Served]:
+def serving(flags: Sequence[str], cores: Set[int], module: str = "qwentts_grpc.cli") -> Iterator[Served]:
     """Start a server; stop it by SIGTERM. Raises `SystemExit` if it does not come up, or does not end well."""
     ports = ["--host", "127.0.0.1", "--port", "0", "--metrics-port", "0", "--log-level", "warning"]
     began = time.monotonic()
     with pinned(cores):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "qwentts_grpc.cli", "serve", *target.flags, *ports], stdout=subprocess.PIPE
-        )
+        process = subprocess.Popen([sys.executable, "-m", module, "serve", *flags, *ports], stdout=subprocess.PIPE)
     try:
         said = _until_serving(process, began + START_LIMIT)
-        yield Served(said["serving on "], said["metrics on "], time.monotonic() - began)
+        yield Served(said["serving on "], said["metrics on "], time.monotonic() - began, process.pid)
         process.send_signal(signal.SIGTERM)
         if code := process.wait(STOP_LIMIT):
             raise SystemExit(f"the server ended with exit code {code}")
