@@ -177,7 +177,7 @@ class Failure:
     trailers: dict[str, str | bytes]
 
 
-async def failure(call: Callable[[], Any] | Any) -> Failure:
+async def failure(call: Any) -> Failure:
     """The failure that awaiting or iterating over `call` ends in."""
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         if hasattr(call, "__aiter__"):

@@ -71,7 +71,7 @@ def run(*arguments: str, stdin: str | None = None, **environment: str) -> subpro
 def seconds(path: Path) -> float:
     with wave.open(str(path)) as file:
         assert file.getframerate() == 24_000
-        return file.getnframes() / 24_000
+        return float(file.getnframes() / 24_000)
 
 
 def test_speak_writes_a_file_and_says_how_it_went(server: Process, tmp_path: Path) -> None:

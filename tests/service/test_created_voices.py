@@ -48,7 +48,8 @@ def upload(name: str, audio: bytes = b"", piece: int = 10_000, **spec: Any) -> I
 
 
 async def create(running: Running, *arguments: Any, **spec: Any) -> pb.Voice:
-    return (await running.voices.CreateVoice(upload(*arguments, **spec), timeout=60)).voice
+    made: pb.CreateVoiceResponse = await running.voices.CreateVoice(upload(*arguments, **spec), timeout=60)
+    return made.voice
 
 
 async def names(running: Running, language: str = "") -> list[str]:

@@ -44,7 +44,7 @@ AGREED = [
 
 
 def details(refused: Refusal) -> dict[str, Any]:
-    status = status_pb2.Status.FromString(bytes(dict(refused.trailers)["grpc-status-details-bin"]))
+    status = status_pb2.Status.FromString(dict(refused.trailers)["grpc-status-details-bin"])
     assert status.message == refused.message
     return {detail.TypeName().rpartition(".")[2]: detail for detail in status.details}
 

@@ -6,7 +6,7 @@ import random
 import grpc
 import pytest
 
-from .conftest import Running, cancel, config, send, text
+from .conftest import Requests, Running, cancel, config, send, text
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -18,9 +18,9 @@ async def one(tts: Running, seed: int) -> str:
     chance = random.Random(seed)
     way, pause = seed % 4, chance.random() * 0.4
     words = [text(word) for word in "Some words that come in pieces , as they do .".split(" ")]
-    rest = {0: [cancel()], 1: [2.0], 2: [], 3: [2.0]}[way]
+    rests: tuple[Requests, ...] = ([cancel()], [2.0], [], [2.0])
     request = config(0.4 if way == 2 else 60.0, request_id=f"storm-{seed}")
-    call = tts.stub.Synthesize(send([request, *words, pause, *rest]), timeout=pause if way == 3 else 30)
+    call = tts.stub.Synthesize(send([request, *words, pause, *rests[way]]), timeout=pause if way == 3 else 30)
     if way == 1:
         asyncio.get_running_loop().call_later(pause, call.cancel)
     try:
