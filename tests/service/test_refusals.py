@@ -52,15 +52,15 @@ TABLE: dict[str, tuple[list[Any], Code, str, list[str]]] = {
     "not audio": (only(NOT_AUDIO), Code.INVALID_ARGUMENT, "FIELD_INVALID", ["config.reference.audio"]),
     "long piece": ([config(), text("x" * 4_097)], Code.OUT_OF_RANGE, "TEXT_TOO_LONG", ["text"]),
     "long text": ([config(), *[text("x" * 500)] * 5], Code.OUT_OF_RANGE, "TEXT_TOO_LONG", ["text"]),
-    "many flushes": ([config(), HELLO, *[flush("")] * 1_025], Code.OUT_OF_RANGE, "TEXT_TOO_LONG", ["text"]),
     "long mark": ([config(), flush("x" * 300)], Code.INVALID_ARGUMENT, "FIELD_INVALID", ["flush.mark"]),
 }
 
 
-async def test_pieces_are_counted_too() -> None:
-    reader = TurnReader(send([text("")] * 3), Limits(appends=2))
+@pytest.mark.parametrize("message", [text(""), flush("")], ids=["pieces", "flushes"])
+async def test_messages_are_counted_too(message: pb.SynthesizeRequest) -> None:
+    reader = TurnReader(send([message] * 3), Limits(appends=2, flushes=2))
     with pytest.raises(TextTooLong):
-        await reader.feed(SimpleNamespace(feed=lambda text: None, over=False))  # type: ignore[arg-type]
+        await reader.feed(SimpleNamespace(feed=len, flush=len, over=False))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("case", TABLE)
