@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from engine.hub import weight_files
 from engine.stages.codec import Decoder
 
-FILES = ("config.json", "model.safetensors")
 Weights = Mapping[str, Tensor]
 
 
@@ -21,7 +21,7 @@ class SharedCodecs:
 
     def weights(self, folder: Path, load: Callable[[], Weights]) -> Weights:
         """The tensors of a speech tokenizer's folder: those of an equal one, or what `load` returns."""
-        digests = tuple(_digest(folder / name) for name in FILES)
+        digests = tuple(_digest(folder / name) for name in ("config.json", *weight_files(folder)))
         if digests not in self._weights:
             self._weights[digests] = load()
         return self._weights[digests]

@@ -1,11 +1,14 @@
 """Where a checkpoint lies: a local folder, or a hub id that is downloaded once."""
 
+import json
 from pathlib import Path
 
 from engine.errors import CheckpointError
 
-FILES = ("config.json", "generation_config.json", "vocab.json", "merges.txt", "model.safetensors")
-CODEC_FILES = ("speech_tokenizer/config.json", "speech_tokenizer/model.safetensors")
+FILES = ("config.json", "generation_config.json", "vocab.json", "merges.txt")
+CODEC_FILES = ("speech_tokenizer/config.json",)
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"  # of weights that lie in several files
 
 
 def checkpoint_folder(model: str) -> Path:
@@ -16,10 +19,26 @@ def checkpoint_folder(model: str) -> Path:
     folder = Path(model).expanduser()
     if not folder.is_dir():
         folder = _download(model)
-    missing = [name for name in (*FILES, *CODEC_FILES) if not (folder / name).is_file()]
+    names = [*FILES, *CODEC_FILES, *weight_files(folder)]
+    names += [f"speech_tokenizer/{name}" for name in weight_files(folder / "speech_tokenizer")]
+    missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise CheckpointError(f"{folder} is not a Qwen3-TTS checkpoint: {', '.join(missing)} is missing")
     return folder
+
+
+def weight_files(folder: Path) -> list[str]:
+    """Names of the files that hold a folder's tensors: one, or those that its index lists. Raises `CheckpointError`."""
+    index = folder / INDEX
+    if not index.is_file():
+        return [WEIGHTS]
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{index} cannot be read: {error!r}") from error
+    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise CheckpointError(f"{index} does not name files beside it")
+    return names
 
 
 def _download(model: str) -> Path:

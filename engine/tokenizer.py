@@ -10,7 +10,7 @@ from engine.config import Split
 from engine.errors import CheckpointError
 
 # The patterns are part of the models' definition: Qwen2's own, and the one transformers substitutes (see EngineConfig).
-_SPLITS: Mapping[Split, str] = {
+SPLITS: Mapping[Split, str] = {
     "qwen2": (
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
         r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -31,7 +31,7 @@ class TextTokenizer:
         self._bpe.normalizer = normalizers.NFC()
         self._bpe.pre_tokenizer = pre_tokenizers.Sequence(
             [
-                pre_tokenizers.Split(Regex(_SPLITS[split]), "isolated"),
+                pre_tokenizers.Split(Regex(SPLITS[split]), "isolated"),
                 pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
             ]
         )

@@ -14,6 +14,7 @@ from engine.codecs import SharedCodecs
 from engine.dummy import dummy_tensors
 from engine.dummy.tokenizer import Vocabulary
 from engine.errors import CheckpointError
+from engine.hub import weight_files
 from engine.model.config import Json, ModelConfig
 from engine.request import Pick, Sampling
 
@@ -41,8 +42,8 @@ def load_checkpoint(
         config_json=config_json,
         codec_json=read_json(codec / "config.json"),
         defaults=sampling_defaults(read_json(folder / "generation_config.json")),
-        main=_tensors(folder / "model.safetensors", device, dtype),
-        codec=shared.weights(codec, lambda: _tensors(codec / "model.safetensors", device, torch.float32)),
+        main=_tensors(folder, device, dtype),
+        codec=shared.weights(codec, lambda: _tensors(codec, device, torch.float32)),
     )
 
 
@@ -75,7 +76,12 @@ def _pick(data: Json, prefix: str) -> Pick:
     )
 
 
-def _tensors(path: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+def _tensors(folder: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    parts = [_part(folder / name, device, dtype) for name in weight_files(folder)]
+    return {name: tensor for part in parts for name, tensor in part.items()}
+
+
+def _part(path: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             return {name: file.get_tensor(name).to(dtype) for name in file.keys()}  # noqa: SIM118

@@ -59,7 +59,7 @@ class Vocabulary:
 def tiny_vocabulary(entries: int | None = None) -> Vocabulary:
     """A few hundred tokens, filled up to `entries` with ones that no text contains."""
     words = (*_ROLES, *(f" {word}" for word in _WORDS), *_PIECES, *_OTHER_SCRIPTS)
-    vocabulary = _learned(words)
+    vocabulary = learned(words)
     known = len(vocabulary.entries)
     filler = {f"unused {i}": i for i in range(known, entries or known)}  # a raw space never reaches byte-level BPE
     return Vocabulary(vocabulary.entries | filler, vocabulary.merges)
@@ -75,7 +75,8 @@ def write_tokenizer(folder: Path, vocabulary: Vocabulary) -> None:
     (folder / "tokenizer_config.json").write_text(config + "\n", encoding="utf-8")
 
 
-def _learned(words: Iterable[str]) -> Vocabulary:
+def learned(words: Iterable[str]) -> Vocabulary:
+    """The single bytes, and what makes each of `words` one token."""
     spelling = _byte_spelling()
     entries = {character: i for i, character in enumerate(sorted(spelling))}
     merges: list[tuple[str, str]] = []

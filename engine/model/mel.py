@@ -32,9 +32,9 @@ class LogMel:
         return (self.filters @ magnitude).clamp(min=1e-5).log()
 
 
-def slaney_filters(sample_rate: int, bands: int) -> Tensor:
-    """(bands, WINDOW / 2 + 1) fp32: the weight of each frequency of the transform in each mel band."""
-    bins = torch.linspace(0, sample_rate / 2, WINDOW // 2 + 1, dtype=torch.float64)
+def slaney_filters(sample_rate: int, bands: int, window: int = WINDOW) -> Tensor:
+    """(bands, window / 2 + 1) fp32: the weight of each frequency of the transform in each mel band."""
+    bins = torch.linspace(0, sample_rate / 2, window // 2 + 1, dtype=torch.float64)
     edges = _hertz(torch.linspace(0, _mel(sample_rate / 2), bands + 2, dtype=torch.float64))
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     rising, falling = (bins - left) / (centre - left), (right - bins) / (right - centre)

@@ -1,0 +1,31 @@
+"""Where a checkpoint's files are looked for, and what is said when they cannot be used."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engine.errors import CheckpointError
+from engine.hub import INDEX, WEIGHTS, checkpoint_folder, weight_files
+
+
+def test_weights_lie_in_one_file_or_in_those_that_an_index_names(tmp_path: Path) -> None:
+    assert weight_files(tmp_path) == [WEIGHTS]
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": {"a": "two", "b": "one", "c": "two"}}))
+    assert weight_files(tmp_path) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"weight_map": {}}', '{"weight_map": {"a": "../b"}}', '{"weight_map": 1}']
+)
+def test_a_broken_index_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / INDEX).write_text(text)
+    with pytest.raises(CheckpointError, match=r"index\.json"):
+        weight_files(tmp_path)
+
+
+def test_what_is_missing_is_listed(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"merges\.txt, .*speech_tokenizer/model\.safetensors is missing"):
+        checkpoint_folder(str(tmp_path))
+    with pytest.raises(CheckpointError, match="no such folder"):
+        checkpoint_folder(str(tmp_path / "nowhere"))

@@ -1,0 +1,32 @@
+"""A voice that knows nothing: the embedded voice's sizes with random weights, saved as training saves them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tools.train_voice.export import export
+from tools.train_voice.sizes import FRAME_SAMPLES, talker_config
+from tools.train_voice.subwords import train_subwords
+from tools.train_voice.train_codec import Trainer as CodecTrainer
+from tools.train_voice.train_talker import Trainer as TalkerTrainer
+
+TEXTS = ["The cat sat on the mat, and you know it.", "Hello there, my dear friend; what happens now?"]
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with talker.pt, codec.pt and the checkpoint made of them."""
+    folder = tmp_path_factory.mktemp("voice")
+    torch.manual_seed(0)
+    words = train_subwords(TEXTS)
+    talker = TalkerTrainer(talker_config(words.config_ids, words.rows), torch.device("cpu"), 1e-3)
+    for parameter in talker.kept.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, 0.0, 0.08)  # so that no two logits are nearly the same
+    talker.save(folder / "talker.pt", words)
+    codec = CodecTrainer(torch.device("cpu"), 1e-3)
+    codec.kept.train()(0.1 * torch.randn(2, 300 * FRAME_SAMPLES))  # gives the codebooks their first entries
+    codec.save(folder / "codec.pt")
+    export(folder / "talker.pt", folder / "codec.pt", folder / "checkpoint")
+    return folder

@@ -1,0 +1,122 @@
+"""What is trained is what is served: the training modules against the engine, on one set of weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine.build import build_engine
+from engine.config import EngineConfig
+from engine.model.codec import CodecDecoder
+from engine.model.codec_config import CodecDecoderConfig, CodecEncoderConfig
+from engine.model.codec_encoder import CodecEncoder
+from engine.model.config import ModelConfig
+from engine.model.tensors import under
+from engine.request import Delivery, Pick, Sampling, SpeechRequest, TextMode
+from engine.tokenizer import TextTokenizer
+from tests.engine.speaking import speak
+from tests.voice.conftest import TEXTS
+from tools.train_voice.codec_export import codec_tensors
+from tools.train_voice.coded import load_codec, read_coded, write_coded
+from tools.train_voice.columns import Batches, Utterance, build_sequences, paragraphs
+from tools.train_voice.corpus import Corpus
+from tools.train_voice.sizes import FRAME_SAMPLES, GROUPS, VOICES, talker_config, tokenizer_config
+from tools.train_voice.subwords import train_subwords
+from tools.train_voice.talker_model import SpeechModel
+from tools.train_voice.train_codec import Trainer as CodecTrainer
+from tools.train_voice.train_talker import Trainer as TalkerTrainer
+from tools.train_voice.train_talker import read_vocabulary
+
+CPU = torch.device("cpu")
+GREEDY = Pick(temperature=0.0, top_k=0, top_p=1.0)
+
+
+def test_the_codec_is_the_engines(untrained: Path) -> None:
+    codec, config = load_codec(untrained / "codec.pt", CPU), tokenizer_config()
+    tensors = codec_tensors(codec)
+    wave = 0.1 * torch.randn(1, 20 * FRAME_SAMPLES)
+    with torch.inference_mode():
+        made, quantized = codec(wave)
+        codes = CodecEncoder(CodecEncoderConfig.from_json(config), under(tensors, "encoder")).encode(wave[0])
+        decoder = CodecDecoder(CodecDecoderConfig.from_json(config["decoder_config"]), under(tensors, "decoder"))
+        state, row = decoder.new_state(1, CPU, torch.float32), torch.tensor([0])
+        pieces = [decoder.forward(quantized.codes[:, a:b], state, row) for a, b in ((0, 1), (1, 6), (6, 20))]
+    assert torch.equal(codes, quantized.codes[0])
+    torch.testing.assert_close(torch.cat(pieces, 1), made, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("mode", TextMode)
+async def test_the_talker_is_the_engines(untrained: Path, mode: TextMode) -> None:
+    async with await build_engine(str(untrained / "checkpoint"), EngineConfig(device="cpu")) as engine:
+        request = SpeechRequest(
+            request_id="one",
+            voice=VOICES[1],
+            language="english",
+            sampling=Sampling(GREEDY, GREEDY, 1.0, max_frames=12),
+            delivery=Delivery(text_mode=mode),
+        )
+        heard = await speak(engine, request, TEXTS[0])
+    expected = _argmax(untrained, Utterance(TEXTS[0], 1, heard.codes.astype(np.int16)), mode)
+    np.testing.assert_array_equal(heard.codes, expected)
+
+
+def _argmax(untrained: Path, said: Utterance, mode: TextMode) -> torch.Tensor:
+    """What the training model would say in each frame, told what was said before it."""
+    words = read_vocabulary(untrained / "talker.pt")
+    config = talker_config(words.config_ids, words.rows)
+    model = SpeechModel(config).eval()
+    state = torch.load(untrained / "talker.pt", weights_only=True)["model"]
+    model.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    sizes, tokenizer = ModelConfig.from_json(config), TextTokenizer(words.entries, words.merges, "qwen2")
+    both = Batches(build_sequences(sizes, tokenizer, [said], 1.0, 0), 1, sizes.codec.eos)
+    incremental, whole = sorted(both.round(0), key=lambda batch: batch.text.shape[1])
+    batch = whole if mode is TextMode.WHOLE else incremental
+    with torch.inference_mode():
+        first, rest = model(batch.text, batch.codes, batch.frames, batch.spoken)
+    first = first.flatten(0, 1)[batch.frames, : sizes.predictor.vocab].argmax(-1)
+    return torch.cat((first[:, None], rest.argmax(-1)), 1)
+
+
+def test_codes_survive_their_files(tmp_path: Path) -> None:
+    said = [Utterance("One.", 0, _noise(3)), Utterance("Two, and no more.", 1, _noise(5))]
+    write_coded(tmp_path, said)
+    for one, other in zip(said, read_coded(tmp_path), strict=True):
+        assert (one.text, one.speaker) == (other.text, other.speaker)
+        np.testing.assert_array_equal(one.codes, other.codes)
+
+
+def test_paragraphs_join_one_speakers_sentences() -> None:
+    said = [Utterance(f"Sentence {i}.", i % 2, _noise(2 + i)) for i in range(6)]
+    for joined in paragraphs(said, 20, 60, seed=1):
+        parts = [next(u for u in said if u.text == text + ".") for text in joined.text.removesuffix(".").split(". ")]
+        assert {u.speaker for u in parts} == {joined.speaker}
+        np.testing.assert_array_equal(np.concatenate([u.codes for u in parts]), joined.codes)
+
+
+def test_a_talker_learns() -> None:
+    words = train_subwords(TEXTS)
+    config = talker_config(words.config_ids, words.rows)
+    sizes, tokenizer = ModelConfig.from_json(config), TextTokenizer(words.entries, words.merges, "qwen2")
+    said = [Utterance(text, i, _noise(8)) for i, text in enumerate(TEXTS)]
+    batches = Batches(build_sequences(sizes, tokenizer, said, 0.5, 0), 4_000, sizes.codec.eos)
+    torch.manual_seed(0)
+    trainer = TalkerTrainer(config, CPU, 3e-3)
+    losses = [[float(loss) for loss in trainer.step(next(batches.round(i)), 0.0)] for i in range(40)]
+    assert losses[-1][0] < 0.6 * losses[0][0] and losses[-1][1] < 0.95 * losses[0][1]
+
+
+def test_a_codec_learns() -> None:
+    torch.manual_seed(0)
+    trainer = CodecTrainer(CPU, 1e-3)
+    time = torch.arange(64 * FRAME_SAMPLES) / 24_000
+    wave = 0.3 * torch.sin(2 * torch.pi * (200 + 100 * torch.sin(3 * time)) * time)
+    corpus = Corpus((wave * 32767).short(), torch.full((256,), 7).byte(), torch.tensor([0, 64]), ["a"], [0])
+    losses = [trainer.step(*corpus.crops(2, 4), done) for done in [0.0] * 12 + [0.5] * 3]
+    assert losses[11]["mel"] < 0.8 * losses[0]["mel"] and losses[11]["phones"] < 0.5 * losses[0]["phones"]
+    assert all(torch.isfinite(loss) for step in losses for loss in step.values())
+    assert {"judged", "deception", "likeness"} <= losses[-1].keys()
+
+
+def _noise(frames: int) -> np.ndarray:
+    return np.random.default_rng(frames).integers(0, 512, (frames, GROUPS)).astype(np.int16)

@@ -1,0 +1,1 @@
+"""How the embedded voice was made: README.md in this folder tells the steps in order."""

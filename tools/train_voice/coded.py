@@ -1,0 +1,91 @@
+"""Speech as codes with its texts: what the codec makes of a corpus, and all that the talker learns from.
+
+Usage: python -m tools.train_voice.coded CORPUS CODEC OUT
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tools.train_voice.codec_model import Codec
+from tools.train_voice.columns import Codes, Utterance
+from tools.train_voice.corpus import Corpus
+from tools.train_voice.sizes import tokenizer_config
+
+PART = 100_000  # frames a file
+
+
+@torch.inference_mode()
+def encode(corpus: Corpus, codec: Codec) -> list[Utterance]:
+    """Codes of every recording."""
+    utterances = []
+    for number, (text, speaker) in enumerate(zip(corpus.texts, corpus.speakers, strict=True)):
+        codes = codec.quantizer(codec.encoder(corpus.recording(number)[None])).codes[0]
+        utterances.append(Utterance(text, speaker, codes.cpu().numpy().astype(np.int16)))
+    return utterances
+
+
+def write_coded(folder: Path, utterances: list[Utterance]) -> None:
+    """Files of about `PART` frames."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, part in enumerate(_parts(utterances)):
+        np.savez_compressed(
+            folder / f"part-{number:03}.npz",
+            codes=np.concatenate([u.codes for u in part]),
+            lengths=np.array([len(u.codes) for u in part], np.int32),
+            speakers=np.array([u.speaker for u in part], np.int8),
+            texts=np.frombuffer("\n".join(u.text for u in part).encode(), np.uint8),
+        )
+
+
+def read_coded(folder: Path) -> list[Utterance]:
+    """Read what `write_coded` wrote."""
+    return [utterance for path in sorted(folder.glob("part-*.npz")) for utterance in _read(path)]
+
+
+def load_codec(path: Path, device: torch.device) -> Codec:
+    """The averaged codec that training saved."""
+    codec = Codec(tokenizer_config()).to(device).eval()
+    state = torch.load(path, map_location=device, weights_only=True)["codec"]
+    codec.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    return codec
+
+
+def _parts(utterances: list[Utterance]) -> Iterator[list[Utterance]]:
+    part: list[Utterance] = []
+    for utterance in utterances:
+        part.append(utterance)
+        if sum(len(u.codes) for u in part) >= PART:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _read(path: Path) -> Iterator[Utterance]:
+    with np.load(path) as data:
+        codes: Codes = data["codes"]
+        pieces = np.split(codes, np.cumsum(data["lengths"])[:-1])
+        texts = data["texts"].tobytes().decode().split("\n")
+        for text, speaker, piece in zip(texts, data["speakers"].tolist(), pieces, strict=True):
+            yield Utterance(text, speaker, piece)
+
+
+def main() -> None:
+    """Encode a corpus."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("codec", type=Path)
+    parser.add_argument("out", type=Path)
+    options = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    utterances = encode(Corpus.load(options.corpus, device), load_codec(options.codec, device))
+    write_coded(options.out, utterances)
+    print(f"{len(utterances)} utterances, {sum(len(u.codes) for u in utterances)} frames")
+
+
+if __name__ == "__main__":
+    main()

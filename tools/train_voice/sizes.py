@@ -1,0 +1,91 @@
+"""Sizes of the embedded voice: the two JSON configurations, small enough for one core of a CPU."""
+
+from engine.dummy.configs import GENERATION, Json, codec_config, main_config, merged
+
+VOICES = ("joe", "june")  # rows of the speaker table, in this order
+CODEBOOK = 512
+GROUPS = 8
+SAMPLE_RATE = 24_000
+FRAME_SAMPLES = 1_920
+
+_IDS = ("pad", "bos", "eos_token", "think", "nothink", "think_bos", "think_eos")  # rows after the audio codes
+_ENGLISH = CODEBOOK + len(_IDS)
+
+_PREDICTOR = {
+    "hidden_size": 256,
+    "intermediate_size": 640,
+    "num_hidden_layers": 3,
+    "layer_types": ["full_attention"] * 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+    "num_code_groups": GROUPS,
+    "vocab_size": CODEBOOK,
+    "max_position_embeddings": 64,
+}
+_TALKER = {
+    "hidden_size": 384,
+    "intermediate_size": 864,
+    "num_hidden_layers": 8,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+    "num_code_groups": GROUPS,
+    "text_hidden_size": 384,
+    "vocab_size": _ENGLISH + 1 + len(VOICES),
+    "max_position_embeddings": 8192,
+    "rope_theta": 100_000,
+    "rope_scaling": {"interleaved": True, "mrope_section": [12, 10, 10], "rope_type": "default", "type": "default"},
+    **{f"codec_{name}_id": CODEBOOK + place for place, name in enumerate(_IDS)},
+}
+_DECODER = {
+    "codebook_dim": 128,
+    "codebook_size": CODEBOOK,
+    "decoder_dim": 320,
+    "head_dim": 64,
+    "hidden_size": 192,
+    "intermediate_size": 384,
+    "latent_dim": 192,
+    "num_attention_heads": 3,
+    "num_hidden_layers": 2,
+    "num_key_value_heads": 3,
+    "num_quantizers": GROUPS,
+    "sliding_window": 16,
+    "vector_quantization_hidden_dimension": 128,
+}
+_ENCODER = {  # local on purpose: codes of a piece of a recording are those of the whole
+    "codebook_dim": 64,
+    "codebook_size": CODEBOOK,
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_attention_heads": 4,
+    "num_filters": 16,
+    "num_hidden_layers": 0,
+    "num_key_value_heads": 4,
+    "num_quantizers": GROUPS,
+    "upsample_groups": 256,
+    "vector_quantization_hidden_dimension": 64,
+}
+
+
+def talker_config(text_ids: Json, text_rows: int) -> Json:
+    """config.json, with the tokenizer's ids; its size is named so that, as with 0.6B, instructions are left out."""
+    config = merged(main_config("0.6B-CustomVoice", "tiny", text_ids, text_rows), {"talker_config": _TALKER})
+    talker = config["talker_config"]
+    talker["code_predictor_config"] |= _PREDICTOR
+    talker["codec_language_id"] = {"english": _ENGLISH}
+    talker["spk_id"] = {name: _ENGLISH + 1 + place for place, name in enumerate(VOICES)}
+    talker["spk_is_dialect"] = dict.fromkeys(VOICES, False)
+    return config | {"tts_model_size": "0b"}
+
+
+def tokenizer_config() -> Json:
+    """speech_tokenizer/config.json."""
+    config = merged(codec_config("tiny"), {"decoder_config": _DECODER, "encoder_config": _ENCODER})
+    return config | {"encoder_valid_num_quantizers": GROUPS}
+
+
+def generation_config() -> Json:
+    """generation_config.json: narrower picks than the large models need, and no penalty on what repeats in speech."""
+    narrow = {"temperature": 0.7, "top_k": 30, "subtalker_temperature": 0.7, "subtalker_top_k": 30}
+    return dict(GENERATION) | narrow | {"repetition_penalty": 1.0}
