@@ -1,11 +1,12 @@
-"""How many frames to decode at a time: few while the listener's buffer is short, more as it fills."""
+"""How many frames to decode at a time: few while the listener waits for them, more once there is time."""
 
 from engine.request import FRAME_SECONDS
 
 SIZES = (1, 2, 4, 8, 12)  # the codec runs at these sizes alone, so that each can be captured as a graph
 
 MOST_PENDING = 48  # frames of one speech that may wait for the codec
-CALL_FRAMES = 96  # of one codec call over all its streams: bounds how long the others' next frames wait for it
+STEP_FRAMES = 112  # of a step's codec calls, each call counted as CALL_FRAMES more: bounds how long others' frames wait
+CALL_FRAMES = 16  # what one call costs beside its frames, in frames
 
 
 def fit(frames: int) -> int:
@@ -13,18 +14,22 @@ def fit(frames: int) -> int:
     return next(size for size in SIZES if size >= frames)
 
 
-def most_streams(size: int) -> int:
-    """Streams whose chunks of this size share one codec call."""
-    return CALL_FRAMES // size
+def most_streams(budget: int, size: int) -> int:
+    """Streams whose chunks of this size may share one more codec call of a step that has `budget` left."""
+    return max(0, budget - CALL_FRAMES) // size
 
 
-def due(pending: int, slack: float | None, first: int, largest: int) -> int:
-    """Frames to decode now out of `pending`, or 0 to wait for more.
+def may_grow(slack: float, waited: float, step: float) -> bool:
+    """Whether a later chunk can wait for more frames, given the `slack` in seconds until the listener runs dry.
 
-    `slack`: seconds until the listener runs dry, None before the first chunk, which waits for `first` frames. Later
-    chunks wait for at most half of the slack, so that the next is there well before this one has been played.
+    It waits for half of what the last chunk left `waited` seconds ago, less the two `step`s that pass until it is
+    there when this one leaves it out: so it arrives well before that one has been played.
     """
-    enough = first if slack is None else max(1, int(slack / FRAME_SECONDS / 2))
+    return waited + 2 * step < slack
+
+
+def due(pending: int, enough: int, largest: int) -> int:
+    """Frames to decode now out of `pending`, or 0 to wait until there are `enough`."""
     if pending < _largest_size(min(enough, largest)):
         return 0
     return _largest_size(min(pending, largest))

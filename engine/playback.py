@@ -19,6 +19,10 @@ class Playback:
         """Seconds until the listener runs dry, negative when it already has; None before the first chunk."""
         return None if self._began is None else self._began + self.frames * FRAME_SECONDS - now
 
+    def waited(self, now: float) -> float:
+        """Seconds since the last chunk; 0 before the first."""
+        return 0.0 if self._last is None else now - self._last
+
     def played(self, now: float) -> float:
         """Frames that ideal playback has used up."""
         return 0.0 if self._began is None else min(self.frames, (now - self._began) / FRAME_SECONDS)

@@ -31,6 +31,7 @@ class Scheduler:
         self._limits, self._pool, self._observer = limits, pool, observer
         self._free = list(range(limits.slots - 1, -1, -1))
         self._flights: deque[Flight] = deque()
+        self._scheduled = 0.0  # when the last step was
 
     def add(self, sequence: Sequence) -> None:
         """Queue a speech, by its time of arrival."""
@@ -61,11 +62,12 @@ class Scheduler:
 
     def schedule(self, now: float) -> Batch | None:
         """The next step's work; an empty batch while results are outstanding, None when there is nothing to do."""
+        step, self._scheduled = now - self._scheduled, now  # after a rest too long, which only hurries chunks once
         plan = Plan(self._limits.prefill_columns, self._pool.block_size)
         for sequence in sorted(self.running, key=lambda running: _urgency(running, now)):
             if sequence.slot is not None:  # an earlier one's need for blocks may have evicted it
                 self._plan_frame(plan, sequence, now)
-        self._plan_chunks(plan, now)
+        self._plan_chunks(plan, now, step)
         flight = plan.flight()
         if flight.batch.empty:
             return flight.batch if self._flights else None
@@ -203,16 +205,20 @@ class Scheduler:
         server = self._limits.frames - sequence.total_frames
         return min(server, sequence.segment.cap if wanted is None else wanted - sequence.total_frames)
 
-    def _plan_chunks(self, plan: Plan, now: float) -> None:
-        """One codec call a step: the most urgent chunk and others of its size, for a call costs more than its rows."""
-        due = [(_urgency(sequence, now), sequence, _frames_due(sequence, now)) for sequence in self.running]
+    def _plan_chunks(self, plan: Plan, now: float, step: float) -> None:
+        """Codec calls for what is due, most urgent first; chunks of one size share a call, for calls cost most."""
+        due = [(_urgency(sequence, now), sequence, _frames_due(sequence, now, step)) for sequence in self.running]
         due = sorted((entry for entry in due if entry[2] > 0), key=lambda entry: entry[0])
-        if not due:
-            return
-        size = chunks.fit(due[0][2])
-        members = [(sequence, count) for _, sequence, count in due if chunks.fit(count) == size]
-        for sequence, count in members[: chunks.most_streams(size)]:
-            plan.chunk(sequence, count)
+        budget = chunks.STEP_FRAMES
+        while due:
+            size = chunks.fit(due[0][2])
+            members = [entry for entry in due if _joins(entry[1], entry[2], size)][: chunks.most_streams(budget, size)]
+            if not members:
+                return
+            for _, sequence, count in members:
+                plan.chunk(sequence, count)
+            budget -= chunks.CALL_FRAMES + size * len(members)
+            due = [entry for entry in due if entry not in members]
 
     # ---- what came of it
 
@@ -271,20 +277,33 @@ def _audio(
     yield sequence, AudioChunk(audio, codes, first_frame, segment.number, last, sampled_at)
 
 
-def _frames_due(sequence: Sequence, now: float) -> int:
+def _frames_due(sequence: Sequence, now: float, step: float) -> int:
     """Frames of a running speech to decode now; none where that is not positive."""
-    segment, delivery = sequence.segment, sequence.request.delivery
+    segment, largest = sequence.segment, sequence.request.delivery.max_chunk_frames
     if segment.finish is not None:
         return min(len(segment.frames) - segment.decoded, chunks.SIZES[-1])
-    pending, largest = segment.launched - segment.decoded, delivery.max_chunk_frames
+    return chunks.due(segment.launched - segment.decoded, _frames_enough(sequence, now, step), largest)
+
+
+def _frames_enough(sequence: Sequence, now: float, step: float) -> int:
+    """Frames that its next chunk waits for."""
+    slack, delivery = sequence.slack(now), sequence.request.delivery
     if sequence.starving:
-        return chunks.due(pending, None, 1, largest)
-    return chunks.due(pending, sequence.playback.slack(now), delivery.first_chunk_frames, largest)
+        return 1
+    if slack is None:
+        return delivery.first_chunk_frames
+    return delivery.max_chunk_frames if chunks.may_grow(slack, sequence.playback.waited(now), step) else 1
 
 
 def _urgency(sequence: Sequence, now: float) -> tuple[float, int]:
     """First chunks outrank all, those with less of a prompt to read before the others; then whose listener runs dry."""
-    slack = sequence.playback.slack(now)
+    slack = sequence.slack(now)
     if slack is not None:
         return slack, 0
     return -float("inf"), sequence.segment.position - sequence.cached if sequence.segment.ready else 0
+
+
+def _joins(sequence: Sequence, count: int, size: int) -> bool:
+    """Whether a chunk may be decoded at `size`: nothing is decoded after a segment's last, so it may be too large."""
+    over = sequence.segment.finish is not None and count == len(sequence.segment.frames) - sequence.segment.decoded
+    return count == size or (over and count <= size)

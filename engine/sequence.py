@@ -117,6 +117,12 @@ class Sequence:
         segment = self.segment
         return not segment.ended and (not segment.ready if segment.finish is None else not self.over)
 
+    def slack(self, now: float) -> float | None:
+        """Seconds until the listener runs dry, with what the codec has in hand; None before the first chunk."""
+        coming = (self.segment.decoded - self.segment.delivered) * FRAME_SECONDS
+        slack = self.playback.slack(now)
+        return slack + coming if slack is not None else coming or None
+
     def lead(self, now: float) -> float:
         """Seconds of audio made ahead of the listener, or of a caller who has stopped reading."""
         made = self.total_frames + self.segment.launched

@@ -36,31 +36,34 @@ def test_no_block_is_lent_twice(size: int, capacity: int, script: list[tuple[int
         assert all(1 <= block <= capacity for block in lent)
 
 
-@given(
-    pending=st.integers(0, 64),
-    slack=st.none() | st.floats(-5, 20),
-    first=st.integers(1, 12),
-    largest=st.integers(1, 12),
-)
-def test_chunks_are_of_few_sizes_and_never_late_on_purpose(
-    pending: int, slack: float | None, first: int, largest: int
-) -> None:
-    count = chunks.due(pending, slack, first, largest)
+@given(pending=st.integers(0, 64), enough=st.integers(1, 12), largest=st.integers(1, 12))
+def test_chunks_are_of_few_sizes_and_wait_for_no_more_than_asked(pending: int, enough: int, largest: int) -> None:
+    count = chunks.due(pending, enough, largest)
     assert count in (0, *chunks.SIZES)
     assert count <= min(pending, largest)
-    if slack is None:
-        assert (count > 0) == (pending >= chunks.due(64, None, first, min(first, largest)))
-    elif pending and slack < 4 * FRAME_SECONDS:
-        assert count > 0
-    if pending >= largest:
-        assert count > 0
+    assert count > 0 or pending < min(enough, largest)
 
 
-@pytest.mark.parametrize(
-    ("slack", "pending", "count"), [(0.0, 3, 2), (0.7, 3, 0), (0.7, 4, 4), (9.0, 11, 0), (9.0, 12, 12)]
-)
-def test_chunks_grow_with_the_listeners_buffer(slack: float, pending: int, count: int) -> None:
-    assert chunks.due(pending, slack, 1, 12) == count
+@pytest.mark.parametrize(("enough", "pending", "count"), [(1, 0, 0), (1, 3, 2), (4, 3, 0), (12, 11, 0), (12, 40, 12)])
+def test_a_chunk_is_as_large_as_its_frames_allow(enough: int, pending: int, count: int) -> None:
+    assert chunks.due(pending, enough, 12) == count
+
+
+@given(left=st.floats(0.08, 20), share=st.floats(0, 1), step=st.floats(0, 0.2))
+def test_a_chunk_is_sent_before_half_of_the_slack_is_gone(left: float, share: float, step: float) -> None:
+    """`left`: by the last chunk; a chunk that waits is looked at again a step later, and there after one more."""
+    waited = left * share
+    if chunks.may_grow(left - waited, waited, step):
+        assert left - waited - 2 * step > left / 2 - step
+    else:
+        assert waited + 2 * step >= left - waited
+
+
+@given(st.integers(0, 200), st.sampled_from(chunks.SIZES))
+def test_the_calls_of_a_step_stay_in_its_budget(budget: int, size: int) -> None:
+    streams = chunks.most_streams(budget, size)
+    assert streams >= 0
+    assert not streams or chunks.CALL_FRAMES + streams * size <= budget < chunks.CALL_FRAMES + (streams + 1) * size
 
 
 @given(st.integers(1, chunks.SIZES[-1]))
