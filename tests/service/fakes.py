@@ -61,6 +61,20 @@ class Infinite:
         return replace(output, finite=finite)
 
 
+class Silent:
+    """From frame `after` of a speech on there is no sound, though every frame differs."""
+
+    def __init__(self, runner: Runner, after: int) -> None:
+        self._runner, self._after = runner, after
+
+    def step(self, batch: Batch) -> StepOutput | None:
+        output = self._runner.step(batch)
+        assert output is not None  # on a CPU no runner works ahead
+        audio = zip(batch.chunks, output.audio, strict=True)
+        heard = [pcm if chunk.first < self._after else 0 * pcm for chunk, pcm in audio]
+        return replace(output, audio=heard)
+
+
 class Stuck:
     """Every frame is the one before it: a speech that has run away."""
 

@@ -1,16 +1,19 @@
 """What bounds a turn: its deadline, its length, the guard, and the listener's pace."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import grpc
 import pytest
 import pytest_asyncio
 
+from engine.batch import Runner
+from engine.dummy import write_checkpoint
+from engine.segment import CAP_FRAMES, CAP_FRAMES_PER_TOKEN
 from qwentts_grpc.v1 import tts_pb2 as pb
 
 from .conftest import Running, config, failure, pcm, send, serving, text, turn
-from .fakes import Stuck
+from .fakes import Silent, Stuck
 from .test_turns import SENTENCE, check_laws
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -42,14 +45,28 @@ async def test_audio_shorter_than_a_frame_is_refused(server: Running) -> None:
     assert refused.fields == ["config.sampling.max_audio"]
 
 
-async def test_the_guard_ends_a_runaway_with_status_ok(server: Running) -> None:
-    with server.runner(Stuck):
+async def test_a_speech_that_never_ends_is_cut_at_the_cap_for_its_text(tmp_path: Path) -> None:
+    endless = write_checkpoint(tmp_path / "endless", "0.6B-CustomVoice", eos_scale=0.0)
+    asked = pb.SynthesizeRequest(config=pb.SynthesisConfig(voice="ryan"))  # no `max_audio`
+    asked.config.sampling.seed = 1
+    asked.config.delivery.max_lead.FromSeconds(3_600)
+    async with serving(endless, guard_seconds=0.0) as server:
+        summary = check_laws(await turn(server, asked, text("Hi.")))
+        assert server.sample("tts_requests_total", method="Synthesize", outcome="length") == 1
+    assert summary.finish_reason == pb.FINISH_REASON_LENGTH
+    assert summary.codec_frames == CAP_FRAMES + CAP_FRAMES_PER_TOKEN * summary.text_tokens
+
+
+@pytest.mark.parametrize("runaway", [Stuck, lambda runner: Silent(runner, after=5)], ids=["circle", "silence"])
+async def test_the_guard_ends_a_runaway_with_status_ok(server: Running, runaway: Callable[[Runner], Runner]) -> None:
+    before = server.sample("tts_requests_total", method="Synthesize", outcome="guard")
+    with server.runner(runaway):
         responses = await turn(server, config(60.0), text(SENTENCE))
     summary = check_laws(responses)
     assert summary.finish_reason == pb.FINISH_REASON_GUARD
     assert 10 <= summary.codec_frames <= 40
     assert len(pcm(responses)) == summary.codec_frames * 3_840
-    assert server.sample("tts_requests_total", method="Synthesize", outcome="guard") == 1
+    assert server.sample("tts_requests_total", method="Synthesize", outcome="guard") - before == 1
 
 
 async def test_a_turn_far_enough_ahead_says_so_once(server: Running) -> None:
