@@ -214,7 +214,7 @@ class _Transformer(nn.Module):
         latent, hidden = config["latent_dim"], config["hidden_size"]
         self.input_proj, self.output_proj = nn.Linear(latent, hidden), nn.Linear(hidden, latent)
         self.layers = nn.ModuleList([_TransformerLayer(config) for _ in range(config["num_hidden_layers"])])
-        self.norm = nn.RMSNorm(hidden, eps=config["rms_norm_eps"])
+        self.norm = RMSNorm(hidden, config["rms_norm_eps"])
         self.window, self.head_dim, self.theta = config["sliding_window"], config["head_dim"], config["rope_theta"]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -235,7 +235,7 @@ class _TransformerLayer(nn.Module):
         hidden, eps = config["hidden_size"], config["rms_norm_eps"]
         self.head_dim = config["head_dim"]
         inner = config["num_attention_heads"] * self.head_dim
-        self.input_layernorm, self.post_attention_layernorm = nn.RMSNorm(hidden, eps), nn.RMSNorm(hidden, eps)
+        self.input_layernorm, self.post_attention_layernorm = RMSNorm(hidden, eps), RMSNorm(hidden, eps)
         self.self_attn = nn.ModuleDict({f"{name}_proj": nn.Linear(hidden, inner, bias=False) for name in "qkv"})
         self.self_attn["o_proj"] = nn.Linear(inner, hidden, bias=False)
         self.mlp = swiglu(hidden, config["intermediate_size"])
@@ -259,6 +259,14 @@ class _Scale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * x
+
+
+class RMSNorm(nn.RMSNorm):
+    """With its weight in the dtype of what it norms: mixed precision has one kernel for that, and none for two."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)"""
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
 def swiglu(hidden: int, inner: int) -> nn.ModuleDict:

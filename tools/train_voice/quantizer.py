@@ -35,7 +35,10 @@ class SplitQuantizer(nn.Module):
         self.acoustic = _Residual(inputs, width, outputs, entries, levels - 1)
 
     def forward(self, x: Tensor) -> Quantized:
-        x = x.transpose(1, 2).float()
+        with torch.autocast(x.device.type, enabled=False):  # nearest entries are a matter of the last bits
+            return self._quantized(x.transpose(1, 2).float())
+
+    def _quantized(self, x: Tensor) -> Quantized:
         first, code, near = self.semantic(x, None)
         kept = int(torch.randint(1, len(self.acoustic.books) + 1, ())) if self.training else None
         kept = None if torch.rand(()) < 0.6 else kept  # mostly all: that is what is served

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from engine.dummy.configs import Json
 from engine.model.config import DecoderConfig, ModelConfig
-from tools.train_voice.codec_model import rope_angles, rotated, swiglu
+from tools.train_voice.codec_model import RMSNorm, rope_angles, rotated, swiglu
 
 DROPOUT = 0.1
 
@@ -97,7 +97,7 @@ class Stack(nn.Module):
         super().__init__()
         self.config = config
         self.layers = nn.ModuleList([_Layer(config) for _ in range(config.layers)])
-        self.norm = nn.RMSNorm(config.hidden, config.eps)
+        self.norm = RMSNorm(config.hidden, config.eps)
 
     def forward(self, x: Tensor) -> Tensor:
         rope = rope_angles(torch.arange(x.shape[1], device=x.device), self.config.head_dim, self.config.rope_theta)
@@ -117,9 +117,9 @@ class _Layer(nn.Module):
             {f"{name}_proj": nn.Linear(c.hidden, width, bias=False) for name, width in widths.items()}
         )
         self.self_attn["o_proj"] = nn.Linear(widths["q"], c.hidden, bias=False)
-        self.self_attn["q_norm"], self.self_attn["k_norm"] = (nn.RMSNorm(c.head_dim, c.eps) for _ in "qk")
+        self.self_attn["q_norm"], self.self_attn["k_norm"] = (RMSNorm(c.head_dim, c.eps) for _ in "qk")
         self.mlp = swiglu(c.hidden, c.intermediate)
-        self.input_layernorm, self.post_attention_layernorm = (nn.RMSNorm(c.hidden, c.eps) for _ in "ab")
+        self.input_layernorm, self.post_attention_layernorm = (RMSNorm(c.hidden, c.eps) for _ in "ab")
 
     def forward(self, x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
         x = x + F.dropout(self._attention(self.input_layernorm(x), rope), DROPOUT, self.training)

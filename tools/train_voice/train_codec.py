@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=8)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--resume", type=Path)
