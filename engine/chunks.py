@@ -1,7 +1,5 @@
 """How many frames to decode at a time: few while the listener waits for them, more once there is time."""
 
-from engine.request import FRAME_SECONDS
-
 SIZES = (1, 2, 4, 8, 12)  # the codec runs at these sizes alone, so that each can be captured as a graph
 
 MOST_PENDING = 48  # frames of one speech that may wait for the codec

@@ -29,7 +29,7 @@ def test_every_request_is_sent_and_spoken(tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path / "tiny", "0.6B-CustomVoice", eos_scale=0.0)
     flags = ("--rates", f"{RATE:g}", "--seconds", f"{SECONDS:g}", "--warm-up", "0.5", "--seeds", "0,1", "--keep-going")
     server_cores, _ = share_cores()
-    with serving(Target(str(checkpoint), "cpu", max_speeches=4, max_queue=16), server_cores) as served:
+    with serving(Target(str(checkpoint), "cpu", max_speeches=4, max_queue=16).flags, server_cores) as served:
         printed = load(served.address, out, "--prompts", str(prompts), *flags)
         assert served.count("tts_requests_total") > 0
         assert served.count("tts_graph_fallbacks_total") == 0
@@ -46,7 +46,7 @@ def test_every_request_is_sent_and_spoken(tmp_path: Path) -> None:
 def test_a_server_that_is_full_fails_the_gate(tmp_path: Path) -> None:
     out = tmp_path / "load.json"
     checkpoint = write_checkpoint(tmp_path / "tiny", "0.6B-CustomVoice", eos_scale=0.0)
-    with serving(Target(str(checkpoint), "cpu", max_speeches=1, max_queue=0), share_cores()[0]) as served:
+    with serving(Target(str(checkpoint), "cpu", max_speeches=1, max_queue=0).flags, share_cores()[0]) as served:
         load(served.address, out, "--rates", "20,40", "--seconds", "0.5", "--warm-up", "0", "--seeds", "0")
     document = json.loads(out.read_text())
     assert [(figures["rate"], figures["passed"]) for figures in document["rates"]] == [(20.0, False)]
@@ -57,6 +57,6 @@ def test_a_server_that_is_full_fails_the_gate(tmp_path: Path) -> None:
 def test_a_server_that_cannot_start_is_told(tmp_path: Path) -> None:
     with (
         pytest.raises(SystemExit, match="ended before it served"),
-        serving(Target(str(tmp_path / "nothing"), "cpu", max_speeches=1, max_queue=0), share_cores()[0]),
+        serving(Target(str(tmp_path / "nothing"), "cpu", max_speeches=1, max_queue=0).flags, share_cores()[0]),
     ):
         pytest.fail("it served")
