@@ -17,6 +17,7 @@ from engine.request import Delivery, Pick, Sampling, SpeechRequest, TextMode
 from engine.tokenizer import TextTokenizer
 from tests.engine.speaking import speak
 from tests.voice.conftest import TEXTS
+from tools.train_voice import coded
 from tools.train_voice.codec_export import codec_tensors
 from tools.train_voice.coded import load_codec, read_coded, write_coded
 from tools.train_voice.columns import Batches, Utterance, build_sequences, paragraphs
@@ -84,6 +85,18 @@ def test_codes_survive_their_files(tmp_path: Path) -> None:
     for one, other in zip(said, read_coded(tmp_path), strict=True):
         assert (one.text, one.speaker) == (other.text, other.speaker)
         np.testing.assert_array_equal(one.codes, other.codes)
+
+
+def test_a_recording_is_encoded_in_pieces_as_whole(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = load_codec(untrained / "codec.pt", CPU)
+    wave = (3_000 * torch.randn(60 * FRAME_SAMPLES)).short()
+    corpus = Corpus(wave, torch.zeros(240).byte(), torch.tensor([0, 25, 60]), ["a", "b"], [0, 1])
+    with torch.inference_mode():
+        whole = codec.quantizer(codec.encoder(wave[None].float() / 32768)).codes[0]
+    monkeypatch.setattr(coded, "AT_ONCE", 16)
+    pieces = coded.encode(corpus, codec)
+    assert [len(piece.codes) for piece in pieces] == [25, 35]
+    np.testing.assert_array_equal(np.concatenate([piece.codes for piece in pieces]), whole)
 
 
 def test_paragraphs_join_one_speakers_sentences() -> None:

@@ -4,28 +4,38 @@ Usage: python -m tools.train_voice.coded CORPUS CODEC OUT
 """
 
 import argparse
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tools.train_voice.codec_model import Codec
 from tools.train_voice.columns import Codes, Utterance
 from tools.train_voice.corpus import Corpus
-from tools.train_voice.sizes import tokenizer_config
+from tools.train_voice.sizes import FRAME_SAMPLES, tokenizer_config
 
 PART = 100_000  # frames a file
+AT_ONCE = 4_096  # frames in one call of the encoder
+CONTEXT = 8  # frames before them that the encoder may hear: more than it reaches back
 
 
 @torch.inference_mode()
 def encode(corpus: Corpus, codec: Codec) -> list[Utterance]:
-    """Codes of every recording."""
-    utterances = []
-    for number, (text, speaker) in enumerate(zip(corpus.texts, corpus.speakers, strict=True)):
-        codes = codec.quantizer(codec.encoder(corpus.recording(number)[None])).codes[0]
-        utterances.append(Utterance(text, speaker, codes.cpu().numpy().astype(np.int16)))
-    return utterances
+    """Codes of every recording. They are encoded end to end: each starts after the silence of the one before it."""
+    pieces = [_codes(codec, corpus, start) for start in range(0, corpus.frames, AT_ONCE)]
+    codes, starts = torch.cat(pieces).short().cpu().numpy(), corpus.starts.tolist()
+    said = zip(corpus.texts, corpus.speakers, itertools.pairwise(starts), strict=True)
+    return [Utterance(text, speaker, codes[start:stop]) for text, speaker, (start, stop) in said]
+
+
+def _codes(codec: Codec, corpus: Corpus, start: int) -> Tensor:
+    """(`AT_ONCE` or what is left, groups) from frame `start` on."""
+    context = min(start, CONTEXT)
+    samples = corpus.wave[(start - context) * FRAME_SAMPLES : (start + AT_ONCE) * FRAME_SAMPLES].float() / 32768
+    return codec.quantizer(codec.encoder(samples[None])).codes[0, context:]
 
 
 def write_coded(folder: Path, utterances: list[Utterance]) -> None:

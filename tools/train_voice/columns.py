@@ -5,7 +5,7 @@ because that is what a paragraph is.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,7 +59,7 @@ class Batch(NamedTuple):
 
 
 def build_sequences(
-    config: ModelConfig, tokenizer: TextTokenizer, utterances: Sequence[Utterance], english: float, seed: int
+    config: ModelConfig, tokenizer: TextTokenizer, utterances: Iterable[Utterance], english: float, seed: int
 ) -> Sequences:
     """`english`: the share of prompts that name the language; the others leave it to the model."""
     chance = random.Random(seed)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 from engine.dummy.tokenizer import Vocabulary, learned
-from engine.tokenizer import SPLITS
+from engine.tokenizer import SPLITS, TextTokenizer
 
 ENTRIES = 900  # pieces of some two or three letters: a piece a frame, the talker reads well ahead of what it says
 ROLES = ("assistant", "user")  # prompts are cut by position, so each must be one token
@@ -25,6 +25,14 @@ def train_subwords(texts: Iterable[str], entries: int = ENTRIES) -> Vocabulary:
     trainer = trainers.BpeTrainer(vocab_size=entries, initial_alphabet=bytes_, show_progress=False)
     bpe.train_from_iterator(texts, trainer)
     return _joined(learned(ROLES), json.loads(bpe.to_str())["model"]["merges"])
+
+
+class LooseTokenizer(TextTokenizer):
+    """Leaves out merges at random, so that a talker meets words in other pieces too (Provilkov et al. 2020)."""
+
+    def __init__(self, words: Vocabulary, dropout: float) -> None:
+        super().__init__(words.entries, words.merges, "qwen2")
+        self._bpe.model.dropout = dropout
 
 
 def _joined(roles: Vocabulary, merges: Iterable[tuple[str, str]]) -> Vocabulary:

@@ -18,11 +18,10 @@ from torch import Tensor
 from engine.dummy.configs import Json
 from engine.dummy.tokenizer import Vocabulary
 from engine.model.config import ModelConfig
-from engine.tokenizer import TextTokenizer
 from tools.train_voice.coded import read_coded
 from tools.train_voice.columns import Batch, Batches, Utterance, build_sequences, paragraphs
 from tools.train_voice.sizes import CODEBOOK, talker_config
-from tools.train_voice.subwords import train_subwords
+from tools.train_voice.subwords import LooseTokenizer, train_subwords
 from tools.train_voice.talker_model import SpeechModel
 from tools.train_voice.train_codec import elapsing
 
@@ -32,6 +31,7 @@ WARM_UP = 300  # steps
 AVERAGE = 0.999
 MISREAD_COLUMNS, MISREAD_CODES = 0.1, 0.5  # share of columns that are touched, and of codes replaced there
 LABEL_SMOOTHING = 0.02
+DROPPED_MERGES = 0.05
 
 
 class Trainer:
@@ -132,12 +132,15 @@ def main() -> None:
     utterances = read_coded(options.coded)
     words = read_vocabulary(options.resume) if options.resume else train_subwords(u.text for u in utterances)
     config = talker_config(words.config_ids, words.rows)
-    sizes, tokenizer = ModelConfig.from_json(config), TextTokenizer(words.entries, words.merges, "qwen2")
+    sizes = ModelConfig.from_json(config)
     learnt, held = _split(utterances, options.seed)
     learnt += paragraphs(learnt, len(learnt) // 4, PARAGRAPH, options.seed)
     batches, unheard = (
         Batches(build_sequences(sizes, tokenizer, part, 0.5, options.seed).to(device), columns, sizes.codec.eos)
-        for part, columns in ((learnt, options.columns), (held, 8_192))
+        for part, tokenizer, columns in (
+            (learnt, LooseTokenizer(words, DROPPED_MERGES), options.columns),
+            (held, LooseTokenizer(words, 0.0), 8_192),
+        )
     )
     trainer = Trainer(config, device, options.rate)
     if options.resume:
