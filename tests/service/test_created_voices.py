@@ -85,6 +85,15 @@ async def test_a_created_voice_is_listed_spoken_with_and_deleted(base: Running) 
     assert again.code is grpc.StatusCode.NOT_FOUND
 
 
+@pytest.mark.parametrize(
+    ("form", "rate", "channels"), [("WAV", 44_100, 2), ("FLAC", 8_000, 1), ("FLAC", 96_000, 2), ("OGG", 48_000, 2)]
+)
+async def test_recordings_of_any_kind(base: Running, form: str, rate: int, channels: int) -> None:
+    await create(base, "tone", recording(1.5, rate, channels, form=form))
+    assert kinds(await turn(base, config(voice="tone"), text("Now speak.")))[-1] == "summary"
+    await delete(base, "tone")
+
+
 async def test_a_voice_outlives_its_server(base_checkpoint: Path, tmp_path: Path) -> None:
     heard = []
     async with serving(base_checkpoint, tmp_path / "voices") as running:

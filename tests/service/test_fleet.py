@@ -65,6 +65,20 @@ async def test_a_turn_goes_to_whom_it_names_or_to_the_first_that_can(fleet: Runn
     await delete(fleet, "anna")
 
 
+async def test_a_voice_is_designed_once_and_cloned_for_good(fleet: Running) -> None:
+    """The recipe of docs/voices.md."""
+    line = "Good morning. I will be your guide today."
+    asked = config(2.4, voice="", instructions="A warm, low voice.")
+    asked.config.audio_format.encoding = pb.AUDIO_ENCODING_WAV
+    designed = await turn(fleet, asked, text(line))
+    assert designed[0].started.model == "design"
+    await create(fleet, "guide", pcm(designed), transcript=line, description="designed, seed 1")
+    first, second = [await turn(fleet, config(voice="guide"), text("Here is the old town.")) for _ in range(2)]
+    assert first[0].started.model == "base" and first[-1].HasField("summary")
+    assert_same_audio(pcm(first), pcm(second))
+    await delete(fleet, "guide")
+
+
 async def test_what_the_named_checkpoint_cannot_do(fleet: Running) -> None:
     await create(fleet, "anna")
     for asked, code, reason, fields in (
