@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import cycle, groupby
+from itertools import cycle
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from engine.batch import Batch, Chunk, Entry, StepOutput
+from engine.batch import Batch, Chunk, StepOutput
 from engine.chunks import SIZES, fit
 from engine.graphs import Graphs, Output, build, sizes_up_to
 from engine.observer import StageTiming
@@ -18,7 +18,7 @@ from engine.request import SAMPLES_PER_FRAME
 from engine.slots import RING, SlotState
 from engine.stages.codec import CodecStage
 from engine.stages.frame import FrameStage
-from engine.stages.inputs import FIELDS, pack_prefills, pack_rows, padding
+from engine.stages.inputs import pack_prefills, pack_rows, padding
 from engine.stages.prefill import PrefillStage
 
 COLUMN_SIZES = (16, 32, 64, 128)
@@ -27,28 +27,53 @@ DEPTH = 3  # sets of host buffers: the step being filled, the one in flight, the
 Pcm = npt.NDArray[np.int16]
 
 
+class Tray:
+    """Pinned host memory for a table: filled as an array, copied in one piece at the size of a graph."""
+
+    def __init__(self, padding: Sequence[int], sizes: Sequence[int]) -> None:
+        """`padding`: a row that does no harm; `sizes` ascend."""
+        memory = torch.empty((sizes[-1], len(padding)), dtype=torch.int64, pin_memory=True)
+        self._array, self._padding = memory.numpy(), np.array(padding, np.int64)
+        self._pieces = {size: memory[:size] for size in sizes}
+
+    def load(self, rows: npt.NDArray[np.int64], graphs: Graphs[Output]) -> None:
+        """Put `rows` (R, fields) where the graph for as many reads them, padded to its size."""
+        count, size = len(rows), graphs.size(len(rows))
+        self._array[:count] = rows
+        self._array[count:size] = self._padding
+        graphs.tables[size].copy_(self._pieces[size], non_blocking=True)
+
+
 @dataclass(slots=True)
 class Buffers:
     """Pinned host memory of one step, and events on its way through the device."""
 
-    columns: Tensor  # (columns, fields) int64
-    rows: Tensor  # (slots, fields) int64
-    chunks: Tensor  # (sizes, slots, 2) int64
+    columns: Tray
+    rows: Tray
+    places: dict[int, Tray]  # of chunks, by their size: slot and first frame
     frames: Tensor  # (slots, code groups + 1) int32
-    audio: Tensor  # (slots, samples) int16
+    audio: Tensor  # (samples,) int16: one chunk after the other
     marks: list[torch.cuda.Event] = field(
         default_factory=lambda: [torch.cuda.Event(enable_timing=True) for _ in range(5)]
     )
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """One codec call: positions in the batch of its chunks, and the piece of the audio buffer (chunks, samples)."""
+
+    members: Sequence[int]
+    audio: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Launched:
-    """A batch on the device; `groups`: positions in the batch of the chunks of one size, and that size."""
+    """A batch on the device; `columns` of prompts are in it."""
 
     batch: Batch
     buffers: Buffers
     columns: int
-    groups: Sequence[tuple[list[int], int]]
+    groups: Sequence[Group]
 
 
 class AheadRunner:
@@ -62,8 +87,7 @@ class AheadRunner:
         self._state, self._frame, self._codec = state, frame, codec
         self._device, self._groups = state.codes.device, state.codes.shape[1]
         self._main, self._side = torch.cuda.Stream(self._device), torch.cuda.Stream(self._device)
-        self._padding = torch.tensor(padding(state.dummy, self._groups))
-        fields = FIELDS + self._groups
+        self._padding = padding(state.dummy, self._groups)
         pool = torch.cuda.graph_pool_handle()
         rows = self._padded(state.dummy)
         self._frames = Graphs(frame.forward, rows, sizes_up_to(state.dummy), pool)
@@ -71,7 +95,7 @@ class AheadRunner:
         self._prefill = Graphs(prefill.forward, prompt, sizes_up_to(columns, COLUMN_SIZES), pool)
         self._decoders = self._codec_graphs()
         build([self._frames, self._prefill, *self._decoders.values()])
-        self._buffers = cycle([self._new_buffers(columns, fields) for _ in range(DEPTH)])
+        self._buffers = cycle([self._new_buffers() for _ in range(DEPTH)])
         self._flying: Launched | None = None
 
     @torch.inference_mode()
@@ -85,69 +109,62 @@ class AheadRunner:
     # ---- on the way in
 
     def _launch(self, batch: Batch) -> Launched:
+        """The prompts go first: while the device reads them, the host has time for all else."""
         buffers = next(self._buffers)
         start, filled, framed, decoding, decoded = buffers.marks
         with torch.cuda.stream(self._main):
             start.record()
-            for entry in batch.entries:
-                self._enter(entry)
             columns = self._run_prefill(batch, buffers)
             filled.record()
             self._run_rows(batch, buffers)
             framed.record()
         with torch.cuda.stream(self._side):
+            for entry in batch.entries:
+                self._codec.begin(entry.slot, entry.reference, entry.primed)
             self._side.wait_event(framed)
             decoding.record()
             groups = self._run_chunks(batch.chunks, buffers)
             decoded.record()
         return Launched(batch, buffers, columns, groups)
 
-    def _enter(self, entry: Entry) -> None:
-        self._state.enter(entry)
-        with torch.cuda.stream(self._side):
-            self._side.wait_stream(self._main)
-            self._codec.begin(entry.slot, entry.reference, entry.primed)
-
     def _run_prefill(self, batch: Batch, buffers: Buffers) -> int:
+        for entry in batch.entries:
+            self._state.introduce(entry)
         if not batch.prefills:
             return 0
         packed = pack_prefills(batch.prefills, self._groups)
-        self._load(packed, buffers.columns, self._prefill)
+        buffers.columns.load(packed, self._prefill)
         self._prefill.replay(len(packed))
         return len(packed)
 
     def _run_rows(self, batch: Batch, buffers: Buffers) -> None:
+        for entry in batch.entries:
+            self._state.enter(entry)
         if not batch.rows:
             return
         count = len(batch.rows)
-        self._load(pack_rows(batch.rows, self._groups), buffers.rows, self._frames)
+        buffers.rows.load(pack_rows(batch.rows, self._groups), self._frames)
         buffers.frames[:count].copy_(self._frames.replay(count)[:count], non_blocking=True)
 
-    def _load(self, packed: npt.NDArray[np.int64], host: Tensor, graphs: Graphs[Output]) -> None:
-        """Copy a table to where its graph reads it, padded to the graph's size."""
-        count, size = len(packed), graphs.size(len(packed))
-        host[:count] = torch.from_numpy(packed)
-        host[count:size] = self._padding
-        graphs.table[:size].copy_(host[:size], non_blocking=True)
-
-    def _run_chunks(self, chunks: Sequence[Chunk], buffers: Buffers) -> list[tuple[list[int], int]]:
-        by_size = sorted(range(len(chunks)), key=lambda i: fit(chunks[i].count))
-        groups = [(list(members), size) for size, members in groupby(by_size, key=lambda i: fit(chunks[i].count))]
-        done = 0
-        for members, size in groups:
-            pcm = self._run_group([chunks[i] for i in members], size, buffers)
-            buffers.audio[done : done + len(members), : pcm.shape[1]].copy_(pcm, non_blocking=True)
-            done += len(members)
+    def _run_chunks(self, chunks: Sequence[Chunk], buffers: Buffers) -> list[Group]:
+        """One call for each size, in the order of the chunks; their audio lies side by side."""
+        members: dict[int, list[int]] = {}
+        for i, chunk in enumerate(chunks):
+            members.setdefault(fit(chunk.count), []).append(i)
+        groups, used = [], 0
+        for size, those in members.items():
+            # In one piece, for a copy to any other kind of place would wait for the device.
+            samples = len(those) * size * SAMPLES_PER_FRAME
+            audio = buffers.audio[used : used + samples].view(len(those), -1)
+            self._decode([chunks[i] for i in those], buffers.places[size], self._decoders[size], audio)
+            groups.append(Group(those, audio))
+            used += samples
         return groups
 
-    def _run_group(self, chunks: Sequence[Chunk], size: int, buffers: Buffers) -> Tensor:
-        """Audio (chunks, samples) int16 of chunks of one size, on the device."""
-        graphs, host, count = self._decoders[size], buffers.chunks[SIZES.index(size)], len(chunks)
-        padded = graphs.size(count)
-        places = [(chunk.slot, chunk.first) for chunk in chunks] + [(self._state.dummy, 0)] * (padded - count)
-        host[:padded] = torch.tensor(places)
-        graphs.table[:padded].copy_(host[:padded], non_blocking=True)
-        return graphs.replay(count)[:count]
+    def _decode(self, chunks: Sequence[Chunk], places: Tray, graphs: Graphs[Tensor], audio: Tensor) -> None:
+        """Chunks of one size to `audio` (chunks, samples) int16 on the host."""
+        places.load(np.array([(chunk.slot, chunk.first) for chunk in chunks], np.int64), graphs)
+        audio.copy_(graphs.replay(len(chunks))[: len(chunks)], non_blocking=True)
 
     # ---- on the way out
 
@@ -164,20 +181,12 @@ class AheadRunner:
             StageTiming("codec", len(batch.chunks), decoding.elapsed_time(decoded) / 1e3, graph=True),
         ]
         used = tuple(timing for timing in timings if timing.batch)
-        audio = self._audio(launched)
-        return StepOutput(batch, frames[:, :-1], frames[:, -1].astype(bool), audio, sampled_at, used)
-
-    def _audio(self, launched: Launched) -> list[Pcm]:
-        audio: dict[int, Pcm] = {}
-        order = [(i, size) for members, size in launched.groups for i in members]
-        for row, (i, size) in enumerate(order):
-            audio[i] = launched.buffers.audio[row, : size * SAMPLES_PER_FRAME].numpy().copy()
-        return [audio[i] for i in range(len(order))]
+        return StepOutput(batch, frames[:, :-1], frames[:, -1].astype(bool), _audio(launched), sampled_at, used)
 
     # ---- when it is built
 
     def _padded(self, rows: int) -> Tensor:
-        return self._padding.repeat(rows, 1).to(self._device)
+        return torch.tensor(self._padding, device=self._device).repeat(rows, 1)
 
     def _codec_graphs(self) -> dict[int, Graphs[Tensor]]:
         """Decoders by frames a chunk; they share a pool of their own, for they run beside the others."""
@@ -198,15 +207,23 @@ class AheadRunner:
 
         return decode
 
-    def _new_buffers(self, columns: int, fields: int) -> Buffers:
-        def pinned(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
-            return torch.empty(shape, dtype=dtype, pin_memory=True)
-
+    def _new_buffers(self) -> Buffers:
         slots = self._state.dummy
+        frames = torch.empty((slots, self._groups + 1), dtype=torch.int32, pin_memory=True)
+        audio = torch.empty((slots * SIZES[-1] * SAMPLES_PER_FRAME,), dtype=torch.int16, pin_memory=True)
+        places = {size: Tray((slots, 0), graphs.sizes) for size, graphs in self._decoders.items()}
         return Buffers(
-            columns=pinned(columns, fields),
-            rows=pinned(slots, fields),
-            chunks=pinned(len(SIZES), slots, 2),
-            frames=pinned(slots, self._groups + 1, dtype=torch.int32),
-            audio=pinned(slots, SIZES[-1] * SAMPLES_PER_FRAME, dtype=torch.int16),
+            columns=Tray(self._padding, self._prefill.sizes),
+            rows=Tray(self._padding, self._frames.sizes),
+            places=places,
+            frames=frames,
+            audio=audio,
         )
+
+
+def _audio(launched: Launched) -> list[Pcm]:
+    """Of each chunk of the batch, in their order."""
+    audio: dict[int, Pcm] = {}
+    for group in launched.groups:
+        audio.update(zip(group.members, group.audio.numpy().copy(), strict=True))
+    return [audio[i] for i in range(len(audio))]

@@ -24,13 +24,14 @@ def sizes_up_to(most: int, sizes: Sequence[int] = ROW_SIZES) -> list[int]:
 class Graphs(Generic[Output]):
     """Graphs of one function, sharing a memory pool with others that never run at the same time.
 
-    The table lives at one place on the device: `replay(rows)` runs the smallest graph that holds `rows`, whose surplus
-    rows the caller has filled with padding. `prepare` before `capture`, and both before the first replay.
+    The tables of all sizes begin at one place on the device: `replay(rows)` runs the smallest graph that holds `rows`,
+    whose surplus rows the caller has filled with padding. `prepare` before `capture`, both before the first replay.
     """
 
     def __init__(self, function: Callable[[Tensor], Output], table: Tensor, sizes: Sequence[int], pool: Pool) -> None:
         """`table` (R, C) int64 holds padding rows now; `sizes` ascend to R."""
         self.table, self.sizes = table, list(sizes)
+        self.tables = {size: table[:size] for size in sizes}
         self._function, self._pool = function, pool
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Output]] = {}
 

@@ -60,6 +60,7 @@ class StepRunner:
         return StepOutput(batch, frames[:, :-1], frames[:, -1].astype(bool), audio, sampled_at, tuple(watch.timings))
 
     def _enter(self, entry: Entry) -> None:
+        self._state.introduce(entry)
         self._state.enter(entry)
         self._codec.begin(entry.slot, entry.reference, entry.primed)
 

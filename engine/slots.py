@@ -30,8 +30,13 @@ class SlotState:
         self._top_k = torch.zeros(2, rows, dtype=torch.int32, device=device)
         self._top_p = torch.ones(2, rows, device=device)
 
+    def introduce(self, entry: Entry) -> None:
+        """Set up what the prompt reads: the speaker's vector."""
+        if entry.vector is not None:
+            self.vector[entry.slot] = torch.tensor(entry.vector).to(self.vector)
+
     def enter(self, entry: Entry) -> None:
-        """Set a slot up for a speech, or for the next segment of the one that holds it."""
+        """Set up what frames read, for a speech or for the next segment of the one that holds the slot."""
         slot, sampling = entry.slot, entry.sampling
         for side, pick in enumerate((sampling.talker, sampling.predictor)):
             self._temperature[side, slot] = pick.temperature
@@ -42,8 +47,6 @@ class SlotState:
         self.seen[slot] = False
         if entry.seen:
             self.seen[slot, self._moved(entry.seen)] = True
-        if entry.vector is not None:
-            self.vector[slot] = torch.tensor(entry.vector).to(self.vector)
         if entry.pending:
             numbers = range(entry.first_pending, entry.first_pending + len(entry.pending))
             self.frames[slot, self._moved([number % RING for number in numbers])] = self._moved(entry.pending)

@@ -6,7 +6,7 @@ without loss or gain, which is how two streams behave once both are busy.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import Any
@@ -155,8 +155,8 @@ class _Torch:
         return torch.zeros(shape, dtype=dtype)
 
 
-def install() -> None:
-    """From now on every engine of this process runs on such a device."""
+def replacements(graphs: type[Graphs[Any]]) -> Iterator[tuple[object, str, object]]:
+    """What to set where, so that engines run ahead on any machine: the replays are those of `graphs`."""
     make_runner = wiring._Parts._runner
 
     def runner(self: wiring._Parts) -> Runner:
@@ -164,15 +164,13 @@ def install() -> None:
         return make_runner(self)
 
     Stream.current = Stream()
-    for place, name, value in (
-        (ahead, "torch", _Torch()),
-        (ahead, "Graphs", TimedGraphs),
-        (ahead, "build", lambda graphs: None),
-        (wiring._Parts, "_runner", runner),
-    ):
-        setattr(place, name, value)
+    yield ahead, "torch", _Torch()
+    yield ahead, "Graphs", graphs
+    yield ahead, "build", lambda graphs: None
+    yield wiring._Parts, "_runner", runner
 
 
 if __name__ == "__main__":
-    install()
+    for replacement in list(replacements(TimedGraphs)):
+        setattr(*replacement)
     main()
