@@ -33,6 +33,12 @@ async def server(checkpoint: Path) -> AsyncIterator[Running]:
             yield running
 
 
+async def test_as_served_a_lost_caller_is_gone_within_fifteen_seconds() -> None:
+    served = dict(server_module.OPTIONS)
+    for wait in ("grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms"):
+        assert served["grpc.keepalive_time_ms"] + served[wait] <= 15_000
+
+
 async def until_idle(server: Running, most: float) -> float:
     """Seconds until no speech, slot or block is held; fails after `most`."""
     began = time.monotonic()

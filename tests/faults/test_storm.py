@@ -1,6 +1,7 @@
 """Sixty-four turns at once, cancelled in every way at random moments: nothing is left, and the others say the same."""
 
 import asyncio
+import os
 import random
 import time
 from collections import Counter
@@ -19,7 +20,8 @@ from .conftest import steady
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-STREAMS, ROUNDS = 64, 4
+STREAMS = 64
+ROUNDS = int(os.environ.get("STORM_ROUNDS", "4"))  # of about a second each
 WAYS = ("message", "rpc", "connection", "survives")
 LOCAL = (("grpc.use_local_subchannel_pool", 1),)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import statistics
 import subprocess
 import time
 
@@ -132,18 +133,22 @@ async def test_figures_agree_with_what_the_caller_saw(tts: Running) -> None:
             "chunks": tts.sample("tts_audio_chunk_latency_seconds_count", position="first"),
         }
 
-    before = figures()
-    start = time.monotonic()
-    call = tts.stub.SynthesizeText(pb.SynthesizeTextRequest(config=config(0.8).config, text="Twelve chars"))
-    while not (await call.read()).HasField("audio"):
-        pass
-    seen = time.monotonic() - start
-    while await call.read() is not grpc.aio.EOF:
-        pass
-    after = figures()
-    change = {name: after[name] - before[name] for name in before}
-    assert change == {**change, "audio": pytest.approx(0.8), "characters": 12, "frames": 10, "calls": 1, "chunks": 1}
-    assert 0 < change["first"] <= seen
+    apart = []
+    for _ in range(20):
+        before = figures()
+        start = time.monotonic()
+        call = tts.stub.SynthesizeText(pb.SynthesizeTextRequest(config=config(0.8).config, text="Twelve chars"))
+        while not (await call.read()).HasField("audio"):
+            pass
+        seen = time.monotonic() - start
+        while await call.read() is not grpc.aio.EOF:
+            pass
+        change = {name: value - before[name] for name, value in figures().items()}
+        sums = {"audio": pytest.approx(0.8), "characters": 12, "frames": 10, "calls": 1, "chunks": 1}
+        assert change == {**change, **sums}
+        assert 0 < change["first"] <= seen
+        apart.append(1_000 * (seen - change["first"]))
+    print(f"first audio by the caller's clock and by the server's: {statistics.median(apart):.1f} ms apart (median)")
 
 
 @pytest_session
