@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import math
 import os
 import random
 import re
@@ -37,13 +38,13 @@ GAUGES = ("tts_kv_blocks_used", "tts_engine_sequences_running", "tts_queue_depth
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The server's process at one moment: seconds since its start, megabytes, open files, seconds of a step so far."""
+    """The server's process at one moment: seconds since its start, megabytes, open files, and how many talker steps so
+    far took no longer than each limit in milliseconds."""
 
     at: float
     megabytes: float
     descriptors: int
-    steps: float
-    step_seconds: float
+    steps: dict[float, float]
 
 
 class Server:
@@ -64,13 +65,12 @@ class Server:
         about, metrics = Path(f"/proc/{self.process.pid}"), await self.scrape()
         resident = re.search(r"VmRSS:\s+(\d+)", (about / "status").read_text())
         assert resident is not None
-        step = 'tts_engine_step_duration_seconds_{}{{stage="talker"}}'
+        step = re.compile(r'tts_engine_step_duration_seconds_bucket{le="(.+)",stage="talker"}')
         return Sample(
             time.monotonic() - self._began,
             int(resident[1]) / 1024,
             len(os.listdir(about / "fd")),
-            metrics[step.format("count")],
-            metrics[step.format("sum")],
+            {1_000 * float(found[1]): count for name, count in metrics.items() if (found := step.fullmatch(name))},
         )
 
 
@@ -166,10 +166,11 @@ async def soak(seconds: float) -> list[str]:
         await asyncio.gather(*workers, watch(server, until, samples, max(1.0, seconds / 300)))
         await asyncio.sleep(2)
         samples.append(await server.sample())
-        left = {name: value for name, value in (await server.scrape()).items() if name.startswith(GAUGES) and value}
+        left = {name: value for name, value in (await server.scrape()).items() if name in GAUGES}
     steady = [sample for sample in samples if sample.at > WARM_UP * seconds]
     _tell(ends, steady)
-    return [*_lost(ends), *_grown(steady), *(f"{name} is {value:g} when idle" for name, value in left.items())]
+    print("when idle: " + ", ".join(f"{name} {value:g}" for name, value in left.items()))
+    return [*_lost(ends), *_grown(steady), *(f"{name} is {value:g}" for name, value in left.items() if value)]
 
 
 def _tell(ends: Counter[tuple[str, str]], steady: Sequence[Sample]) -> None:
@@ -178,12 +179,12 @@ def _tell(ends: Counter[tuple[str, str]], steady: Sequence[Sample]) -> None:
         print(f"{way:<22}{counts}")
     first, last = steady[0], steady[-1]
     slope = np.polyfit([sample.at for sample in steady], [sample.megabytes for sample in steady], 1)[0] * 3_600
-    minutes = (last.at - first.at) / 60
-    print(f"turns {ends.total()}, {last.steps - first.steps:.0f} steps in the last {minutes:.1f} minutes")
+    minutes, steps = (last.at - first.at) / 60, last.steps[math.inf] - first.steps[math.inf]
+    print(f"turns {ends.total()}, {steps:.0f} steps in the last {minutes:.1f} minutes")
     before, after = _thirds(steady)
-    print(f"memory {before:.1f} -> {after:.1f} MB, {slope:+.0f} MB/h; files {first.descriptors} -> ", end="")
-    print(f"{last.descriptors}; talker step {_step(steady[: len(steady) // 2]):.2f} -> ", end="")
-    print(f"{_step(steady[len(steady) // 2 :]):.2f} ms")
+    print(f"memory {before:.1f} -> {after:.1f} MB, {slope:+.0f} MB/h; files {first.descriptors} -> {last.descriptors}")
+    middle = steady[len(steady) // 2]
+    print(f"talker step p50 {_median_step(first, middle):.2f} -> {_median_step(middle, last):.2f} ms")
 
 
 def _thirds(samples: Sequence[Sample]) -> tuple[float, float]:
@@ -193,10 +194,11 @@ def _thirds(samples: Sequence[Sample]) -> tuple[float, float]:
     return sum(sample.megabytes for sample in before) / third, sum(sample.megabytes for sample in after) / third
 
 
-def _step(samples: Sequence[Sample]) -> float:
-    """Mean milliseconds of a talker step between the first and the last sample."""
-    steps = samples[-1].steps - samples[0].steps
-    return 1_000 * (samples[-1].step_seconds - samples[0].step_seconds) / max(1.0, steps)
+def _median_step(since: Sample, until: Sample) -> float:
+    """Milliseconds of a talker step between two samples, as Prometheus would reckon from the buckets."""
+    limits = sorted(until.steps)
+    counts = [until.steps[limit] - since.steps[limit] for limit in limits]
+    return float(np.interp(counts[-1] / 2, [0.0, *counts[:-1]], [0.0, *limits[:-1]]))
 
 
 def _lost(ends: Counter[tuple[str, str]]) -> list[str]:
