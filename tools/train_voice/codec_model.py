@@ -13,7 +13,12 @@ from engine.dummy.configs import Json
 from engine.model.codec_config import CodecDecoderConfig, CodecEncoderConfig
 from tools.train_voice.quantizer import Quantized, SplitQuantizer
 
-SNAKES = torch.compile(lambda x, a, b: x + b * torch.sin(a * x).square(), dynamic=True)  # one kernel where it matters
+
+def _snake(x: Tensor, frequency: Tensor, height: Tensor) -> Tensor:
+    return (x + height * torch.sin(frequency * x).square()).to(x.dtype)
+
+
+_SNAKE_KERNEL = torch.compile(_snake, dynamic=True)
 
 
 class Codec(nn.Module):
@@ -86,8 +91,8 @@ class Snake(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T) -> (B, C, T)"""
-        a, b = self.alpha.exp()[:, None], 1 / (self.beta.exp()[:, None] + 1e-9)
-        y: Tensor = SNAKES(x, a, b) if x.is_cuda else x + b * torch.sin(a * x).square()
+        snake = _SNAKE_KERNEL if x.is_cuda else _snake  # compiling takes longer than a small run on a CPU
+        y: Tensor = snake(x, self.alpha.exp()[:, None], 1 / (self.beta.exp()[:, None] + 1e-9))
         return y
 
 
