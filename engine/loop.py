@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -25,6 +26,7 @@ from engine.turnover import Turnover
 from engine.voice import Voice
 
 HOUSEKEEPING = 0.25  # seconds between looks at time limits while nothing else happens
+LOOKS = 0.02  # seconds between such looks while steps are made
 UNKNOWN_WAIT = 1.0  # seconds after which one who found the queue full may try again, before any speech has ended
 
 
@@ -64,6 +66,7 @@ class Engine:
         self._preparing: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._closing = False
+        self._looked = 0.0  # at the clocks
         self._device = ThreadPoolExecutor(1, "device")
         self._encoder = ThreadPoolExecutor(1, "encoder")
         self._task = asyncio.get_running_loop().create_task(self._run(), name="engine")
@@ -143,7 +146,7 @@ class Engine:
                 output = await self._on_device(batch)
                 if output is not None:
                     self._deliver(self._scheduler.commit(output))
-                    self._observer.step(output.timings, self.state())
+                    self._observer.step(output.timings)
         except Exception as error:  # whatever broke a step ends the engine, loudly, and every speech with it
             self._fail(error)
 
@@ -157,17 +160,19 @@ class Engine:
                 self._speeches[sequence].started()
                 self._observer.admitted(now - sequence.arrived)
                 self._wake.set()  # it may have something to settle
-            self._look_at_clocks(now)
+            if now >= self._looked + LOOKS:
+                self._look_at_clocks(now)
             batch = self._scheduler.schedule(now)
             if batch is not None:
                 return batch
+            self._look_at_clocks(now)
             await self._sleep(now)
         return None
 
     async def _on_device(self, batch: Batch) -> StepOutput | None:
         loop = asyncio.get_running_loop()
-        step = loop.run_in_executor(self._device, self._runner.step, batch)
-        output = await asyncio.wait_for(step, self._config.step_timeout)
+        async with asyncio.timeout(self._config.step_timeout):
+            output = await loop.run_in_executor(self._device, self._runner.step, batch)
         self.last_step = time.monotonic()
         return output
 
@@ -262,12 +267,12 @@ class Engine:
         """Until somebody calls, playback makes a paced speech ready, or it is time to look at the clocks."""
         wake_at = self._scheduler.wake_at(now)
         pause = HOUSEKEEPING if wake_at is None else min(HOUSEKEEPING, wake_at - now)
-        try:
-            await asyncio.wait_for(self._wake.wait(), max(pause, 0.001) if self._speeches else None)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(pause, 0.001) if self._speeches else None):
+                await self._wake.wait()
 
     def _look_at_clocks(self, now: float) -> None:
+        self._looked = now
         for sequence, speech in list(self._speeches.items()):
             error = self._overdue(sequence, speech, now)
             if error is not None:

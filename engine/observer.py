@@ -20,7 +20,7 @@ class StageTiming:
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """Gauges after a step."""
+    """Gauges, as `Engine.state` reads them when somebody asks."""
 
     queued: int
     running: int
@@ -33,7 +33,7 @@ class EngineState:
 class Observer(Protocol):
     """Called on the event loop's thread, once per happening; must not block."""
 
-    def step(self, timings: tuple[StageTiming, ...], state: EngineState) -> None:
+    def step(self, timings: tuple[StageTiming, ...]) -> None:
         """One engine step has been committed."""
 
     def admitted(self, queue_wait: float) -> None:
@@ -58,7 +58,7 @@ class Observer(Protocol):
 class NullObserver:
     """Measures nothing."""
 
-    def step(self, timings: tuple[StageTiming, ...], state: EngineState) -> None: ...
+    def step(self, timings: tuple[StageTiming, ...]) -> None: ...
     def admitted(self, queue_wait: float) -> None: ...
     def chunk(self, latency: float, lateness: float, interval: float | None, first: bool) -> None: ...
     def preempted(self, reason: str) -> None: ...

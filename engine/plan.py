@@ -73,10 +73,11 @@ class Plan:
     def row(self, sequence: Sequence) -> None:
         """Make the next frame."""
         segment = sequence.segment
+        position = segment.position
         row = Row(
             slot=slot_of(sequence),
-            position=segment.position,
-            block=self._block(sequence, segment.position),
+            position=position,
+            block=self._block(sequence, position),
             text=segment.next_text(),
             codes=None if sequence.warm else segment.last_codes(),
             index=segment.launched,

@@ -1,7 +1,7 @@
 """Who runs in the next step: admission, readiness, blocks and preemption, chunks; pure bookkeeping over sequences."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -64,10 +64,11 @@ class Scheduler:
         """The next step's work; an empty batch while results are outstanding, None when there is nothing to do."""
         step, self._scheduled = now - self._scheduled, now  # after a rest too long, which only hurries chunks once
         plan = Plan(self._limits.prefill_columns, self._pool.block_size)
-        for sequence in sorted(self.running, key=lambda running: _urgency(running, now)):
+        by_urgency = sorted(self.running, key=lambda running: _urgency(running, now))
+        for sequence in by_urgency:
             if sequence.slot is not None:  # an earlier one's need for blocks may have evicted it
                 self._plan_frame(plan, sequence, now)
-        self._plan_chunks(plan, now, step)
+        self._plan_chunks(plan, by_urgency, now, step)
         flight = plan.flight()
         if flight.batch.empty:
             return flight.batch if self._flights else None
@@ -78,13 +79,16 @@ class Scheduler:
         """Take a step's results in, oldest step first; yield what its speeches are to be told."""
         flight = self._flights.popleft()
         assert flight.batch is output.batch
-        for (sequence, segment), codes, finite in zip(flight.rows, output.codes, output.finite, strict=True):
+        used = discarded = 0
+        made = zip(flight.rows, output.codes.tolist(), output.finite.tolist(), strict=True)
+        for (sequence, segment), codes, finite in made:
             if segment.finish is not None or sequence.closed:
-                self._observer.frames(0, 1)
+                discarded += 1
             elif not finite:
                 yield sequence, GenerationFailed("the model's values are not finite")
             else:
-                self._commit_frame(sequence, segment, tuple(codes.tolist()))
+                used += self._commit_frame(sequence, segment, tuple(codes))
+        self._observer.frames(used, discarded)
         for (sequence, segment), chunk, pcm in zip(flight.chunks, flight.batch.chunks, output.audio, strict=True):
             if not sequence.closed:
                 self._listen(sequence, segment, chunk, pcm)
@@ -93,6 +97,8 @@ class Scheduler:
     def settle(self, now: float) -> Iterator[tuple[Sequence, Outcome]]:
         """Close segments whose audio is out, and find speeches that can never be held."""
         for sequence in (*self.running, *self.waiting):
+            if sequence.settled:
+                continue
             while not sequence.closed and sequence.admitted is not None and sequence.segment.complete:
                 yield from self._close_segment(sequence)
             if not sequence.closed and self._too_large(sequence):
@@ -205,35 +211,40 @@ class Scheduler:
         server = self._limits.frames - sequence.total_frames
         return min(server, sequence.segment.cap if wanted is None else wanted - sequence.total_frames)
 
-    def _plan_chunks(self, plan: Plan, now: float, step: float) -> None:
+    def _plan_chunks(self, plan: Plan, by_urgency: Iterable[Sequence], now: float, step: float) -> None:
         """Codec calls for what is due, most urgent first; chunks of one size share a call, for calls cost most."""
-        due = [(_urgency(sequence, now), sequence, _frames_due(sequence, now, step)) for sequence in self.running]
-        due = sorted((entry for entry in due if entry[2] > 0), key=lambda entry: entry[0])
+        counts = ((sequence, _frames_due(sequence, now, step)) for sequence in by_urgency if sequence.slot is not None)
+        due = [(sequence, count) for sequence, count in counts if count > 0]
         budget = chunks.STEP_FRAMES
         while due:
-            size = chunks.fit(due[0][2])
-            members = [entry for entry in due if _joins(entry[1], entry[2], size)][: chunks.most_streams(budget, size)]
-            if not members:
+            size = chunks.fit(due[0][1])
+            most, taken, left = chunks.most_streams(budget, size), 0, []
+            for sequence, count in due:
+                if taken < most and _joins(sequence, count, size):
+                    plan.chunk(sequence, count)
+                    taken += 1
+                else:
+                    left.append((sequence, count))
+            if not taken:
                 return
-            for _, sequence, count in members:
-                plan.chunk(sequence, count)
-            budget -= chunks.CALL_FRAMES + size * len(members)
-            due = [entry for entry in due if entry not in members]
+            budget, due = budget - chunks.CALL_FRAMES - size * taken, left
 
     # ---- what came of it
 
-    def _commit_frame(self, sequence: Sequence, segment: Segment, codes: tuple[int, ...]) -> None:
-        if codes[0] == sequence.layout.config.codec.eos:
-            segment.finish = FinishReason.STOP
-        else:
+    def _commit_frame(self, sequence: Sequence, segment: Segment, codes: tuple[int, ...]) -> bool:
+        """Take a frame in, and say whether it is speech."""
+        speech = codes[0] != sequence.layout.config.codec.eos
+        if speech:
             segment.frames.append(codes)
-            self._observer.frames(1, 0)
             full = len(segment.frames) >= self._frame_limit(sequence)
             out_of_room = segment.position >= self._limits.positions and segment.launched == len(segment.frames)
             if full or out_of_room:
                 segment.finish = sequence.finish = FinishReason.LENGTH
+        else:
+            segment.finish = FinishReason.STOP
         if segment.finish is not None and sequence.slot is not None:
             self._pool.release(sequence.blocks)
+        return speech
 
     def _listen(self, sequence: Sequence, segment: Segment, chunk: Chunk, pcm: Audio) -> None:
         """Let the guard hear a chunk that goes out, and end a speech that has run away."""

@@ -49,6 +49,8 @@ class Segment:
         self._unread = ""
         self._stream = TextStream(tokenizer)
         self._prefix: list[Column] | None = None
+        self._start = 0  # position of the first frame's input, once the prefix is known
+        self._all_known = False  # no id can follow those known
         self._spoken = ((layout.config.codec.bos,), *layout.voice.frames)
 
     def use(self, layout: Layout) -> None:
@@ -82,7 +84,7 @@ class Segment:
     @property
     def ready(self) -> bool:
         """Whether the next frame's input is known."""
-        return self.prefix is not None and self._text(self._index(self.launched)) is not None
+        return self._all_known or (self.prefix is not None and self._text(self._index(self.launched)) is not None)
 
     @property
     def text_consumed(self) -> bool:
@@ -92,15 +94,19 @@ class Segment:
     @property
     def prefix(self) -> list[Column] | None:
         """Columns before text and codes run side by side; None until enough text is known."""
-        if self._prefix is None and (self.ended if self._whole else len(self._ids) >= ROLE):
+        if self._prefix is not None:
+            return self._prefix
+        if self.ended if self._whole else len(self._ids) >= ROLE:
             self._prefix = self._build_prefix()
+            self._start = len(self._prefix) + self._index(0)
         return self._prefix
 
     @property
     def position(self) -> int:
         """Position of the next frame's input: all columns before it belong in the cache."""
-        assert self.prefix is not None
-        return len(self.prefix) + self._index(self.launched)
+        if self._prefix is None:
+            assert self.prefix is not None
+        return self._start + self.launched
 
     def columns(self, start: int, stop: int) -> list[Column]:
         """Columns at positions start...stop-1, all of them known."""
@@ -140,8 +146,9 @@ class Segment:
         if self._unread:
             text, self._unread = self._unread, ""
             self._known += self._stream.feed(text)
-        if self.ended:
+        if self.ended and not self._all_known:
             self._known += self._stream.end()
+            self._all_known = True
         return self._known
 
     @property

@@ -112,6 +112,12 @@ class Sequence:
         return self.admitted is None or undecoded or (segment.finish is None and segment.ready)
 
     @property
+    def settled(self) -> bool:
+        """Whether it is in the midst of a segment whose text is complete: nothing but frames can happen to it."""
+        segment = self.segments[0]
+        return segment.finish is None and segment.ended and bool(segment.frames) and self.starved_since is None
+
+    @property
     def starving(self) -> bool:
         """Whether only missing text keeps it from going on, be it text that will be passed over."""
         segment = self.segment

@@ -139,6 +139,7 @@ class EngineObserver:
         self.state = EngineState(0, 0, 0, 0, 0, 0)
         self.model = ""
         self._metrics = metrics
+        self.step = metrics.step
         self.admitted = metrics.admitted
         self.chunk = metrics.chunk
         self.preempted = metrics.preempted
@@ -149,11 +150,6 @@ class EngineObserver:
         """The engine is loaded."""
         self.model = engine.card.name
         self.stand(engine.state())
-
-    def step(self, timings: tuple[StageTiming, ...], state: EngineState) -> None:
-        """One step: its stages, and where the engine stands after it."""
-        self._metrics.step(timings)
-        self.stand(state)
 
     def stand(self, state: EngineState) -> None:
         """Where the engine stands now."""

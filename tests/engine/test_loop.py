@@ -29,7 +29,7 @@ from engine.errors import (
 from engine.events import AudioChunk, Finished, FinishReason, FlushDone, Notice, NoticeCode, Started
 from engine.layouts import Layouts
 from engine.loop import Engine
-from engine.observer import EngineState, NullObserver, StageTiming
+from engine.observer import NullObserver, StageTiming
 from engine.plan import Limits
 from engine.request import Delivery, Pick, Reference, Sampling, SpeechRequest, TextMode
 from engine.scheduler import Scheduler
@@ -77,7 +77,7 @@ class Notes(NullObserver):
     discarded: int = 0
     steps: int = 0
 
-    def step(self, timings: tuple[StageTiming, ...], state: EngineState) -> None:
+    def step(self, timings: tuple[StageTiming, ...]) -> None:
         self.steps += 1
 
     def admitted(self, queue_wait: float) -> None:
@@ -124,12 +124,12 @@ class Rig:
 async def rig(flavour: Flavour, kind: str = "1.7B-CustomVoice", **settings: Any) -> AsyncIterator[Rig]:
     """Afterwards the engine holds nothing and has left no task behind."""
     before = asyncio.all_tasks()
-    config = EngineConfig(**{"max_speeches": 2, "max_queue": 2, "block_size": 4, **settings})
+    config = EngineConfig(**{"max_speeches": 2, "max_queue": 2, **settings})
     model, notes, cloner = tiny_config(kind), Notes(), FakeCloner()
-    device = FakeRunner(model, config.max_speeches, config.block_size)
+    device = FakeRunner(model, config.max_speeches, block_size=4)
     steps = SlowSteps(device if flavour == "at once" else OneAhead(device))
     limits = Limits(config.max_speeches, config.max_prefill_columns, 4_000, 7_500)
-    schedule = Scheduler(limits, BlockPool(1_000, config.block_size), notes)
+    schedule = Scheduler(limits, BlockPool(1_000, block_size=4), notes)
     layouts = Layouts(model, tiny_tokenizer(), cloner if model.kind == "base" else None)
     card = ModelCard("fake", model.kind, (), tuple(model.speakers), True, "fake")
     engine = Engine(card, Sampling(), config, layouts, schedule, steps, notes)
