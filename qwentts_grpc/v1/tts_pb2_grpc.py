@@ -230,7 +230,7 @@ class VoiceServiceServicer(object):
     """
 
     def ListVoices(self, request, context):
-        """All voices, a page at a time, built-in ones first.
+        """All voices, a page at a time, in order of name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

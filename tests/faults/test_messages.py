@@ -119,8 +119,12 @@ async def test_every_call_has_one_outcome_whatever_its_messages_are(server: Runn
 
 
 def calls(server: Running, method: str) -> float:
-    """How many calls have ended so far, in whatever way."""
-    return sum(server.sample("tts_requests_total", method=method, outcome=outcome) for outcome in OUTCOMES)
+    """How many calls have ended so far, in whatever way; by outcome and by status they are as many."""
+    name = {"grpc_service": "qwentts.v1.TTSService", "grpc_method": method}
+    statuses = [server.sample("grpc_server_handled_total", grpc_code=code.name, **name) for code in grpc.StatusCode]
+    ended = sum(server.sample("tts_requests_total", method=method, outcome=outcome) for outcome in OUTCOMES)
+    assert ended == sum(statuses)
+    return ended
 
 
 @pytest.mark.parametrize("before", [[], [config().SerializeToString()]], ids=["first", "later"])

@@ -80,7 +80,7 @@ def speak(running: Running, metadata: Any, *requests: pb.SynthesizeRequest | flo
     ids=str,
 )
 async def test_without_a_known_token_nothing_is_answered(guarded: Running, metadata: Any) -> None:
-    before = guarded.sample("tts_unauthenticated_total")
+    before, turned_away = guarded.sample("tts_unauthenticated_total"), strangers(guarded)
     voices = guarded.voices.ListVoices(pb.ListVoicesRequest(), metadata=metadata)
     info = guarded.stub.GetServerInfo(pb.GetServerInfoRequest(), metadata=metadata)
     one = guarded.stub.SynthesizeText(pb.SynthesizeTextRequest(text="Hello."), metadata=metadata)
@@ -89,6 +89,14 @@ async def test_without_a_known_token_nothing_is_answered(guarded: Running, metad
         assert (refused.code, refused.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_MISSING")
         assert not await call.initial_metadata()
     assert guarded.sample("tts_unauthenticated_total") == before + 4
+    assert strangers(guarded) == [count + 1 for count in turned_away]
+
+
+def strangers(guarded: Running) -> list[float]:
+    """Calls that ended in UNAUTHENTICATED, by method."""
+    methods = ("TTSService", "Synthesize"), ("TTSService", "SynthesizeText"), ("VoiceService", "ListVoices")
+    labels = [{"grpc_service": f"qwentts.v1.{service}", "grpc_method": method} for service, method in methods]
+    return [guarded.sample("grpc_server_handled_total", grpc_code="UNAUTHENTICATED", **each) for each in labels]
 
 
 async def test_health_needs_no_token(guarded: Running) -> None:

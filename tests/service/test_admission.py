@@ -67,6 +67,7 @@ async def test_a_retry_policy_replays_the_turn_until_there_is_room(narrow: Runni
         asyncio.get_running_loop().call_later(0.3, lambda: (waiting.cancel(), holder.cancel()))
         responses = [response async for response in patient]
     assert kinds(responses)[0] == "started" and kinds(responses)[-1] == "summary"
+    assert narrow.sample("tts_retries_total") >= 1
     await narrow.idle()
 
 

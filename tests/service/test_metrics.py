@@ -82,42 +82,56 @@ def outcomes(tts: Running) -> dict[str, float]:
     }
 
 
+def handled(tts: Running) -> dict[str, float]:
+    """Calls that ended, by status, of both methods that speak."""
+    labels = {"grpc_service": "qwentts.v1.TTSService"}
+    return {
+        code.name: sum(
+            tts.sample("grpc_server_handled_total", grpc_method=method, grpc_code=code.name, **labels)
+            for method in METHODS
+        )
+        for code in grpc.StatusCode
+    }
+
+
 @pytest_session
 async def test_each_call_ends_in_exactly_one_outcome(tts: Running) -> None:
-    before = outcomes(tts)
+    before, codes = outcomes(tts), handled(tts)
 
-    async def expect(outcome: str) -> None:
+    async def expect(outcome: str, code: str = "OK") -> None:
         await tts.idle()
         await asyncio.sleep(0.05)
-        after = outcomes(tts)
+        after, ended = outcomes(tts), handled(tts)
         changed = {name: after[name] - before[name] for name in OUTCOMES if after[name] != before[name]}
         assert changed == {outcome: 1.0}
+        assert {name: ended[name] - codes[name] for name in ended if ended[name] != codes[name]} == {code: 1.0}
         before.update(after)
+        codes.update(ended)
 
     await turn(tts, config(), text("One."))
     await expect("length")
     await turn(tts, config(60.0), text("Two."), 0.1, cancel())
     await expect("cancelled_soft")
     await failure(tts.stub.Synthesize(send([config(voice="nobody"), text("Three.")])))
-    await expect("rejected")
+    await expect("rejected", "NOT_FOUND")
     await failure(tts.stub.SynthesizeText(pb.SynthesizeTextRequest(text="")))
-    await expect("rejected")
+    await expect("rejected", "INVALID_ARGUMENT")
     for pause in (0.0, 0.2):  # before and amid the audio
         call = tts.stub.Synthesize(send([config(60.0), text("Four."), 60.0]))
         await call.read()
         await asyncio.sleep(pause)
         call.cancel()
-        await expect("cancelled_rpc")
+        await expect("cancelled_rpc", "CANCELLED")
     waiting = tts.stub.Synthesize(send([60.0]))  # not even a config
     await asyncio.sleep(0.05)
     waiting.cancel()
-    await expect("cancelled_rpc")
+    await expect("cancelled_rpc", "CANCELLED")
     await failure(tts.stub.Synthesize(send([config(60.0), text("Five."), 60.0]), timeout=0.3))
-    await expect("deadline")
+    await expect("deadline", "DEADLINE_EXCEEDED")
     idle = config()
     idle.config.delivery.input_idle_timeout.FromMilliseconds(200)
     await failure(tts.stub.Synthesize(send([idle, 30.0])))
-    await expect("failed")
+    await expect("failed", "ABORTED")
     assert sum(tts.sample("tts_streams_open", method=method) for method in METHODS) == 0
 
 

@@ -1,0 +1,86 @@
+"""Every call of our services by its status, under the names that gRPC servers in other languages use."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from prometheus_client import CollectorRegistry, Counter
+
+from qwentts_grpc.auth import Handler
+from qwentts_grpc.calls import DEADLINE_SLACK, Context
+from qwentts_grpc.messages import OURS
+from qwentts_grpc.v1 import tts_pb2
+
+ATTEMPTS = "grpc-previous-rpc-attempts"
+NUMBERED = {code.value[0]: code for code in grpc.StatusCode}
+SHAPES = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+
+
+class Handled(grpc.aio.ServerInterceptor):
+    """Counts calls as they begin and as they end; to be the outermost interceptor, for others may refuse a call.
+
+    A call that gRPC itself turns away, for the size of its only message or of its metadata, never comes here.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = ("grpc_service", "grpc_method")
+        self._started = Counter("grpc_server_started", "Calls that began.", labels, registry=registry)
+        self._handled = Counter(
+            "grpc_server_handled", "Calls that ended, by status.", (*labels, "grpc_code"), registry=registry
+        )
+        self._again = Counter("tts_retries", "Calls that a client's retry policy sent again.", registry=registry)
+        for service in tts_pb2.DESCRIPTOR.services_by_name.values():
+            for method in service.methods:
+                self._started.labels(service.full_name, method.name)
+                for code in grpc.StatusCode:
+                    self._handled.labels(service.full_name, method.name, code.name)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """The call's own handler, counted."""
+        handler = await continuation(handler_call_details)
+        if handler is None or not handler_call_details.method.startswith(OURS):
+            return handler
+        if ATTEMPTS in dict(handler_call_details.invocation_metadata or ()):
+            self._again.inc()
+        service, _, method = handler_call_details.method.removeprefix("/").partition("/")
+        return _around(handler, lambda behavior: self._counted(behavior, service, method))
+
+    def _counted(self, behavior: Any, service: str, method: str) -> Any:
+        async def handle(request: Any, context: Context) -> Any:
+            self._started.labels(service, method).inc()
+            cut = False
+            try:
+                return await behavior(request, context)
+            except asyncio.CancelledError:
+                cut = True
+                raise
+            finally:
+                code = _cut(context) if cut or context.cancelled() else _code(context)
+                self._handled.labels(service, method, code.name).inc()
+
+        return handle
+
+
+def _around(handler: Handler, wrap: Callable[[Any], Any]) -> Handler:
+    """`handler` with its behaviour wrapped."""
+    shape = next(shape for shape in SHAPES if getattr(handler, shape))
+    make = getattr(grpc, f"{shape}_rpc_method_handler")
+    return make(wrap(getattr(handler, shape)), handler.request_deserializer, handler.response_serializer)
+
+
+def _cut(context: Context) -> grpc.StatusCode:
+    """The status of a call that its caller ended, in person or by a deadline."""
+    left = context.time_remaining()
+    late = left is not None and left < DEADLINE_SLACK
+    return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+
+
+def _code(context: Context) -> grpc.StatusCode:
+    """The status of a call that the server ended."""
+    code: Any = context.code()  # as it was set, and a number where it never was
+    return code if isinstance(code, grpc.StatusCode) else NUMBERED[code or 0]
