@@ -26,8 +26,8 @@ from engine.model.speaker import SpeakerEncoder
 from engine.model.talker import ProjectedText, Talker, TextEmbedding
 from engine.model.tensors import under
 from engine.observer import NullObserver, Observer
-from engine.ops.interface import LayerCache, Ops
-from engine.ops.reference import ReferenceOps
+from engine.ops.chosen import choose
+from engine.ops.interface import LayerCache
 from engine.plan import Limits
 from engine.request import FRAME_SECONDS, Reference, Sampling, SpeechRequest
 from engine.runner import StepRunner
@@ -83,10 +83,11 @@ class _Parts:
         self.checkpoint, self.tokenizer = self._load(model)
         self.fused = self.device.type == "cuda" and not config.reference_ops
         self.graphs = self.fused and config.cuda_graphs
-        self.ops = self._ops()
+        self.ops = choose(config, self.device, self.dtype)
+        self.block_size = config.block_size or self.ops.block_size
         self.model_config = self.checkpoint.config
-        self.pool = BlockPool(self._capacity(), config.block_size)
-        self.positions = min(self.model_config.max_positions, self.pool.capacity * config.block_size)
+        self.pool = BlockPool(self._capacity(), self.block_size)
+        self.positions = min(self.model_config.max_positions, self.pool.capacity * self.block_size)
         self.codec = self._codec(config.max_speeches)
         self.layouts = Layouts(self.model_config, self.tokenizer, self._cloner())
         self.runner = self._runner()
@@ -133,8 +134,8 @@ class _Parts:
             return self.config.kv_blocks
         talker = self.model_config.talker
         width = torch.empty((), dtype=self.dtype).element_size()
-        block_bytes = 2 * talker.layers * talker.kv_heads * talker.head_dim * width * self.config.block_size
-        wanted = self.config.max_speeches * POSITIONS_PER_SLOT // self.config.block_size
+        block_bytes = 2 * talker.layers * talker.kv_heads * talker.head_dim * width * self.block_size
+        wanted = self.config.max_speeches * POSITIONS_PER_SLOT // self.block_size
         return max(1, min(wanted, self._cache_bytes() // block_bytes))
 
     def _cache_bytes(self) -> int:
@@ -146,8 +147,8 @@ class _Parts:
     def _runner(self) -> Runner:
         config, weights, slots = self.model_config, self.checkpoint.main, self.config.max_speeches
         like = weights["talker.codec_head.weight"]
-        state = SlotState(config, slots, self.pool.needed(self.positions), self.config.block_size, like)
-        talker_cache = self._cache(config.talker, self.pool.capacity + 1, self.config.block_size)
+        state = SlotState(config, slots, self.pool.needed(self.positions), self.block_size, like)
+        talker_cache = self._cache(config.talker, self.pool.capacity + 1, self.block_size)
         talker = Talker(config, weights, self._text(), talker_cache, self.positions, self.ops)
         predictor_cache = self._cache(config.predictor, slots, config.code_groups)
         predictor = Predictor(config, weights, predictor_cache, self.ops)
@@ -177,13 +178,6 @@ class _Parts:
 
         return FusedCodecDecoder(config, weights)
 
-    def _ops(self) -> Ops:
-        if not self.fused:
-            return ReferenceOps()
-        from engine.ops.triton import TritonOps  # Triton is there on GPU machines only
-
-        return TritonOps()
-
     def _text(self) -> TextEmbedding:
         """Projected for the tokens at hand on a CPU; on a GPU once for all, where a launch costs more than memory."""
         projected = ProjectedText(self.checkpoint.main)
@@ -206,8 +200,8 @@ class _Parts:
             languages=prompt.languages(config),
             voices=tuple(config.speakers),
             instructions=config.supports_instructions,
-            description=f"{self.device}, {str(self.dtype).removeprefix('torch.')}, {self.ops.name} ops"
-            + (", graphs" if self.graphs else ""),
+            description=f"{self.device}, {str(self.dtype).removeprefix('torch.')}, {self.ops.name} ops, "
+            f"{self.ops.attention} attention" + (", graphs" if self.graphs else ""),
             device=str(self.device),
         )
 

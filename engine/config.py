@@ -6,6 +6,7 @@ from typing import Literal
 Device = str  # "auto", "cpu", "cuda" or "cuda:N"
 DType = Literal["auto", "float32", "bfloat16"]
 Split = Literal["qwen2", "mistral"]
+Attention = Literal["auto", "flash-attn", "triton"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,8 @@ class EngineConfig:
     """Capacity and limits. Times in seconds, sizes in the unit of their name.
 
     `max_speeches` is both the number of slots and the largest frame batch. `kv_blocks` None sizes the pool so that
-    every slot can hold a speech of typical length on a CPU, or to a share of the memory of a GPU.
+    every slot can hold a speech of typical length on a CPU, or to a share of the memory of a GPU; `block_size` None
+    is what suits the attention. `attention` on a GPU: "auto" is flash-attn where it is installed, else Triton.
     `segment_characters`: a longer text is cut at the next sentence end, 0 never cuts; `max_audio_seconds` has room for
     `max_text_characters` of any script. `guard_seconds` of silence or repetition end a speech that
     is not greedy, 0 never do.
@@ -26,7 +28,7 @@ class EngineConfig:
     max_speeches: int = 16
     max_queue: int = 64
     queue_timeout: float = 10.0
-    block_size: int = 16
+    block_size: int | None = None
     kv_blocks: int | None = None
     max_prefill_columns: int = 256
     max_text_characters: int = 60_000
@@ -39,6 +41,7 @@ class EngineConfig:
     dummy_weights: bool = False
     cuda_graphs: bool = True
     reference_ops: bool = False
+    attention: Attention = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,12 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--log-format", choices=("text", "json"), default="text")
     add("--tracing", action="store_true", help="send OpenTelemetry spans as the OTEL_ variables say")
     add("--tokenizer-split", choices=("qwen2", "mistral"), default="qwen2", help="how text is cut before BPE")
+    add(
+        "--attention",
+        choices=("auto", "flash-attn", "triton"),
+        default="auto",
+        help="on a GPU: flash-attn if installed",
+    )
     add("--no-cuda-graphs", action="store_true", help="launch kernels one by one (slow; for debugging)")
     add("--reference-ops", action="store_true", help="plain PyTorch in place of kernels (slow; for debugging)")
     parser.set_defaults(run=_serve)

@@ -82,7 +82,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
     async def _info(self) -> tts_pb2.GetServerInfoResponse:
         cards = [engine.card for engine in self._gate.cast().fleet.engines]
         return tts_pb2.GetServerInfoResponse(
-            server_version=__version__,
+            server_version=f"{__version__} ({cards[0].description})",
             models=[_model_info(card) for card in cards],
             native_sample_rate_hertz=SAMPLE_RATE,
             codec_frame=seconds(FRAME_SECONDS),

@@ -51,6 +51,7 @@ def _config(options: argparse.Namespace) -> ServerConfig:
             dummy_weights=options.dummy_weights is not None,
             cuda_graphs=not options.no_cuda_graphs,
             reference_ops=options.reference_ops,
+            attention=options.attention,
         ),
     )
 

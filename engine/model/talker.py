@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from engine.model.config import ModelConfig
 from engine.model.layers import DecoderStack, rope_tables
 from engine.ops.interface import HeadNorms, LayerCache, Ops
+from engine.ops.places import Places
 
 
 class TextEmbedding(Protocol):
@@ -92,18 +93,20 @@ class Talker:
 
     def decode(self, x: Tensor, block_table: Tensor, slots: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """One position a row: x (R, K) -> hidden state after the final norm (R, K), logits (R, V)."""
+        places = Places(block_table, slots, positions)
 
         def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
-            return self._ops.decode_attention(qkv, norms, self.rope, self.cache[layer], block_table, slots, positions)
+            return self._ops.decode_attention(qkv, norms, self.rope, self.cache[layer], places)
 
         hidden = self.stack.forward(x, attend)
         return hidden, self._ops.linear(hidden, self.head)
 
     def prefill(self, x: Tensor, block_table: Tensor, slots: Tensor, positions: Tensor) -> None:
         """Write keys and values of rows that may be several positions of a slot: x (R, K); there is no output."""
+        places = Places(block_table, slots, positions)
 
         def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
-            return self._ops.prefill_attention(qkv, norms, self.rope, self.cache[layer], block_table, slots, positions)
+            return self._ops.prefill_attention(qkv, norms, self.rope, self.cache[layer], places)
 
         self.stack.run_layers(x, attend)
 

@@ -10,6 +10,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from engine.ops.places import Places
+
 
 @dataclass(frozen=True, slots=True)
 class HeadNorms:
@@ -48,9 +50,11 @@ class Picks:
 
 
 class Ops(Protocol):
-    """What the language models need from a device."""
+    """What the language models need from a device; `block_size`: the positions of a block that suit its attention."""
 
     name: str
+    attention: str
+    block_size: int
 
     def rms_norm(self, x: Tensor, norm: Tensor, eps: float) -> Tensor:
         """`x * rsqrt(mean(x^2) + eps)` in fp32, rounded to the dtype of x, then times norm: (R, K) -> (R, K)."""
@@ -67,32 +71,17 @@ class Ops(Protocol):
     def norm_swiglu(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
         """`silu(g) * u` of the normed and projected x: x (R, K), weight (2 I, K), gate rows first -> (R, I)."""
 
-    def decode_attention(
-        self,
-        qkv: Tensor,
-        norms: HeadNorms,
-        rope: Rope,
-        cache: LayerCache,
-        block_table: Tensor,
-        slots: Tensor,
-        positions: Tensor,
-    ) -> Tensor:
+    def decode_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
         """One new position a row: norm and rotate q and k, write k and v to the cache, attend to positions 0..own.
 
-        qkv (R, (H + 2 G) D), block_table (S, M) int32, slots (R,) int64, positions (R,) int64 -> (R, H D).
+        qkv (R, (H + 2 G) D) -> (R, H D).
         """
 
-    def prefill_attention(
-        self,
-        qkv: Tensor,
-        norms: HeadNorms,
-        rope: Rope,
-        cache: LayerCache,
-        block_table: Tensor,
-        slots: Tensor,
-        positions: Tensor,
-    ) -> Tensor:
-        """As `decode_attention` where rows may be several positions of one slot, all stored before any is read."""
+    def prefill_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
+        """As `decode_attention` where rows may be several positions of one slot, all stored before any is read.
+
+        Such rows adjoin, and their positions follow each other.
+        """
 
     def short_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, start: int) -> Tensor:
         """Dense attention of the code predictor: qkv (R, T, (H + 2 G) D) at positions start..start+T-1 of a cache

@@ -9,12 +9,15 @@ from torch.nn import functional as F
 
 from engine.ops.interface import HeadNorms, LayerCache, Picks, Rope
 from engine.ops.philox import uniforms
+from engine.ops.places import Places
 
 
 class ReferenceOps:
     """Works on any device; on CUDA all but `prefill_attention` can be captured as graphs."""
 
     name = "reference"
+    attention = "torch"
+    block_size = 16
 
     def rms_norm(self, x: Tensor, norm: Tensor, eps: float) -> Tensor:
         return torch.rms_norm(x, x.shape[-1:], eps=eps) * norm
@@ -32,39 +35,22 @@ class ReferenceOps:
         gate, up = self.norm_linear(x, norm, weight, eps).chunk(2, -1)
         return F.silu(gate) * up
 
-    def decode_attention(
-        self,
-        qkv: Tensor,
-        norms: HeadNorms,
-        rope: Rope,
-        cache: LayerCache,
-        block_table: Tensor,
-        slots: Tensor,
-        positions: Tensor,
-    ) -> Tensor:
+    def decode_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
+        positions, table = places.positions, places.tables
         q, k, v = self._heads(qkv, norms, rope, cache, positions)
-        table = block_table.index_select(0, slots)
         _write(cache, table, positions, k, v)
         keys, values = _read(cache, table, _longest(positions, table, cache))
         visible = torch.arange(keys.shape[1], device=qkv.device) <= positions[:, None]
         return _attend(q[:, None], keys, values, visible[:, None])[:, 0]
 
-    def prefill_attention(
-        self,
-        qkv: Tensor,
-        norms: HeadNorms,
-        rope: Rope,
-        cache: LayerCache,
-        block_table: Tensor,
-        slots: Tensor,
-        positions: Tensor,
-    ) -> Tensor:
+    def prefill_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
+        slots, positions = places.slots, places.positions
         q, k, v = self._heads(qkv, norms, rope, cache, positions)
-        _write(cache, block_table.index_select(0, slots), positions, k, v)
+        _write(cache, places.tables, positions, k, v)
         out = torch.empty_like(q).flatten(1)
         for slot in slots.unique():  # waits for a device: prefill by this definition is not for graphs
             mine = slots == slot
-            keys, values = _read(cache, block_table[slot][None], int(positions[mine].max()) + 1)
+            keys, values = _read(cache, places.block_table[slot][None], int(positions[mine].max()) + 1)
             visible = torch.arange(keys.shape[1], device=qkv.device) <= positions[mine, None]
             out[mine] = _attend(q[mine][None], keys, values, visible[None])[0]
         return out

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from engine.ops.interface import HeadNorms, LayerCache, Picks, Rope
+from engine.ops.places import Places
 from engine.ops.reference import ReferenceOps
 
 pytest.importorskip("triton")
@@ -19,7 +20,7 @@ pytestmark = [
 ]
 DEVICE = "cpu" if INTERPRETED else "cuda"
 HALF = torch.float16 if INTERPRETED else torch.bfloat16  # the interpreter knows no bf16 arithmetic
-HEADS, GROUPS, WIDTH, BLOCK = 16, 8, 128, 16
+HEADS, GROUPS, WIDTH = 16, 8, 128
 ROWS = (1, 5, 8, 16, 33, 64) if not INTERPRETED else (3, 17)
 # name, outputs, K: what the talker and the predictor of the 1.7B models multiply
 PRODUCTS = [
@@ -103,58 +104,97 @@ def widened(norms: HeadNorms, rope: Rope, cache: LayerCache) -> tuple[HeadNorms,
     )
 
 
-def paged(lengths: list[int]) -> tuple[LayerCache, Tensor, Tensor, Tensor]:
-    """A filled cache, a shuffled block table, and each row's slot and position: rows at the ends of `lengths`."""
-    most = -(-max(lengths) // BLOCK)
+def paged(lengths: list[int], block: int) -> tuple[LayerCache, Places]:
+    """A filled cache of blocks of `block` positions in a shuffled table, and rows at the ends of `lengths`."""
+    most = -(-max(lengths) // block)
     blocks = 1 + len(lengths) * most
-    cache = LayerCache(normal(blocks, BLOCK, GROUPS, WIDTH), normal(blocks, BLOCK, GROUPS, WIDTH))
+    cache = LayerCache(normal(blocks, block, GROUPS, WIDTH), normal(blocks, block, GROUPS, WIDTH))
     table = (1 + torch.randperm(blocks - 1, device=DEVICE)).view(len(lengths), most).to(torch.int32)
     slots = torch.randperm(len(lengths), device=DEVICE)
-    places = torch.stack((slots, torch.tensor(lengths, device=DEVICE) - 1), 1)  # columns of a table, as in a step
-    return cache, table, places[:, 0], places[:, 1]
+    rows = torch.stack((slots, torch.tensor(lengths, device=DEVICE) - 1), 1)  # columns of a table, as in a step
+    return cache, Places(table, rows[:, 0], rows[:, 1])
 
 
 def copied(cache: LayerCache) -> LayerCache:
     return LayerCache(cache.keys.clone(), cache.values.clone())
 
 
+def flash_ops() -> TritonOps:
+    if INTERPRETED:
+        pytest.skip("flash-attn needs a CUDA device")
+    pytest.importorskip("flash_attn")
+    from engine.ops.triton.flash import FlashOps
+
+    return FlashOps()
+
+
+@pytest.fixture(params=["triton", "flash-attn"])
+def paged_ops(request: pytest.FixtureRequest) -> TritonOps:
+    """Every implementation of paged attention that is installed."""
+    return fused if request.param == "triton" else flash_ops()
+
+
 LENGTHS = [1, 2, 17, 64, 65, 130, 300, 700] if not INTERPRETED else [1, 64, 65, 200]
 
 
-def test_decode_attention() -> None:
-    cache, table, slots, positions = paged(LENGTHS)
+def test_decode_attention(paged_ops: TritonOps) -> None:
+    cache, places = paged(LENGTHS, paged_ops.block_size)
     norms, rope = heads_and_rope(1024)
     qkv = normal(len(LENGTHS), (HEADS + 2 * GROUPS) * WIDTH)
     norms_wide, rope_wide, cache_wide = widened(norms, rope, cache)
     ours, theirs = copied(cache), copied(cache)
-    truth = reference.decode_attention(qkv.double(), norms_wide, rope_wide, cache_wide, table, slots, positions)
-    out = fused.decode_attention(qkv, norms, rope, ours, table, slots, positions)
-    plain = reference.decode_attention(qkv, norms, rope, theirs, table, slots, positions)
-    report("decode_attention", error(out, truth), error(plain, truth))
+    truth = reference.decode_attention(qkv.double(), norms_wide, rope_wide, cache_wide, places)
+    out = paged_ops.decode_attention(qkv, norms, rope, ours, places)
+    plain = reference.decode_attention(qkv, norms, rope, theirs, places)
+    report(f"decode_attention {paged_ops.attention}", error(out, truth), error(plain, truth))
     assert error(ours.keys, theirs.keys) < 2e-3
     assert torch.equal(ours.values, theirs.values)
-    again = fused.decode_attention(qkv, norms, rope, ours, table, slots, positions)
-    assert torch.equal(out, again)
+    assert torch.equal(out, paged_ops.decode_attention(qkv, norms, rope, ours, places))
     for row in range(len(LENGTHS)):
-        alone = fused.decode_attention(qkv[row : row + 1], norms, rope, ours, table, slots[row:], positions[row:])
+        own = Places(places.block_table, places.slots[row : row + 1], places.positions[row : row + 1])
+        alone = paged_ops.decode_attention(qkv[row : row + 1], norms, rope, ours, own)
         assert torch.equal(alone[0], out[row])
 
 
-def test_prefill_attention() -> None:
-    cache, table, _, _ = paged([90, 90])
-    norms, rope = heads_and_rope(128)
-    qkv = normal(23, (HEADS + 2 * GROUPS) * WIDTH)
+def test_prefill_attention(paged_ops: TritonOps) -> None:
+    cache, filled = paged([300, 300, 300], paged_ops.block_size)
+    norms, rope = heads_and_rope(512)
+    slots = torch.tensor([1] * 13 + [0] * 10 + [2] * 4, device=DEVICE)
+    positions = torch.cat((torch.arange(50, 63), torch.arange(252, 262), torch.arange(4))).to(DEVICE)
+    qkv = normal(len(slots), (HEADS + 2 * GROUPS) * WIDTH)
     norms_wide, rope_wide, cache_wide = widened(norms, rope, cache)
     ours, theirs = copied(cache), copied(cache)
-    slots = torch.tensor([1] * 13 + [0] * 10, device=DEVICE)
-    positions = torch.cat((torch.arange(50, 63), torch.arange(80, 90))).to(DEVICE)
-    where = (table, slots, positions)
-    truth = reference.prefill_attention(qkv.double(), norms_wide, rope_wide, cache_wide, *where)
-    out = fused.prefill_attention(qkv, norms, rope, ours, *where)
-    plain = reference.prefill_attention(qkv, norms, rope, theirs, *where)
-    report("prefill_attention", error(out, truth), error(plain, truth))
+    places = Places(filled.block_table, slots, positions)
+    truth = reference.prefill_attention(qkv.double(), norms_wide, rope_wide, cache_wide, places)
+    out = paged_ops.prefill_attention(qkv, norms, rope, ours, places)
+    plain = reference.prefill_attention(qkv, norms, rope, theirs, places)
+    report(f"prefill_attention {paged_ops.attention}", error(out, truth), error(plain, truth))
     assert error(ours.keys, theirs.keys) < 2e-3
     assert torch.equal(ours.values, theirs.values)
+
+
+@pytest.mark.skipif(INTERPRETED, reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["decode_attention", "prefill_attention"])
+def test_attention_is_captured(paged_ops: TritonOps, name: str) -> None:
+    """A graph follows what the tables hold when it is replayed, not when it was captured."""
+    cache, filled = paged([300] * 4, paged_ops.block_size)
+    norms, rope = heads_and_rope(512)
+    qkv = normal(4, (HEADS + 2 * GROUPS) * WIDTH)
+    slots, positions = filled.slots.clone(), filled.positions.clone()
+
+    def attend() -> Tensor:
+        return getattr(paged_ops, name)(qkv, norms, rope, cache, Places(filled.block_table, slots, positions))  # type: ignore[no-any-return]
+
+    attend()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        out = attend()
+    for rows, at in (([0, 1, 2, 3], [5, 299, 0, 64]), ([3, 3, 3, 1], [7, 8, 9, 280])):
+        slots.copy_(torch.tensor(rows))
+        positions.copy_(torch.tensor(at))
+        graph.replay()
+        replayed = out.clone()
+        assert torch.equal(replayed, attend())
 
 
 @pytest.mark.parametrize(("start", "steps"), [(0, 2), (2, 1), (15, 1)])

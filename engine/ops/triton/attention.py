@@ -13,6 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from engine.ops.interface import HeadNorms, LayerCache, Rope
+from engine.ops.places import Places
 from engine.ops.triton.launch import arrive, overlap, start
 
 TILE = 64  # positions taken at a time
@@ -177,11 +178,13 @@ def _decode(
 @triton.jit
 def _fill(
     qkv_ptr,  # (R, (H + 2 G) D)
+    q_norm_ptr,
     k_norm_ptr,
     cos_ptr,
     sin_ptr,
     keys_ptr,  # (blocks, B, G, D)
     values_ptr,
+    queries_ptr,  # (R, H, D)
     table_ptr,
     slots_ptr,
     positions_ptr,
@@ -193,14 +196,16 @@ def _fill(
     E: tl.constexpr,
     D: tl.constexpr,
     B: tl.constexpr,
+    QUERIES: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
-    """Store the normed and rotated keys and the values of one row."""
+    """Store the normed and rotated keys and the values of one row, and its queries if asked for."""
     start(OVERLAP)
     row = tl.program_id(0)
     d = tl.arange(0, D)[None, :]
     mate_d = (d + D // 2) % D
     norm, mate_norm = tl.load(k_norm_ptr + d).to(tl.float32), tl.load(k_norm_ptr + mate_d).to(tl.float32)
+    q_norm, q_mate_norm = tl.load(q_norm_ptr + d).to(tl.float32), tl.load(q_norm_ptr + mate_d).to(tl.float32)
     position = tl.load(positions_ptr + row * positions_stride).to(tl.int32)
     cos = tl.load(cos_ptr + position * D + d).to(tl.float32)
     sin = tl.load(sin_ptr + position * D + d).to(tl.float32)
@@ -209,11 +214,16 @@ def _fill(
     block = tl.load(table + position // B).to(tl.int64)
     arrive(OVERLAP)
     g = tl.arange(0, G)[:, None]
-    heads = qkv_ptr + row.to(tl.int64) * ((G * E + 2 * G) * D) + (G * E + g) * D
+    own = qkv_ptr + row.to(tl.int64) * ((G * E + 2 * G) * D)
+    heads = own + (G * E + g) * D
     raw, mate, value = tl.load(heads + d), tl.load(heads + mate_d), tl.load(heads + G * D + d)
     at = ((block * B + position % B) * G + g) * D + d
     tl.store(keys_ptr + at, _rotated(raw, mate, norm, mate_norm, cos, sin, eps, D))
     tl.store(values_ptr + at, value)
+    if QUERIES:
+        h = tl.arange(0, G * E)[:, None] * D
+        rotated = _rotated(tl.load(own + h + d), tl.load(own + h + mate_d), q_norm, q_mate_norm, cos, sin, eps, D)
+        tl.store(queries_ptr + row.to(tl.int64) * (G * E * D) + h + d, rotated)
 
 
 @triton.jit(do_not_specialize=["first"])
@@ -280,52 +290,53 @@ def _short(
     tl.store(out_at, mixed.to(out_ptr.dtype.element_ty), mask=is_query[:, None])
 
 
-def decode(
-    qkv: Tensor,
-    norms: HeadNorms,
-    rope: Rope,
-    cache: LayerCache,
-    block_table: Tensor,
-    slots: Tensor,
-    positions: Tensor,
-) -> Tensor:
+def decode(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
     """One new position a row -> (R, H D)."""
-    return _attend(qkv, norms, rope, cache, block_table, slots, positions, own=True)
+    return _attend(qkv, norms, rope, cache, places, own=True)
 
 
-def fill_and_attend(
-    qkv: Tensor,
-    norms: HeadNorms,
-    rope: Rope,
-    cache: LayerCache,
-    block_table: Tensor,
-    slots: Tensor,
-    positions: Tensor,
-) -> Tensor:
+def fill_and_attend(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
     """As `decode` where rows may be several positions of one slot: all keys and values are stored first."""
+    _store(qkv, norms, rope, cache, places, None)
+    return _attend(qkv, norms, rope, cache, places, own=False)
+
+
+def fill(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
+    """Store every row's keys and values; its queries, normed and rotated too, are (R, H, D)."""
+    groups, width = cache.keys.shape[-2:]
+    queries = torch.empty(len(qkv), groups * _heads(qkv, cache), width, dtype=qkv.dtype, device=qkv.device)
+    _store(qkv, norms, rope, cache, places, queries)
+    return queries
+
+
+def _store(
+    qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places, queries: Tensor | None
+) -> None:
     groups, width = cache.keys.shape[-2:]
     _fill[(len(qkv),)](
         qkv,
+        norms.query,
         norms.key,
         rope.cos,
         rope.sin,
         cache.keys,
         cache.values,
-        block_table,
-        slots,
-        positions,
-        block_table.stride(0),
-        slots.stride(0),
-        positions.stride(0),
+        qkv if queries is None else queries,
+        places.block_table,
+        places.slots,
+        places.positions,
+        places.block_table.stride(0),
+        places.slots.stride(0),
+        places.positions.stride(0),
         norms.eps,
         G=groups,
         E=_heads(qkv, cache),
         D=width,
         B=cache.keys.shape[1],
+        QUERIES=queries is not None,
         num_warps=4,
         **overlap(qkv.device),
     )
-    return _attend(qkv, norms, rope, cache, block_table, slots, positions, own=False)
 
 
 def short(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, first: int) -> Tensor:
@@ -358,16 +369,7 @@ def short(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, first: i
     return out
 
 
-def _attend(
-    qkv: Tensor,
-    norms: HeadNorms,
-    rope: Rope,
-    cache: LayerCache,
-    block_table: Tensor,
-    slots: Tensor,
-    positions: Tensor,
-    own: bool,
-) -> Tensor:
+def _attend(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places, own: bool) -> Tensor:
     groups, width = cache.keys.shape[-2:]
     heads = _heads(qkv, cache)
     out = torch.empty(len(qkv), groups * heads * width, dtype=qkv.dtype, device=qkv.device)
@@ -380,15 +382,15 @@ def _attend(
         rope.sin,
         cache.keys,
         cache.values,
-        block_table,
-        slots,
-        positions,
+        places.block_table,
+        places.slots,
+        places.positions,
         out,
         parts,
         _arrivals(qkv.device),
-        block_table.stride(0),
-        slots.stride(0),
-        positions.stride(0),
+        places.block_table.stride(0),
+        places.slots.stride(0),
+        places.positions.stride(0),
         norms.eps,
         width**-0.5,
         G=groups,

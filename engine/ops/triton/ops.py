@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from engine.ops.interface import HeadNorms, LayerCache, Picks, Rope
+from engine.ops.places import Places
 from engine.ops.reference import ReferenceOps
 from engine.ops.triton import attention, rows, sampling
 from engine.ops.triton.linear import fits, linear
@@ -11,7 +12,7 @@ from engine.ops.triton.linear import fits, linear
 class TritonOps(ReferenceOps):
     """For bf16 on one CUDA device; see `Ops` for the meaning of every method."""
 
-    name = "triton"
+    name = attention = "triton"
 
     def rms_norm(self, x: Tensor, norm: Tensor, eps: float) -> Tensor:
         if x.dim() > 2 or not rows.fits(x):
@@ -36,29 +37,11 @@ class TritonOps(ReferenceOps):
             return super().norm_swiglu(x, norm, weight, eps)
         return linear(x, weight, norm=norm, gated=True, eps=eps)
 
-    def decode_attention(
-        self,
-        qkv: Tensor,
-        norms: HeadNorms,
-        rope: Rope,
-        cache: LayerCache,
-        block_table: Tensor,
-        slots: Tensor,
-        positions: Tensor,
-    ) -> Tensor:
-        return attention.decode(qkv, norms, rope, cache, block_table, slots, positions)
+    def decode_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
+        return attention.decode(qkv, norms, rope, cache, places)
 
-    def prefill_attention(
-        self,
-        qkv: Tensor,
-        norms: HeadNorms,
-        rope: Rope,
-        cache: LayerCache,
-        block_table: Tensor,
-        slots: Tensor,
-        positions: Tensor,
-    ) -> Tensor:
-        return attention.fill_and_attend(qkv, norms, rope, cache, block_table, slots, positions)
+    def prefill_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
+        return attention.fill_and_attend(qkv, norms, rope, cache, places)
 
     def short_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, start: int) -> Tensor:
         return attention.short(qkv, norms, rope, cache, start)

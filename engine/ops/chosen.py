@@ -1,0 +1,48 @@
+"""Which implementation of the operations runs: decided once, at start."""
+
+import logging
+
+import torch
+
+from engine.config import EngineConfig
+from engine.errors import CheckpointError
+from engine.ops.interface import Ops
+from engine.ops.reference import ReferenceOps
+
+logger = logging.getLogger(__name__)
+
+
+class _Unfit(Exception):
+    """Why flash-attn cannot be used."""
+
+
+def choose(config: EngineConfig, device: torch.device, dtype: torch.dtype) -> Ops:
+    """Plain PyTorch on a CPU; on a GPU fused kernels, with flash-attn where it is installed and fits the config.
+
+    Raises `CheckpointError` where flash-attn is asked for by name and cannot be used.
+    """
+    if device.type != "cuda" or config.reference_ops:
+        return ReferenceOps()
+    from engine.ops.triton import TritonOps  # Triton is there on GPU machines only
+
+    if config.attention == "triton":
+        return TritonOps()
+    try:
+        return _flash(config.block_size, dtype)
+    except _Unfit as reason:
+        if config.attention == "flash-attn":
+            raise CheckpointError(f"flash-attn cannot be used: {reason}") from reason
+        logger.info("flash-attn is not used: %s", reason)
+        return TritonOps()
+
+
+def _flash(block_size: int | None, dtype: torch.dtype) -> Ops:
+    try:
+        from engine.ops.triton.flash import FlashOps
+    except ImportError as error:
+        raise _Unfit(error) from error
+    if block_size is not None and block_size % FlashOps.block_size:
+        raise _Unfit(f"blocks of {block_size} positions are not multiples of {FlashOps.block_size}")
+    if dtype != torch.bfloat16:
+        raise _Unfit(f"the model is {dtype}")
+    return FlashOps()
