@@ -12,12 +12,12 @@ from tests.service.test_turns import assert_same_audio
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-CALLERS, BLOCKS = 8, 12  # of sixteen positions; each caller comes to need five
+CALLERS, BLOCKS = 8, 12  # of sixteen positions; each caller comes to need four
 WORDS = "She read it aloud, word after word, until the lamp went out."
 
 
 def asked(seed: int, mode: pb.TextMode = pb.TEXT_MODE_INCREMENTAL) -> pb.SynthesizeRequest:
-    made = config(4.0)
+    made = config(2.4)
     made.config.sampling.seed = seed + 1
     made.config.delivery.text_mode = mode
     made.config.delivery.max_lead.FromSeconds(60)
