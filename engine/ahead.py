@@ -14,6 +14,7 @@ from engine.batch import Batch, Chunk, StepOutput
 from engine.chunks import SIZES, fit
 from engine.graphs import Graphs, Output, build, sizes_up_to
 from engine.observer import StageTiming
+from engine.pace import Pace
 from engine.request import SAMPLES_PER_FRAME
 from engine.slots import RING, SlotState
 from engine.stages.codec import CodecStage
@@ -57,6 +58,11 @@ class Buffers:
         default_factory=lambda: [torch.cuda.Event(enable_timing=True) for _ in range(5)]
     )
 
+    @property
+    def framed(self) -> torch.cuda.Event:
+        """When the frames were done."""
+        return self.marks[2]
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -68,12 +74,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A batch on the device; `columns` of prompts are in it."""
+    """A batch on the device since `at`; `columns` of prompts are in it, and `kind` says how long it takes."""
 
     batch: Batch
     buffers: Buffers
     columns: int
     groups: Sequence[Group]
+    kind: tuple[int, int]
+    at: float
 
 
 class AheadRunner:
@@ -97,6 +105,7 @@ class AheadRunner:
         build([self._frames, self._prefill, *self._decoders.values()])
         self._buffers = cycle([self._new_buffers() for _ in range(DEPTH)])
         self._flying: Launched | None = None
+        self._pace = Pace()
 
     @torch.inference_mode()
     def step(self, batch: Batch) -> StepOutput | None:
@@ -118,6 +127,9 @@ class AheadRunner:
             filled.record()
             self._run_rows(batch, buffers)
             framed.record()
+            if self._flying is not None:
+                self._pace.launched(dry=self._flying.buffers.framed.query())
+            at = time.monotonic()
         with torch.cuda.stream(self._side):
             for entry in batch.entries:
                 self._codec.begin(entry.slot, entry.reference, entry.primed)
@@ -125,7 +137,8 @@ class AheadRunner:
             decoding.record()
             groups = self._run_chunks(batch.chunks, buffers)
             decoded.record()
-        return Launched(batch, buffers, columns, groups)
+        kind = _size(self._frames, len(batch.rows)), _size(self._prefill, columns)
+        return Launched(batch, buffers, columns, groups, kind, at)
 
     def _run_prefill(self, batch: Batch, buffers: Buffers) -> int:
         for entry in batch.entries:
@@ -173,6 +186,7 @@ class AheadRunner:
         start, filled, framed, decoding, decoded = buffers.marks
         framed.synchronize()
         sampled_at = time.monotonic()
+        self._pace.took(launched.kind, start.elapsed_time(framed) / 1e3)
         decoded.synchronize()
         frames = buffers.frames[: len(batch.rows)].numpy().copy()
         timings = [
@@ -180,8 +194,20 @@ class AheadRunner:
             StageTiming("frame", len(batch.rows), filled.elapsed_time(framed) / 1e3, graph=True),
             StageTiming("codec", len(batch.chunks), decoding.elapsed_time(decoded) / 1e3, graph=True),
         ]
-        used = tuple(timing for timing in timings if timing.batch)
-        return StepOutput(batch, frames[:, :-1], frames[:, -1].astype(bool), _audio(launched), sampled_at, used)
+        return StepOutput(
+            batch,
+            codes=frames[:, :-1],
+            finite=frames[:, -1].astype(bool),
+            audio=_audio(launched),
+            sampled_at=sampled_at,
+            timings=tuple(timing for timing in timings if timing.batch),
+            next_by=self._next_by(sampled_at),
+        )
+
+    def _next_by(self, sampled_at: float) -> float:
+        """When the step behind the one that is flying is due; the flying one began when the one before it ended."""
+        flying = self._flying
+        return 0.0 if flying is None else self._pace.next_by(flying.kind, max(sampled_at, flying.at))
 
     # ---- when it is built
 
@@ -227,3 +253,8 @@ def _audio(launched: Launched) -> list[Pcm]:
     for group in launched.groups:
         audio.update(zip(group.members, group.audio.numpy().copy(), strict=True))
     return [audio[i] for i in range(len(audio))]
+
+
+def _size(graphs: Graphs[Output], rows: int) -> int:
+    """Of the graph that runs for so many rows; 0 where none does."""
+    return graphs.size(rows) if rows else 0

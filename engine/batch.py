@@ -89,7 +89,8 @@ class Batch:
 @dataclass(frozen=True, slots=True)
 class StepOutput:
     """What `batch` came to: codes (rows, code groups), finite (rows,): False where the model's values broke down;
-    audio: int16 samples a chunk; `sampled_at`: `time.monotonic()` when the codes were known."""
+    audio: int16 samples a chunk; `sampled_at`: `time.monotonic()` when the codes were known; `next_by`: until when
+    the next batch may wait for newcomers, because the device has work till then."""
 
     batch: Batch
     codes: npt.NDArray[np.int32]
@@ -97,6 +98,7 @@ class StepOutput:
     audio: Sequence[npt.NDArray[np.int16]]
     sampled_at: float
     timings: tuple[StageTiming, ...] = field(default=())
+    next_by: float = 0.0
 
 
 class Runner(Protocol):

@@ -147,6 +147,7 @@ class Engine:
                 if output is not None:
                     self._deliver(self._scheduler.commit(output))
                     self._observer.step(output.timings)
+                    await self._linger(output.next_by)
         except Exception as error:  # whatever broke a step ends the engine, loudly, and every speech with it
             self._fail(error)
 
@@ -175,6 +176,12 @@ class Engine:
             output = await loop.run_in_executor(self._device, self._runner.step, batch)
         self.last_step = time.monotonic()
         return output
+
+    async def _linger(self, until: float) -> None:
+        """Leave the next step open to newcomers, and the thread to those who write audio, for whole milliseconds."""
+        pause = int(1000 * (until - time.monotonic()))
+        if pause > 0:
+            await asyncio.sleep(pause / 1000)
 
     def _deliver(self, outcomes: Iterable[tuple[Sequence, Outcome]]) -> None:
         for sequence, outcome in outcomes:

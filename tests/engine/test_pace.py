@@ -1,0 +1,44 @@
+"""How long the next step may be left open."""
+
+import pytest
+
+from engine.pace import LEAST, MOST, Pace
+
+
+def steady(steps: int) -> Pace:
+    """After so many steps in which the device never ran dry."""
+    pace = Pace()
+    for _ in range(steps):
+        pace.launched(dry=False)
+    return pace
+
+
+def test_what_is_not_known_is_due_at_once() -> None:
+    assert Pace().next_by("kind", 5.0) == 5.0
+
+
+def test_the_margin_shrinks_to_its_least_while_the_device_is_busy() -> None:
+    pace = steady(500)
+    pace.took("kind", 0.1)
+    assert pace.next_by("kind", 5.0) == pytest.approx(5.1 - LEAST)
+
+
+def test_a_device_that_ran_dry_doubles_the_margin_up_to_its_most() -> None:
+    pace = steady(500)
+    pace.took("kind", 0.1)
+    for margin in (2 * LEAST, 4 * LEAST):
+        pace.launched(dry=True)
+        assert pace.next_by("kind", 5.0) == pytest.approx(5.1 - margin)
+    for _ in range(9):
+        pace.launched(dry=True)
+    assert pace.next_by("kind", 5.0) == pytest.approx(5.1 - MOST)
+
+
+def test_expectations_follow_what_steps_of_their_kind_take() -> None:
+    pace = steady(500)
+    pace.took("one", 0.1)
+    pace.took("other", 0.3)
+    for _ in range(50):
+        pace.took("one", 0.2)
+    assert pace.next_by("one", 0.0) == pytest.approx(0.2 - LEAST, abs=1e-4)
+    assert pace.next_by("other", 0.0) == pytest.approx(0.3 - LEAST)
