@@ -1,0 +1,66 @@
+"""What becomes of the teacher's samples: the rate, the silence around, the loudness, the format."""
+
+import math
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tools.train_voice.level import level
+from tools.train_voice.resample import resample
+from tools.train_voice.speakers import RATE, SPEAKERS
+from tools.train_voice.speech import Speech, finish, load_speech, save_speech
+
+
+def tone(hertz: float, rate: float, seconds: float) -> Tensor:
+    return torch.sin(torch.arange(int(rate * seconds), dtype=torch.float64) / rate * 2 * math.pi * hertz).float()[None]
+
+
+@pytest.mark.parametrize("ratio", [Fraction(24_000, 22_050), Fraction(3, 2), Fraction(24_000 * 4, 22_050 * 5)])
+def test_a_tone_stays_the_same_tone_at_another_rate(ratio: Fraction) -> None:
+    result = resample(tone(1_000, 22_050, 0.5), ratio)
+    assert result.shape[1] == math.ceil(11_025 * ratio)
+    expected = tone(1_000, 22_050 * float(ratio), 0.6)[:, : result.shape[1]]
+    inside = slice(200, result.shape[1] - 200)
+    assert (result - expected)[:, inside].abs().max() < 1e-3
+
+
+def test_what_the_lower_rate_cannot_carry_is_gone() -> None:
+    assert resample(tone(10_000, 24_000, 0.5), Fraction(2, 3))[:, 200:-200].abs().max() < 1e-3
+
+
+def test_loudness_and_silence_come_out_alike() -> None:
+    quiet, loud = (torch.cat([torch.zeros(1, 9_600), tone(300, RATE, 0.5) * size], 1) for size in (0.01, 0.9))
+    waves = torch.cat([quiet, loud])
+    result, starts, ends = level(waves, torch.tensor([waves.shape[1]] * 2))
+    torch.testing.assert_close(result[0], result[1], rtol=0, atol=1e-5)
+    assert starts.tolist() == [9_600 - 1_920] * 2
+    assert ends.tolist() == [9_600 + 12_000 + 2_880] * 2
+    assert float(result[0, 9_600:].square().mean().sqrt()) == pytest.approx(10 ** (-23 / 20), rel=1e-3)
+
+
+def test_a_recording_is_cut_from_its_batch_with_its_silence() -> None:
+    speaker = SPEAKERS[0]
+    rate = speaker.rate
+    waves = torch.zeros(2, rate)
+    waves[0, : rate // 2] = tone(300, rate, 0.5)[0]
+    waves[1, rate // 4 :] = tone(300, rate, 1)[0, : rate - rate // 4]
+    flat, sizes = finish(waves, torch.tensor([rate // 2, rate]), speaker)
+    assert flat.dtype == torch.int16
+    assert sizes.sum() == len(flat)
+    assert sizes.tolist() == pytest.approx([12_000 + 4_800, 18_000 + 4_800], abs=480)
+    first = flat[: sizes[0]]
+    assert first[:1_900].abs().max() < 100
+    assert first[2_000:13_800].abs().max() > 2_000
+    assert first[-2_600:].abs().max() < 100
+
+
+def test_speech_comes_back_from_its_folder(tmp_path: Path) -> None:
+    speech = Speech(torch.arange(5, dtype=torch.int16), torch.tensor([0, 2, 5]), ["One.", "Two."], [0, 1])
+    save_speech(tmp_path / "new", speech)
+    back = load_speech(tmp_path / "new")
+    assert torch.equal(back.wave, speech.wave)
+    assert torch.equal(back.offsets, speech.offsets)
+    assert (back.texts, back.speakers) == (speech.texts, speech.speakers)

@@ -1,0 +1,78 @@
+"""What is learned from: clean sentences, read as people read them, and none of those that judge."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tools.train_voice.phonemes import Corpus, read_corpus, with_end, write_corpus
+
+pytest.importorskip("wordfreq", reason="needs tools/train_voice/requirements.txt")
+pytest.importorskip("num2words", reason="needs tools/eval_voice/requirements.txt")
+
+from tools.spoken import spoken
+from tools.train_voice.clean import is_clean, sentences
+from tools.train_voice.texts import Collection, careless, facts, held_out, lists
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("It costs $12.50, or $3 million.", "It costs twelve dollars and fifty cents, or three million dollars."),
+        ("At 3:05 PM or 12:00.", "At three oh five P M or twelve o'clock."),
+        ("Call 555-123-4567.", "Call five five five, one two three, four five six seven."),
+        ("On March 3, 1987 and the 22nd.", "On March third, nineteen eighty-seven and the twenty-second."),
+        ("The 1990s, 17% of 2,345.", "The nineteen nineties, seventeen percent of two thousand three hundred forty-five."),
+        ("Room 402, 3.14 miles.", "Room four hundred two, three point one four miles."),
+        ("Nothing to change here.", "Nothing to change here."),
+    ],
+)  # fmt: skip
+def test_numbers_are_read_as_people_read_them(written: str, read: str) -> None:
+    assert spoken(written) == read
+
+
+def test_a_paragraph_falls_into_clean_sentences() -> None:
+    text = "Dr. Smith came\tlate — again. “Why?” he was asked! See http://x.y for more. It is so: 5 of 6 agree."
+    assert list(sentences(text)) == ["Dr. Smith came late, again.", '"Why?" he was asked!', "It is so: 5 of 6 agree."]
+
+
+@pytest.mark.parametrize(
+    "odd", ["no capital.", "No end", "Qwzrtp is no word.", "Two  -- dashes.", "A b2b3 thing.", "Um..."]
+)
+def test_odd_sentences_are_refused(odd: str) -> None:
+    assert not is_clean(odd)
+
+
+def test_nothing_near_a_held_out_sentence_is_learned() -> None:
+    taken = Collection({})
+    near = f"And they said: {held_out()[-1]}"
+    assert taken.add([*held_out(), near, "We missed the bus again today.", "We missed the bus"]) == 1
+    assert taken.sentences == ["We missed the bus again today."]
+
+
+def test_a_sentence_counts_once_whatever_its_marks() -> None:
+    assert Collection({}).add(["Come here!", "Come here.", "come here"]) == 1
+
+
+def test_rare_words_are_made_up_for() -> None:
+    taken = Collection({"tea": "tea", "japan": "Japan"})
+    taken.add(["Tea, please.", "More tea."])
+    assert sorted(taken.rare()) == ["Japan"] * 4 + ["tea"] * 2
+    taken.add(lists(["Japan", "tea", "Japan", "tea"], random.Random(1)))
+    assert facts(taken.sentences, {"tea", "japan"})["of the 2 commonest"] == 2
+
+
+def test_some_people_write_carelessly() -> None:
+    rng = random.Random(1)
+    written = {careless("Hello There.", rng) for _ in range(200)}
+    assert written == {"Hello There.", "hello there.", "Hello There"}
+    assert with_end("Hello There") == with_end("Hello There.") == "Hello There."
+
+
+def test_the_corpus_comes_back_from_its_file(tmp_path: Path) -> None:
+    corpus = Corpus(["One 1.", "Two."], ["One one.", "Two."], [np.array([3, 4, 5], np.uint8), np.array([6], np.uint8)])
+    write_corpus(tmp_path / "corpus.npz", corpus)
+    back = read_corpus(tmp_path / "corpus.npz")
+    assert back[:2] == corpus[:2]
+    assert [ids.tolist() for ids in back.phonemes] == [[3, 4, 5], [6]]

