@@ -1,12 +1,11 @@
-"""The server process: ports first, then the model, then calls, then a drain."""
+"""The server and its life: ports first, then the models, then calls, then a drain."""
 
 import asyncio
 import gc
 import logging
-import signal
 import socket
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -44,7 +43,6 @@ from qwentts_grpc.voice_store import VoiceStore
 from qwentts_grpc.watchdog import watch
 
 SERVICES = tuple(service.full_name for service in tts_pb2.DESCRIPTOR.services_by_name.values())
-EXIT_FAULT = 70  # EX_SOFTWARE of sysexits.h: a supervisor should start the process again
 WATCHDOG = 8.0  # seconds; with the watchdog's own pace liveness fails within 10 s
 REHEARSAL = 20.0  # seconds that kept voices may take to get ready before the server serves; on a GPU all are
 CLOSING = 2.0  # seconds for the step that runs to end, and for the last spans to be sent
@@ -147,14 +145,14 @@ class Server:
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         _check_free(self.config.host, self.config.port)
         side_port = await self._side.start(self.config.host, self.config.metrics_port)
-        port = self._listen(_address(self.config.host, self.config.port))
+        port = self._listen(address(self.config.host, self.config.port))
         await self._grpc.start()
         return port, side_port
 
-    def _listen(self, address: str) -> int:
+    def _listen(self, place: str) -> int:
         if self._tls is None:
-            return self._grpc.add_insecure_port(address)
-        return self._grpc.add_secure_port(address, self._tls.credentials())
+            return self._grpc.add_insecure_port(place)
+        return self._grpc.add_secure_port(place, self._tls.credentials())
 
     def reload(self) -> None:
         """Read tokens and certificates again; where one cannot be read, the old ones stay."""
@@ -255,41 +253,6 @@ class Server:
             await self._health.set(name, status)
 
 
-async def serve(config: ServerConfig, say: Callable[[str], None], tracing: Tracing | None = None) -> int:
-    """Run a server until SIGTERM or SIGINT, and return the process's exit code; `say` takes lines for its user.
-
-    Raises `CheckpointError` and OSError (a port is taken). A second signal hurries.
-    """
-    signals = Signals()
-    server = Server(config, tracing)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
-    port, side_port = await server.start()
-    say(f"metrics on http://{_address(config.host, side_port)}/metrics")
-    try:
-        if await first(server.load(), signals.stop.wait()) == 1:
-            return 0
-        say(f"serving on {_address(config.host, port)}")
-        if await first(server.watch(), signals.stop.wait()) == 0:
-            return EXIT_FAULT
-        await server.drain(signals.hurry)
-        return 0
-    finally:
-        await server.close()
-
-
-class Signals:
-    """SIGTERM and SIGINT: the first asks to `stop`, the second to `hurry`."""
-
-    def __init__(self) -> None:
-        self.stop = asyncio.Event()
-        self.hurry = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._caught)
-
-    def _caught(self) -> None:
-        (self.hurry if self.stop.is_set() else self.stop).set()
-
-
 async def first(*waits: Coroutine[Any, Any, object]) -> int:
     """Which of `waits` ended first; the others are cancelled. Raises what it raised."""
     tasks = [asyncio.create_task(wait) for wait in waits]
@@ -309,7 +272,8 @@ def _check_free(host: str, port: int) -> None:
         return
 
 
-def _address(host: str, port: int) -> str:
+def address(host: str, port: int) -> str:
+    """Both as gRPC and people write them."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
