@@ -14,7 +14,7 @@ from engine.model.codec import CodecState
 from engine.model.codec_config import CodecDecoderConfig
 from engine.model.codec_packed import PackedBlock, PackedCodec, PackedUpsample, pack
 from engine.model.tensors import Tensors
-from engine.ops.triton.codec_ops import CodecOps, Home, Unit
+from engine.ops.triton.codec_ops import CodecOps, Home, Streams, Unit
 
 MOST_FRAMES = 16  # frames of one call; the ring of keys has room for them beside the window
 FUSED_CHANNELS = 192  # residual units of at most so many channels run as one kernel
@@ -57,59 +57,59 @@ class FusedCodecDecoder:
 
     def _decode(self, codes: Tensor, state: CodecState, rows: Tensor, dtype: torch.dtype) -> Tensor:
         packed, ops, frames = self.packed, self.ops, codes.shape[1]
-        codes, rows, homes = codes.contiguous(), rows.contiguous(), self._homes(state)
+        codes, on, homes = codes.contiguous(), ops.streams(rows), self._homes(state)
         home = next(homes)
-        x = ops.embed(codes, packed.tables, rows, home)
-        x = ops.conv(x, packed.enter, rows, home=home, raw=torch.float32, out=False)[0]
-        x = self._transform(x.flatten(0, 1), state, rows, frames).unflatten(0, codes.shape[:2])
+        x = ops.embed(codes, packed.tables, on, home)
+        x = ops.conv(x, packed.enter, on, home=home, raw=torch.float32, out=False)[0]
+        x = self._transform(x.flatten(0, 1), state, on, frames).unflatten(0, codes.shape[:2])
         inner, opening = [next(homes) for _ in packed.upsamples], next(homes)
         for upsample, home in zip(packed.upsamples, inner, strict=True):
-            x = self._upsample(x, upsample, rows, home, opening if home is inner[-1] else None)
+            x = self._upsample(x, upsample, on, home, opening if home is inner[-1] else None)
         home = next(homes)
-        x = ops.conv(x, packed.opening, rows, home=opening, then=home)[1]
+        x = ops.conv(x, packed.opening, on, home=opening, then=home)[1]
         for block in packed.blocks:
-            x, home = self._block(x, block, rows, home, homes)
-        return ops.wave(x, packed.wave, rows, home, state.frames, frames, dtype)
+            x, home = self._block(x, block, on, home, homes)
+        return ops.wave(x, packed.wave, on, home, state.frames, frames, dtype)
 
-    def _transform(self, x: Tensor, state: CodecState, rows: Tensor, frames: int) -> Tensor:
+    def _transform(self, x: Tensor, state: CodecState, on: Streams, frames: int) -> Tensor:
         """x (B n, K) fp32 -> (B n, 3 latent): high, low, high."""
         ops, c = self.ops, self.config
         for layer, ring in zip(self.packed.layers, state.rings, strict=True):
             qkv = ops.linear(x, layer.qkv, norm=c.eps)
-            mixed = ops.attention(qkv, ring, rows, state.frames, self.packed.turns, frames, c.window)
+            mixed = ops.attention(qkv, ring, on, state.frames, self.packed.turns, frames, c.window)
             x = ops.linear(mixed, layer.out, residual=x)
             hidden = ops.linear(x, layer.gate_up, norm=c.eps, gated=True)
             x = ops.linear(hidden, layer.down, residual=x)
         return ops.linear(x, self.packed.leave, norm=c.eps, thrice=True)
 
-    def _upsample(self, x: Tensor, upsample: PackedUpsample, rows: Tensor, home: Home, then: Home | None) -> Tensor:
+    def _upsample(self, x: Tensor, upsample: PackedUpsample, on: Streams, home: Home, then: Home | None) -> Tensor:
         """x (B, T, 3 C) -> (B, H' + rate T, 3 C), both high, low, high."""
         ops = self.ops
-        raw, x = ops.conv(x, upsample.spread, rows, then=home, raw=torch.float32)
-        hidden = ops.conv(ops.depthwise_norm(x, upsample.depthwise, rows, home), upsample.widen, rows, gelu=True)[1]
+        raw, x = ops.conv(x, upsample.spread, on, then=home, raw=torch.float32)
+        hidden = ops.conv(ops.depthwise_norm(x, upsample.depthwise, on, home), upsample.widen, on, gelu=True)[1]
         raw = raw.view(hidden.shape[0], hidden.shape[1], -1)
-        return ops.conv(hidden, upsample.narrow, rows, residual=raw, then=then, thrice=True)[1]
+        return ops.conv(hidden, upsample.narrow, on, residual=raw, then=then, thrice=True)[1]
 
     def _block(
-        self, x: Tensor, block: PackedBlock, rows: Tensor, home: Home, homes: Iterator[Home]
+        self, x: Tensor, block: PackedBlock, on: Streams, home: Home, homes: Iterator[Home]
     ) -> tuple[Tensor, Home]:
         """x (B, 1 + T, C) after Snake -> (B, H + rate T, C / 2) after the next Snake, and the home of its past."""
         then = next(homes)
-        raw, x = self.ops.conv(x, block.spread, rows, home=home, then=then, raw=self._raw(then.channels))
+        raw, x = self.ops.conv(x, block.spread, on, home=home, then=then, raw=self._raw(then.channels))
         raw = raw.view(raw.shape[0], -1, then.channels)
         for unit in block.units:
             home, then = then, next(homes)
-            raw, x = self._unit(raw, x, unit, rows, home, then, last=unit is block.units[-1])
+            raw, x = self._unit(raw, x, unit, on, home, then, last=unit is block.units[-1])
         return x, then
 
     def _unit(
-        self, raw: Tensor, x: Tensor, unit: Unit, rows: Tensor, home: Home, then: Home, last: bool
+        self, raw: Tensor, x: Tensor, unit: Unit, on: Streams, home: Home, then: Home, last: bool
     ) -> tuple[Tensor, Tensor]:
         ops = self.ops
         if unit.first.channels <= FUSED_CHANNELS:
-            return ops.unit(x, raw, unit, rows, home, then, raw=not last)
-        middle = ops.conv(x, unit.first, rows, home=home)[1]
-        return ops.conv(middle, unit.second, rows, then=then, residual=raw, raw=None if last else raw.dtype)
+            return ops.unit(x, raw, unit, on, home, then, raw=not last)
+        middle = ops.conv(x, unit.first, on, home=home)[1]
+        return ops.conv(middle, unit.second, on, then=then, residual=raw, raw=None if last else raw.dtype)
 
     def _raw(self, channels: int) -> torch.dtype:
         """What is added over and over keeps fp32 in the first blocks: there it is small, and its errors grow most."""

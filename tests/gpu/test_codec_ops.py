@@ -14,7 +14,7 @@ from engine.model.tensors import under
 
 pytest.importorskip("triton")
 from engine.model.codec_fused import FusedCodecDecoder
-from engine.ops.triton.codec_ops import CodecOps, Conv, Home, Snake
+from engine.ops.triton.codec_ops import COUNTERS, CodecOps, Conv, Home, Snake, Streams
 from engine.ops.triton.codec_tiles import Tile
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -139,10 +139,12 @@ def test_every_tile_computes_the_same_convolution(tile: Tile) -> None:
     before = pasts.clone()
     rows = torch.tensor([2, 0, 3], device=DEVICE)
     ops = CodecOps(torch.device(DEVICE))
-    raw, out = ops.conv(x, conv, rows, home=home, then=then, residual=residual, raw=torch.float16, tile=tile)
+    on = Streams(rows, torch.zeros(COUNTERS, dtype=torch.int32, device=DEVICE))
+    raw, out = ops.conv(x, conv, on, home=home, then=then, residual=residual, raw=torch.float16, tile=tile)
     taken = torch.stack([x[:, tap * dilation : tap * dilation + steps] for tap in range(taps)], 2).flatten(2)
     exact = taken.double() @ weight.double() + bias + residual
     snaked = exact + snake.gain * (snake.frequency * exact).sin().square()
+    assert not on.arrivals.any()  # ready for the next operation
     assert decibels(raw.double(), exact) > 60
     assert decibels(out[:, 2:].double(), snaked) > 60
     assert torch.equal(out[:, :2].flatten(1), then.values[rows])

@@ -15,8 +15,10 @@ from engine.ops.triton.launch import overlap
 
 COPY = 8192  # values of a past that one program carries
 FEW = 64  # positions up to which a product waits for its weights more than it multiplies
+ATTENTION_WARPS = 2  # more would repeat each other's work on 16 columns
 MULTIPROCESSORS = 132  # a unit of fewer tiles waits for its weights too
 COLUMNS = 64  # weights have a multiple of this many columns
+COUNTERS = 1024  # the most tiles of a product whose depth is shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,25 +89,38 @@ class Home:
     channels: int
 
 
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """What all operations of one call share: `rows` (B,) int64 names the slot of each sample of the batch, `arrivals`
+    (COUNTERS,) int32 counts the programs that share a tile and have done their part: zero between operations."""
+
+    rows: Tensor
+    arrivals: Tensor
+
+
 class CodecOps:
-    """The codec's operations on one device. `rows` (B,) int64 names the slot of each sample of a batch."""
+    """The codec's operations on one device; it keeps nothing, so that calls on several threads and streams may meet."""
 
     def __init__(self, device: torch.device) -> None:
         self.launch = overlap(device)  # options of every launch
-        self._arrivals = torch.zeros(8192, dtype=torch.int32, device=device)
 
-    def embed(self, codes: Tensor, tables: Tensor, rows: Tensor, then: Home) -> Tensor:
+    def streams(self, rows: Tensor) -> Streams:
+        """Those of a call, which `embed` opens."""
+        return Streams(rows.contiguous(), torch.empty(COUNTERS, dtype=torch.int32, device=rows.device))
+
+    def embed(self, codes: Tensor, tables: Tensor, on: Streams, then: Home) -> Tensor:
         """Sum of codes' table rows: codes (B, n, G), tables (G, V, C) fp32 -> (B, H + n, 3 C): high, low, high.
 
         The first kernel of a call is launched in order: what earlier calls left is complete when any later kernel
-        starts.
+        starts. It also zeroes the counters.
         """
         streams, frames, groups = codes.shape
         out = _padded(then.values, streams, frames, then.channels, then)
         past = then.length * then.channels
         embed_kernel[(streams * (frames + triton.cdiv(past, COPY)),)](
-            codes, tables, out, then.values, rows, streams, frames, tables.shape[1], groups,
-            out.stride(0), then.values.stride(0), past, C=tables.shape[2], COPY=COPY, OVERLAP=self.launch["OVERLAP"],
+            codes, tables, out, then.values, on.rows, on.arrivals, streams, frames, tables.shape[1], groups,
+            out.stride(0), then.values.stride(0), past,
+            C=tables.shape[2], COUNTERS=COUNTERS, COPY=COPY, OVERLAP=self.launch["OVERLAP"],
         )  # fmt: skip
         return out
 
@@ -113,7 +128,7 @@ class CodecOps:
         self,
         x: Tensor,
         conv: Conv,
-        rows: Tensor,
+        on: Streams,
         *,
         home: Home | None = None,
         then: Home | None = None,
@@ -136,7 +151,9 @@ class CodecOps:
         plain = x.new_empty((streams, steps, width), dtype=raw) if raw else x
         padded = _padded(x, streams, steps, 3 * width if thrice else width, then) if out else x
         past, tail = _size(then), _size(home)
-        programs = triton.cdiv(positions, t.rows) * triton.cdiv(width, t.columns) * t.split
+        tiles = triton.cdiv(positions, t.rows) * triton.cdiv(width, t.columns)
+        assert t.split == 1 or tiles <= COUNTERS, "a tile without a counter"
+        programs = tiles * t.split
         partial = x.new_empty(programs * t.rows * t.columns, dtype=torch.float32) if t.split > 1 else conv.bias
         snake = conv.snake or Snake(conv.bias, conv.bias)
         source = home or then
@@ -144,7 +161,7 @@ class CodecOps:
         activation = "gelu" if gelu else "snake" if conv.snake else "none"
         conv_kernel[(programs + streams * (triton.cdiv(tail, COPY) + triton.cdiv(past, COPY)),)](
             x, conv.weight, conv.bias, snake.frequency, snake.gain, x if residual is None else residual, plain, padded,
-            home.values if home else homes, then.values if then else homes, rows, partial, self._arrivals,
+            home.values if home else homes, then.values if then else homes, on.rows, partial, on.arrivals,
             positions, steps, conv.channels, width, conv.weight.stride(0), depth, (conv.dilation - 1) * conv.channels,
             x.stride(0), 0 if residual is None else residual.stride(0), padded.stride(0), homes.stride(0),
             tail, past, t.split,
@@ -161,7 +178,7 @@ class CodecOps:
         x: Tensor,
         residual: Tensor,
         unit: Unit,
-        rows: Tensor,
+        on: Streams,
         home: Home,
         then: Home,
         *,
@@ -181,7 +198,7 @@ class CodecOps:
         unit_kernel[(tiles + streams * (triton.cdiv(tail, COPY) + triton.cdiv(past, COPY)),)](
             x, residual, first.weight, first.bias, first.snake.frequency, first.snake.gain,
             second.weight, second.bias, second.snake.frequency, second.snake.gain, plain, padded,
-            home.values, then.values, rows, positions, steps, (first.dilation - 1) * channels,
+            home.values, then.values, on.rows, positions, steps, (first.dilation - 1) * channels,
             x.stride(0), padded.stride(0), home.values.stride(0), tail, past, triton.cdiv(first.depth, t.depth),
             TAPS=first.taps, C=channels,
             CA=block, CB=channels - block, BM=t.rows, BK=t.depth, RAW=raw, PREFETCH=tiles <= MULTIPROCESSORS, COPY=COPY,
@@ -219,37 +236,37 @@ class CodecOps:
         return out
 
     def attention(
-        self, qkv: Tensor, cache: Tensor, rows: Tensor, position: Tensor, turns: Tensor, frames: int, window: int
+        self, qkv: Tensor, cache: Tensor, on: Streams, position: Tensor, turns: Tensor, frames: int, window: int
     ) -> Tensor:
         """Windowed attention of n new positions: qkv (B n, 3 H D) fp32, cache (S, 2, H, ring, D) -> (B n, H D).
 
         position (slots,) int64 counts earlier positions; turns (D / 2,) fp64 are the rotary frequencies in turns.
         """
-        streams, heads, ring, size = rows.shape[0], cache.shape[2], cache.shape[3], cache.shape[4]
+        streams, heads, ring, size = on.rows.shape[0], cache.shape[2], cache.shape[3], cache.shape[4]
         assert window - 1 + frames <= ring, "the ring is too small for so many frames at once"
         out = qkv.new_empty((qkv.shape[0], heads * size))
         attention_kernel[(streams, heads)](
-            qkv, cache[:, 0], cache[:, 1], out, rows, position, turns, frames, cache.stride(0), heads, ring, window,
+            qkv, cache[:, 0], cache[:, 1], out, on.rows, position, turns, frames, cache.stride(0), heads, ring, window,
             size**-0.5, HALF=size // 2,
             BQ=max(16, triton.next_power_of_2(frames)), BR=triton.next_power_of_2(window),
-            num_warps=4, num_stages=1, **self.launch,
+            num_warps=ATTENTION_WARPS, num_stages=1, **self.launch,
         )  # fmt: skip
         return out
 
-    def depthwise_norm(self, x: Tensor, layer: Depthwise, rows: Tensor, home: Home) -> Tensor:
+    def depthwise_norm(self, x: Tensor, layer: Depthwise, on: Streams, home: Home) -> Tensor:
         """Depthwise causal conv, then layer norm: x (B, H + T, C) -> (B, T, C)."""
         streams, length, channels = x.shape
         steps = length - home.length
         out = x.new_empty((streams, steps, channels))
         depthwise_norm_kernel[(streams * (steps + triton.cdiv(_size(home), COPY)),)](
-            x, layer.weight, layer.bias, layer.norm_weight, layer.norm_bias, out, home.values, rows,
+            x, layer.weight, layer.bias, layer.norm_weight, layer.norm_bias, out, home.values, on.rows,
             streams * steps, steps, x.stride(0), home.values.stride(0), _size(home), 1e-6,
             TAPS=layer.weight.shape[0], C=channels, COPY=COPY, num_warps=4, **self.launch,
         )  # fmt: skip
         return out
 
     def wave(
-        self, x: Tensor, conv: Conv, rows: Tensor, home: Home, position: Tensor, frames: int, dtype: torch.dtype
+        self, x: Tensor, conv: Conv, on: Streams, home: Home, position: Tensor, frames: int, dtype: torch.dtype
     ) -> Tensor:
         """The last conv, clamped: x (B, H + T, C) -> (B, T) in [-1, 1], or int16 PCM. Moves the positions on."""
         streams, length, channels = x.shape
@@ -258,7 +275,7 @@ class CodecOps:
         block = 32
         tiles = triton.cdiv(streams * steps, block)
         wave_kernel[(tiles + streams * triton.cdiv(_size(home), COPY),)](
-            x, conv.weight, conv.bias, out, home.values, rows, position, streams, frames, streams * steps, steps,
+            x, conv.weight, conv.bias, out, home.values, on.rows, position, streams, frames, streams * steps, steps,
             x.stride(0), home.values.stride(0), _size(home), TAPS=conv.taps, C=channels,
             BC=triton.next_power_of_2(channels), BM=block, PCM=dtype == torch.int16, COPY=COPY,
             num_warps=4, **self.launch,
