@@ -112,8 +112,11 @@ class Engine:
         return self._scheduler.state(time.monotonic())
 
     def queue_wait(self) -> float:
-        """Seconds that a speech opened now may expect to wait for its slot; 0 where that is not known."""
-        ahead = len(self._speeches) - self._config.max_speeches
+        """Seconds that a speech opened now may expect to wait for its slot; 0 where that is not known.
+
+        Those who wait for text are not in its way: they give their slots up.
+        """
+        ahead = sum(not sequence.starving for sequence in self._speeches) - self._config.max_speeches
         return 0.0 if ahead < 0 else self._turnover.wait(ahead) or 0.0
 
     async def close(self) -> None:

@@ -100,6 +100,26 @@ async def test_a_deadline_that_the_queue_will_outlast_is_refused_at_once(checkpo
     print(f"a call that could not have been served in 0.9 s was refused after {1000 * taken:.0f} ms")
 
 
+async def test_turns_that_wait_for_text_foretell_no_wait(checkpoint: Path) -> None:
+    async with serving(checkpoint, max_speeches=1) as busy:
+        assert busy.server.engine is not None
+        for _ in range(3):
+            busy.server.engine._turnover.left(60.0)
+        waiting = busy.stub.Synthesize(send([config(60.0), text("Well, let me "), 60.0]))
+        while not (await waiting.read()).HasField("notice"):
+            pass
+        responses = [
+            response async for response in busy.stub.Synthesize(send([config(), text("Me first.")]), timeout=20)
+        ]
+        assert kinds(responses)[-1] == "summary"
+        waiting.cancel()
+        holder = await hold(busy)
+        refused = await failure(busy.stub.Synthesize(send([config(), text("Me first.")]), timeout=20))
+        assert refused.reason == "DEADLINE"
+        holder.cancel()
+        await busy.idle()
+
+
 async def test_started_tells_how_long_the_queue_was(narrow: Running) -> None:
     holder = await hold(narrow)
     asyncio.get_running_loop().call_later(0.2, holder.cancel)

@@ -131,6 +131,7 @@ async def test_a_voice_that_another_size_of_checkpoint_made_is_refused(tmp_path:
         ("v", {"audio": b"RIFF, so they say"}, "FIELD_INVALID", "audio"),
         ("v", {"audio": recording(0.5)}, "REFERENCE_DURATION", "audio"),
         ("v", {"audio": recording(61, rate=8_000, channels=1)}, "REFERENCE_DURATION", "audio"),
+        ("v", {"audio": recording(600, rate=8_000, channels=1, pitch=0.0)}, "REFERENCE_DURATION", "audio"),  # a bomb
         ("v", {"audio": bytes(10 * 2**20 + 1), "piece": 2**20}, "FIELD_INVALID", "audio"),
     ],
 )
@@ -138,6 +139,14 @@ async def test_what_makes_no_voice(base: Running, name: str, fields: dict[str, A
     refused = await failure(base.voices.CreateVoice(upload(name, **fields), timeout=60))
     assert (refused.code, refused.reason, refused.fields) == (INVALID, reason, [field])
     assert await names(base) == []
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "..", "a/b", "a\0", "x" * 65])
+async def test_names_that_could_be_paths_name_nobody(base: Running, name: str) -> None:
+    get = base.voices.GetVoice(pb.GetVoiceRequest(name=name))
+    remove = base.voices.DeleteVoice(pb.DeleteVoiceRequest(name=name))
+    for call in (get, remove, base.stub.Synthesize(send([config(voice=name), text("Hi.")]))):
+        assert (await failure(call)).code is grpc.StatusCode.NOT_FOUND
 
 
 async def test_the_order_of_messages(base: Running) -> None:
