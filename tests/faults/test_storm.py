@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 import pytest_asyncio
 
@@ -92,3 +93,31 @@ def released_within(server: Running, seconds: float) -> float:
     total = server.sample("tts_slot_release_seconds_count")
     assert total
     return server.sample("tts_slot_release_seconds_bucket", le=str(seconds)) / total
+
+
+@pytest.mark.parametrize("way", ["message", "rpc", "connection"])
+async def test_a_cancel_frees_its_place_at_once(server: Running, way: str) -> None:
+    assert server.server.engine is not None
+    taken = []
+    for seed in range(20):
+        async with grpc.aio.insecure_channel(server.address, LOCAL) as channel:
+            call = tts_pb2_grpc.TTSServiceStub(channel).Synthesize(timeout=20)
+            await call.write(config(60.0))
+            await call.write(text("On and on. " * 50))
+            while not (await call.read()).HasField("audio"):
+                pass
+            await asyncio.sleep(random.Random(seed).random() * 0.1)
+            began = time.monotonic()
+            match way:
+                case "message":
+                    await call.write(cancel())
+                case "rpc":
+                    call.cancel()
+                case "connection":
+                    await channel.close()
+            while server.server.engine.state().blocks_used or server.server.gate.speeches:
+                assert time.monotonic() < began + 5
+                await asyncio.sleep(0.001)
+            taken.append(time.monotonic() - began)
+    print(f"{way}: place free {1000 * max(taken):.0f} ms after the cancel at the latest of {len(taken)}")
+    assert np.median(taken) < 0.1
