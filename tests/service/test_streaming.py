@@ -127,15 +127,25 @@ async def test_every_format_on_offer_comes_whole(server: Running) -> None:
 
 async def test_gaps_in_the_text_change_no_sample_and_hold_nobody_up(checkpoint: Path) -> None:
     """As a language model writes: it pauses inside words and between sentences, and others want the slot."""
-    pieces = ("It was la", 0.2, "te, and the rain had not sto", 2.6, "pped", 0.5, ". So we read on, al", 1.0, "oud.")
-    gapped = [piece if isinstance(piece, float) else text(piece) for piece in pieces]
-    whole = "".join(piece for piece in pieces if isinstance(piece, str))
+    pieces = ("It was la", "te, and the rain had not sto", "pped", ". So we read on, al", "oud.")
+    others_turn = asyncio.Event()
+
+    async def with_pauses() -> AsyncIterator[pb.SynthesizeRequest]:
+        yield config(2.4)
+        for number, piece in enumerate(pieces):
+            yield text(piece)
+            await asyncio.sleep(0.2 * number)
+            if number == 1:
+                await others_turn.wait()
+
     async with serving(checkpoint, max_speeches=1, max_queue=4) as narrow:
-        quiet = pcm(await turn(narrow, config(2.4), text(whole)))
-        slow = asyncio.create_task(turn(narrow, config(2.4), *gapped))
-        await asyncio.sleep(1.0)  # it waits for "pped" by now, and keeps the only slot for two seconds at most
+        quiet = pcm(await turn(narrow, config(2.4), text("".join(pieces))))
+        call = narrow.stub.Synthesize(with_pauses(), timeout=60)
+        slow = asyncio.create_task(collect(call))
+        await asyncio.sleep(0.5)
         other = await turn(narrow, config(0.4, voice="vivian"), text("In between."))
         assert not slow.done()
+        others_turn.set()
         responses = await slow
         assert narrow.sample("tts_preemptions_total", reason="priority") == 1
         assert narrow.sample("tts_text_starved_seconds_total") > 2
@@ -144,6 +154,10 @@ async def test_gaps_in_the_text_change_no_sample_and_hold_nobody_up(checkpoint: 
     assert notices.count(pb.NOTICE_CODE_TEXT_STARVED) == 1
     assert_same_audio(pcm(responses), quiet)
     print(f"another turn had the slot {other[0].started.queue_wait.ToMilliseconds()} ms after it came")
+
+
+async def collect(call: AsyncIterator[pb.SynthesizeResponse]) -> list[pb.SynthesizeResponse]:
+    return [response async for response in call]
 
 
 async def test_a_parked_turn_speaks_on_as_soon_as_its_text_comes(server: Running) -> None:
