@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt
 SERVER := .venv/server.done
+EVAL := .venv/eval.done
 DEV := .venv/dev.done
 STUBS := .venv-proto/done
 PORT ?= 50051
 
-.PHONY: help demo serve test check proto soak bench bench-gpu test-gpu
+.PHONY: help demo serve test check proto soak bench bench-gpu test-gpu eval-voice
 help:
-	@echo "make demo | serve | test | check | proto | soak | bench | bench-gpu | test-gpu    (README.md says more)"
+	@echo "make demo | serve | test | check | proto | soak | bench | bench-gpu | test-gpu | eval-voice    (README.md says more)"
 
 demo: $(SERVER)
 	$(BIN)/python -m clients.demo
@@ -46,6 +47,9 @@ bench: $(DEV)
 bench-gpu: $(SERVER)
 	$(BIN)/python -m tools.bench_gpu $(ARGS)
 
+eval-voice: $(EVAL)
+	$(BIN)/python -m tools.eval_voice $(ARGS)
+
 # torch goes first: a package that depends on it must find it there, and not choose a build of its own.
 $(SERVER): pyproject.toml constraints.txt
 	@echo "making .venv with the server's packages (torch among them: minutes on a slow line)"
@@ -54,8 +58,13 @@ $(SERVER): pyproject.toml constraints.txt
 	$(PIP) -e '.[server]'
 	touch $@
 
+$(EVAL): $(SERVER) tools/eval_voice/requirements.txt
+	@echo "adding a speech recogniser"
+	$(PIP) -r tools/eval_voice/requirements.txt
+	touch $@
+
 # qwen-tts pins packages that only its own demo needs, so it comes without its dependencies.
-$(DEV): $(SERVER) tests/parity/requirements.txt tools/install_tools.sh
+$(DEV): $(EVAL) tests/parity/requirements.txt tools/install_tools.sh
 	@echo "adding the tests' packages, and qwen-tts to compare with"
 	$(PIP) -e '.[server,dev]' -r tests/parity/requirements.txt
 	$(PIP) --no-deps qwen-tts

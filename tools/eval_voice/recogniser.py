@@ -9,6 +9,7 @@ from faster_whisper import WhisperModel
 from numpy.typing import NDArray
 
 _RATE = 16_000
+_MOST_TOKENS = 120  # of half a minute of audio: in noise it hears words without end
 
 
 class Recogniser:
@@ -22,6 +23,11 @@ class Recogniser:
         """What is said in mono `samples`; empty if nothing is."""
         heard = soxr.resample(samples.astype(np.float32) / 32_768, rate, _RATE)
         segments, _ = self._model.transcribe(
-            heard, language="en", beam_size=5, temperature=0.0, condition_on_previous_text=False
+            heard,
+            language="en",
+            beam_size=5,
+            temperature=0.0,
+            condition_on_previous_text=False,
+            max_new_tokens=_MOST_TOKENS,
         )
         return " ".join(segment.text.strip() for segment in segments)

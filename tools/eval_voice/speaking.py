@@ -1,0 +1,59 @@
+"""The server speaks sentences, one after the other, and what came of each is noted."""
+
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qwentts_grpc.client import SAMPLE_RATE, AsyncClient, Text
+from qwentts_grpc.v1 import tts_pb2
+
+_LIMIT = 300.0  # seconds for one sentence
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """One speech. `samples`: 24 kHz; `first` and `total`: seconds until the first audio and until the end."""
+
+    text: str
+    samples: NDArray[np.int16]
+    first: float
+    total: float
+    ended: bool  # by the model itself
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return len(self.samples) / SAMPLE_RATE
+
+
+async def speak_all(client: AsyncClient, texts: Sequence[str], voice: str, by_words: bool) -> list[Spoken]:
+    """Each text with its place as seed; whole, or word by word."""
+    return [await _speak(client, text, voice, seed, by_words) for seed, text in enumerate(texts)]
+
+
+def pieces(text: str) -> Iterable[str]:
+    """The words of `text`, each but the last with the space after it, as a language model might send them."""
+    *words, last = text.split(" ")
+    return [*(f"{word} " for word in words), last]
+
+
+async def _speak(client: AsyncClient, text: str, voice: str, seed: int, by_words: bool) -> Spoken:
+    sent: Text = pieces(text) if by_words else text
+    start, first, heard = time.monotonic(), 0.0, bytearray()
+    turn = client.synthesize(sent, voice=voice, seed=seed, config=_unpaced(), timeout=_LIMIT)
+    frames: AsyncIterator[tts_pb2.AudioFrame] = turn.__aiter__()
+    async for frame in frames:
+        first = first or time.monotonic() - start
+        heard += frame.data
+    ended = turn.summary.finish_reason == tts_pb2.FINISH_REASON_STOP
+    return Spoken(text, np.frombuffer(heard, np.int16), first, time.monotonic() - start, ended)
+
+
+def _unpaced() -> tts_pb2.SynthesisConfig:
+    """No pacing, so that the time is the engine's own."""
+    config = tts_pb2.SynthesisConfig()
+    config.delivery.max_lead.FromSeconds(3600)
+    return config
