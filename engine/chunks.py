@@ -3,8 +3,9 @@
 SIZES = (1, 2, 4, 8, 12)  # the codec runs at these sizes alone, so that each can be captured as a graph
 
 MOST_PENDING = 48  # frames of one speech that may wait for the codec
-STEP_FRAMES = 200  # of a step's codec calls, each call counted as CALL_FRAMES more: bounds how long others' frames wait
+STEP_FRAMES = 400  # of a step's codec calls, each call counted as CALL_FRAMES more: bounds how long others' frames wait
 CALL_FRAMES = 24  # what one call costs beside its frames, in frames
+SHORT = 0.3  # seconds of slack with which a chunk is decoded beside first ones
 
 
 def fit(frames: int) -> int:

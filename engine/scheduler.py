@@ -217,7 +217,7 @@ class Scheduler:
         due = [(sequence, count) for sequence, count in counts if count > 0]
         budget = chunks.STEP_FRAMES
         while due:
-            size = chunks.fit(due[0][1])
+            size, newcomers = chunks.fit(due[0][1]), due[0][0].slack(now) is None
             most, taken, left = chunks.most_streams(budget, size), 0, []
             for sequence, count in due:
                 if taken < most and _joins(sequence, count, size):
@@ -227,7 +227,9 @@ class Scheduler:
                     left.append((sequence, count))
             if not taken:
                 return
-            budget, due = budget - chunks.CALL_FRAMES - size * taken, left
+            budget -= chunks.CALL_FRAMES + size * taken
+            # All audio of a step comes out together, so first chunks wait for nobody who has time.
+            due = [entry for entry in left if _soon_dry(entry[0], now)] if newcomers else left
 
     # ---- what came of it
 
@@ -318,3 +320,9 @@ def _joins(sequence: Sequence, count: int, size: int) -> bool:
     """Whether a chunk may be decoded at `size`: nothing is decoded after a segment's last, so it may be too large."""
     over = sequence.segment.finish is not None and count == len(sequence.segment.frames) - sequence.segment.decoded
     return count == size or (over and count <= size)
+
+
+def _soon_dry(sequence: Sequence, now: float) -> bool:
+    """Whether its chunk cannot wait for a step without newcomers."""
+    slack = sequence.slack(now)
+    return slack is None or slack < chunks.SHORT
