@@ -49,6 +49,8 @@ CHECKED = (
 TUNED = ((1, 1), (8, 1), (32, 1), (32, 4), (32, 12))
 COLD_BYTES = 100 << 20  # weights cycle through more than the L2 cache, as they do in a whole decode
 LAUNCHES = 24
+Shapes = list[tuple[int, int]]
+DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 KINDS = tuple(os.environ.get("TUNE", "CONV UNIT LINEAR").split())
 
 
@@ -72,6 +74,12 @@ def random_codes(rows: int, frames: int, device: str = "cuda") -> Tensor:
     return torch.randint(0, 2048, (rows, frames, 16), device=device)
 
 
+def shapes_of(steps: list[str]) -> Shapes:
+    """Streams and frames of the calls that the steps make."""
+    shapes = [(len(rows) + 2, frames) for rows, frames in CHECKED] + [(1, 1), (32, 1), (32, 4)]
+    return shapes if set(steps) <= {"compile", "check"} else shapes + [(r, n) for r in ROWS for n in FRAMES]
+
+
 class Captured(NamedTuple):
     """A call of the decoder as a graph, its inputs and its output."""
 
@@ -85,25 +93,45 @@ class Captured(NamedTuple):
 
 
 def check() -> None:
-    """Signal to noise of the fused decoder against fp32 on the CPU, over splits and phases; then repeatability."""
+    """Signal to noise against fp32 on the CPU, over splits and phases, of the fused decoder and of the plain one beside
+    it in several precisions; then repeatability."""
     w = weights("cpu")
-    plain = CodecDecoder(sizes(), w)
+    on_device = {name: tensor.cuda() for name, tensor in w.items()}
     torch.manual_seed(0)
-    state = plain.new_state(SLOTS, "cpu", torch.float32)
     codes = [random_codes(len(rows), n, "cpu") for rows, n in CHECKED]
-    began = time.time()
-    wanted = [plain.forward(c, state, torch.tensor(rows)) for c, (rows, _) in zip(codes, CHECKED, strict=True)]
-    print(f"reference: {time.time() - began:.1f} s, rms {wanted[-1].square().mean().sqrt():.3f}")
-    decoder = fused({name: tensor.cuda() for name, tensor in w.items()})
+    wanted = decoded(CodecDecoder(sizes(), w), codes, torch.float32, "cpu")
+    print(f"rms of the last call {wanted[-1].square().mean().sqrt():.3f}; signal to noise in dB:")
+    print(f"{'streams x frames':>16}" + "".join(f"{f'{len(rows)}x{n}':>7}" for rows, n in CHECKED))
+    for name in ("float32", "float16", "bfloat16"):
+        dtype: torch.dtype = getattr(torch, name)
+        plain = CodecDecoder(sizes(), {key: tensor.to(dtype) for key, tensor in on_device.items()})
+        show_noise(f"plain {name}", decoded(plain, codes, dtype, "cuda"), wanted)
+    for dtype in (torch.float16, torch.bfloat16):
+        decoder = FusedCodecDecoder(sizes(), on_device, dtype)
+        show_noise(f"fused {str(dtype)[6:]}", decoded(decoder, codes, dtype, "cuda"), wanted)
+    decoder = fused(on_device)
     state = decoder.new_state(SLOTS, "cuda", torch.float16)
-    line = []
-    for c, (rows, n), want in zip(codes, CHECKED, wanted, strict=True):
-        padded = torch.tensor([*rows, SLOTS, SLOTS], device="cuda")
-        got = decoder.forward(torch.cat((c, c[:1], c[:1])).cuda(), state, padded)[: len(rows)].cpu()
-        line.append(f"{len(rows)}x{n} {signal_to_noise(got, want):.1f}")
-    print("dB:", ", ".join(line), flush=True)
     for count, frames in ((1, 1), (32, 1), (32, 4)):
         check_repeats(decoder, state, count, frames)
+
+
+def decoded(
+    decoder: CodecDecoder | FusedCodecDecoder, codes: list[Tensor], dtype: torch.dtype, device: str
+) -> list[Tensor]:
+    """What the calls of CHECKED give, on the CPU; two more rows of each call are padding."""
+    state = decoder.new_state(SLOTS, device, dtype)
+    out = []
+    for part, (rows, _) in zip(codes, CHECKED, strict=True):
+        padded = torch.tensor([*rows, SLOTS, SLOTS], device=device)
+        given = torch.cat((part, part[:1], part[:1])).to(device)
+        out.append(decoder.forward(given, state, padded)[: len(rows)].float().cpu())
+    return out
+
+
+def show_noise(name: str, got: list[Tensor], wanted: list[Tensor]) -> None:
+    """One line of the table."""
+    ratios = [signal_to_noise(one, exact) for one, exact in zip(got, wanted, strict=True)]
+    print(f"{name:>16}" + "".join(f"{ratio:7.1f}" for ratio in ratios), flush=True)
 
 
 def check_repeats(decoder: FusedCodecDecoder, state: CodecState, rows: int, frames: int) -> None:
@@ -392,8 +420,8 @@ def run_tile(decoder: FusedCodecDecoder, call: Call, tile: Tile, copies: list[An
         getattr(decoder.ops, call.method)(*args, **call.options, tile=tile)
 
 
-def compile_share(share: int, shares: int, tuning: bool) -> None:
-    """Launch, and so compile into the kernel cache, every kernel whose number falls to this share."""
+def compile_share(share: int, shares: int, shapes: Shapes, tuning: bool) -> None:
+    """Launch, and so compile into the kernel cache, every kernel of `shapes` whose number falls to this share."""
     launch = JITFunction.run
 
     def run(self: Any, *args: Any, grid: Any, warmup: bool, **options: Any) -> Any:
@@ -406,7 +434,7 @@ def compile_share(share: int, shares: int, tuning: bool) -> None:
     decoder = fused()
     state = decoder.new_state(SLOTS, "cuda", torch.float16)
     with torch.inference_mode():
-        for rows, frames in [(r, n) for r in ROWS for n in FRAMES] + [(len(r) + 2, n) for r, n in CHECKED] + [(4, 1)]:
+        for rows, frames in shapes:
             slots = torch.arange(rows, device="cuda").clamp(max=SLOTS)
             decoder.pcm(random_codes(rows, frames), state, slots)
             decoder.forward(random_codes(rows, frames), state, slots)
@@ -423,10 +451,10 @@ def attempt(decoder: FusedCodecDecoder, named: tuple[str, int, int, int], call: 
         print(named, tile, error, flush=True)
 
 
-def compile_all(processes: int, tuning: bool) -> None:
-    """Compile what the other steps will run, in so many processes."""
+def compile_all(processes: int, shapes: Shapes, tuning: bool = False) -> None:
+    """Compile what calls of `shapes`, streams and frames, will run, in so many processes."""
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=compile_share, args=(i, processes, tuning)) for i in range(processes)]
+    workers = [context.Process(target=compile_share, args=(i, processes, shapes, tuning)) for i in range(processes)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -508,7 +536,7 @@ def main() -> None:
                 case "profile":
                     profile()
                 case "compile":
-                    compile_all(arguments.processes, "tune" in arguments.steps)
+                    compile_all(arguments.processes, shapes_of(arguments.steps), "tune" in arguments.steps)
                 case "tune":
                     tune(arguments.out)
             print(f"[{step}: {time.time() - began:.0f} s]", flush=True)

@@ -1,19 +1,30 @@
 """Each operation of a fused codec decode against plain fp32 on the same inputs: says which one is wrong, if any.
 
-Full size, random weights, fresh streams. Prints every operation under 60 dB, for kernels that overlap and in order, and
-the whole decode against the plain decoder on the same GPU and on the CPU. Usage: `python -m tools.check_codec_ops`.
+Full size, random weights, two calls in a row, for kernels that overlap and for kernels in order. Prints the whole
+decode against the plain decoder, then every operation with its tile; one under 60 dB is tried with other tiles.
+Usage: `python -m tools.check_codec_ops`; `TRITON_INTERPRET=1 python -m tools.check_codec_ops --shapes 1x1` needs no GPU
+and some minutes.
 """
 
+import argparse
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from triton import OutOfResources
 
 from engine.model.codec import CodecDecoder
+from engine.model.codec_fused import FusedCodecDecoder
+from engine.ops.triton import codec_tiles
 from engine.ops.triton.codec_ops import Conv, Home, Snake
+from engine.ops.triton.codec_tiles import Tile
+from engine.ops.triton.launch import overlap
 from tools.bench_codec import (
+    DEVICE,
     SLOTS,
     Call,
     compile_all,
@@ -26,8 +37,12 @@ from tools.bench_codec import (
     weights,
 )
 
-SHAPES = ((1, 1), (4, 1), (7, 1), (4, 4), (32, 1), (3, 12))  # streams, frames
-LEAST = 60.0  # dB; a product of halves has about 74
+SHAPES = ("1x1", "4x1", "6x1", "32x1", "4x4", "32x4", "3x12")
+LEAST = 60.0  # dB; a product of halves has about 73
+WAYS: dict[str, Any] = {"as launched": overlap(torch.device(DEVICE)), "in order": {"OVERLAP": False}}
+if DEVICE == "cpu":
+    del WAYS["as launched"]
+VARIATIONS: tuple[dict[str, int], ...] = ({"split": 1}, {"stages": 2}, {"stages": 1}, {"warps": 8}, {"warps": 2})
 
 
 def decibels(out: Tensor, exact: Tensor) -> float:
@@ -106,11 +121,15 @@ def linear_ratios(call: Call, result: Tensor) -> Iterator[float]:
 
 
 def attention_ratios(call: Call, result: Tensor) -> Iterator[float]:
-    """Of streams at their start, whose ring is empty."""
-    qkv, cache, rows, _, turns = call.args[:5]
-    heads, width = cache.shape[2], cache.shape[4]
-    query, key_, value = qkv.view(len(rows), -1, 3, heads, width).transpose(1, 3).unbind(2)  # (B, H, n, D)
-    angles = (2 * math.pi * torch.arange(query.shape[2], device=qkv.device)[:, None] * turns).repeat(1, 2)
+    """Of the keys and the values that were put in the ring, and of what the queries took from it.
+
+    `position` has been moved on by the call's last operation.
+    """
+    qkv, cache, on, position, turns, frames, window = call.args
+    streams, (heads, ring, width) = len(on.rows), cache.shape[2:]
+    query, key_, value = qkv.view(streams, frames, 3, heads, width).unbind(2)  # (B, n, H, D)
+    own = (position[on.rows] - frames)[:, None] + torch.arange(frames, device=qkv.device)
+    angles = (2 * math.pi * own[..., None] * turns).repeat(1, 1, 2)[:, :, None]
     cos, sin = angles.cos().float(), angles.sin().float()
 
     def rotated(x: Tensor) -> Tensor:
@@ -118,8 +137,15 @@ def attention_ratios(call: Call, result: Tensor) -> Iterator[float]:
         turned: Tensor = x * cos + torch.cat((-second, first), -1) * sin
         return turned
 
-    mixed = F.scaled_dot_product_attention(rotated(query), rotated(key_), value, is_causal=True)
-    yield decibels(result, mixed.transpose(1, 2).flatten(2).flatten(0, 1))
+    stored, stream = cache[on.rows].permute(0, 3, 1, 2, 4).float(), torch.arange(streams, device=qkv.device)
+    new = stored[stream[:, None], own % ring]  # (B, n, 2, H, D)
+    yield decibels(new[:, :, 0], rotated(key_))
+    yield decibels(new[:, :, 1], value)
+    seen = own[..., None] - torch.arange(window, device=qkv.device)  # (B, n, W)
+    keys, values = stored[stream[:, None, None], seen % ring].unbind(3)  # (B, n, W, H, D)
+    scores = torch.einsum("bnhd,bnwhd->bnhw", rotated(query), keys) * width**-0.5
+    weights = scores.masked_fill((seen < 0)[:, :, None], -math.inf).softmax(-1)
+    yield decibels(result, torch.einsum("bnhw,bnwhd->bnhd", weights, values).reshape(result.shape))
 
 
 def embed_ratios(call: Call, result: Tensor) -> Iterator[float]:
@@ -158,39 +184,101 @@ RATIOS: dict[str, Callable[..., Iterator[float]]] = {
 
 def poison() -> None:
     """Leave NaN in the memory that the next tensors will get: what nobody wrote must not be read."""
-    torch.full((1 << 28,), math.nan, device="cuda")
+    torch.full((1 << 28,), math.nan, device=DEVICE)
     for size in (1 << 10, 1 << 14, 1 << 17):
-        [torch.full((size,), math.nan, device="cuda") for _ in range(64)]
+        [torch.full((size,), math.nan, device=DEVICE) for _ in range(64)]
+
+
+class Findings:
+    """The worst of each operation, by its sizes and tile, for each way of launching; and one call that gave it."""
+
+    def __init__(self) -> None:
+        self.worst: dict[str, dict[str, float]] = {}
+        self.calls: dict[str, Call] = {}
+
+    def add(self, way: str, call: Call, result: Any) -> None:
+        """Compare a call's result with plain maths."""
+        ratio, name = min(RATIOS[call.method](call, result)), f"{label(call):28} {tile_of(call) or ''}"
+        row = self.worst.setdefault(name, {})
+        if ratio <= min(row.values(), default=math.inf):
+            self.calls[name] = call
+        row[way] = min(ratio, row.get(way, math.inf))
+
+    def show(self, decoder: FusedCodecDecoder) -> None:
+        """A line an operation; one that is wrong is tried with other tiles."""
+        for name, row in self.worst.items():
+            wrong = min(row.values()) < LEAST
+            print(
+                f"  {' '.join(f'{row[way]:6.1f}' for way in WAYS)} dB  {name}{'  WRONG' if wrong else ''}", flush=True
+            )
+            if wrong:
+                self.vary(decoder, self.calls[name])
+
+    def vary(self, decoder: FusedCodecDecoder, call: Call) -> None:
+        """The same call with one thing of its tile changed at a time."""
+        tile = tile_of(call)
+        if tile is None:
+            return
+        for changes in VARIATIONS:
+            other = dataclasses.replace(tile, **changes)
+            try:
+                result = getattr(decoder.ops, call.method)(*call.args, **call.options, tile=other)
+            except OutOfResources:
+                continue
+            print(f"          {min(RATIOS[call.method](call, result)):6.1f} dB with {changes}", flush=True)
+
+
+def tile_of(call: Call) -> Tile | None:
+    """The tile that the call ran with."""
+    named = key(call)
+    if named is None:
+        return None
+    kind, depth, width, positions = named
+    match kind:
+        case "CONV":
+            return codec_tiles.conv_tile(positions, depth, width)
+        case "UNIT":
+            return codec_tiles.unit_tile(positions, depth)
+        case _:
+            return codec_tiles.linear_tile(positions, depth, width)
+
+
+def compare(decoder: FusedCodecDecoder, plain: CodecDecoder, streams: int, frames: int, found: Findings) -> None:
+    """Two calls in a row, the second over the first one's memory, for each way of launching."""
+    slots = torch.arange(streams, device=DEVICE)
+    codes = [random_codes(streams, frames, DEVICE) for _ in range(2)]
+    state = plain.new_state(SLOTS, DEVICE, torch.float32)
+    wanted = [plain.forward(part, state, slots) for part in codes]
+    for way, launch in WAYS.items():
+        decoder.ops.launch = launch
+        state = decoder.new_state(SLOTS, DEVICE, torch.float16)
+        whole = []
+        for part, exact in zip(codes, wanted, strict=True):
+            if DEVICE == "cuda":
+                poison()
+            calls = recorded_with_results(decoder, state, part, slots)
+            whole.append(decibels(calls[-1][1], exact))
+            for call, result in calls:
+                found.add(way, call, result)
+        print(f"{way}, {streams} x {frames} twice: {whole[0]:.1f}, {whole[1]:.1f} dB against plain fp32", flush=True)
 
 
 def main() -> None:
-    """Compile in parallel, then compare, overlapping first."""
-    compile_all(12, tuning=False)
+    """Compile in parallel, compare shape by shape, then the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), metavar="STREAMSxFRAMES")
+    parser.add_argument("--processes", type=int, default=14, help="compilers at a time")
+    options = parser.parse_args()
+    shapes = [(int(streams), int(frames)) for streams, _, frames in (text.partition("x") for text in options.shapes)]
+    if DEVICE == "cuda":
+        compile_all(options.processes, shapes)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    on_device = weights("cuda")
-    plain = CodecDecoder(sizes(), on_device)
-    slow = CodecDecoder(sizes(), {name: tensor.cpu() for name, tensor in on_device.items()})
-    decoder = fused(on_device)
-    launches = {"as launched": decoder.ops.launch, "in order": {"OVERLAP": False}}
-    for name, launch in launches.items():
-        decoder.ops.launch = launch
-        for streams, frames in SHAPES:
-            codes, slots = random_codes(streams, frames), torch.arange(streams, device="cuda")
-            wanted = plain.forward(codes, plain.new_state(SLOTS, "cuda", torch.float32), slots)
-            state = decoder.new_state(SLOTS, "cuda", torch.float16)
-            poison()
-            whole = decibels(decoder.forward(codes, state, slots), wanted)
-            line = f"{name}, {streams} x {frames}: {whole:.1f} dB"
-            if streams <= 4:
-                exact = slow.forward(codes.cpu(), slow.new_state(SLOTS, "cpu", torch.float32), slots.cpu())
-                line += f" (plain on this GPU against the CPU: {decibels(wanted.cpu(), exact):.1f})"
-            print(line, flush=True)
-            fresh = decoder.new_state(SLOTS, "cuda", torch.float16)
-            for call, result in recorded_with_results(decoder, fresh, codes, slots):
-                ratios = list(RATIOS[call.method](call, result))
-                if min(ratios) < LEAST:
-                    tile = f", tile of {key(call)}" if key(call) else ""
-                    print(f"    {label(call)}: {', '.join(f'{ratio:.1f}' for ratio in ratios)} dB{tile}", flush=True)
+    on_device = weights(DEVICE)
+    plain, decoder, found = CodecDecoder(sizes(), on_device), fused(on_device), Findings()
+    for streams, frames in shapes:
+        compare(decoder, plain, streams, frames, found)
+    print(f"the worst of each operation, {', '.join(WAYS)}:")
+    found.show(decoder)
 
 
 if __name__ == "__main__":
