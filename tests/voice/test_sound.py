@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from tools.train_voice.level import level
+from tools.train_voice.recorded import Recorded
 from tools.train_voice.resample import resample
-from tools.train_voice.speakers import RATE, SPEAKERS
-from tools.train_voice.speech import Speech, finish, load_speech, save_speech
+from tools.train_voice.sizes import FRAME_SAMPLES
+from tools.train_voice.speakers import RATE, SPEAKERS, Speaker
+from tools.train_voice.speech import cut
+from tools.train_voice.teacher import Spoken
 
 
 def tone(hertz: float, rate: float, seconds: float) -> Tensor:
@@ -47,20 +50,30 @@ def test_a_recording_is_cut_from_its_batch_with_its_silence() -> None:
     waves = torch.zeros(2, rate)
     waves[0, : rate // 2] = tone(300, rate, 0.5)[0]
     waves[1, rate // 4 :] = tone(300, rate, 1)[0, : rate - rate // 4]
-    flat, sizes = finish(waves, torch.tensor([rate // 2, rate]), speaker)
-    assert flat.dtype == torch.int16
-    assert sizes.sum() == len(flat)
-    assert sizes.tolist() == pytest.approx([12_000 + 4_800, 18_000 + 4_800], abs=480)
-    first = flat[: sizes[0]]
+    result = cut(Spoken(waves, torch.tensor([rate // 2, rate]), torch.zeros(2, 1)), speaker)
+    assert result.frames.tolist() == [9, 12]  # 0.5 and 0.75 s, and 0.2 s of silence
+    assert result.wave.dtype == torch.int16 and len(result.wave) == 21 * FRAME_SAMPLES
+    first = result.wave[: 9 * FRAME_SAMPLES]
     assert first[:1_900].abs().max() < 100
     assert first[2_000:13_800].abs().max() > 2_000
     assert first[-2_600:].abs().max() < 100
 
 
-def test_speech_comes_back_from_its_folder(tmp_path: Path) -> None:
-    speech = Speech(torch.arange(5, dtype=torch.int16), torch.tensor([0, 2, 5]), ["One.", "Two."], [0, 1])
-    save_speech(tmp_path / "new", speech)
-    back = load_speech(tmp_path / "new")
-    assert torch.equal(back.wave, speech.wave)
-    assert torch.equal(back.offsets, speech.offsets)
-    assert (back.texts, back.speakers) == (speech.texts, speech.speakers)
+@pytest.mark.parametrize("speaker", SPEAKERS[:2])
+def test_phonemes_stay_beside_their_sound(speaker: Speaker) -> None:
+    hops = 120
+    phones = (torch.arange(hops) >= 70).long()[None] + 3  # phoneme 3 is silence here, and 4 a tone
+    wave = tone(500, speaker.rate, 2)[:, : hops * 256] * (phones.repeat_interleave(256, 1) == 4)
+    result = cut(Spoken(wave, torch.tensor([hops * 256]), phones), speaker)
+    loud = result.wave.float().view(-1, 480).abs().amax(1) > 1_000
+    until = int(loud.nonzero().max()) + 1  # after the tone there is silence that no phoneme is said for
+    assert ((result.phones == 4) == loud)[:until].float().mean() > 0.95
+
+
+def test_speech_comes_back_from_its_file(tmp_path: Path) -> None:
+    speech = Recorded(torch.arange(5_760).short(), torch.arange(12).byte(), torch.tensor([0, 1, 3]), ["a", "b"], [0, 1])
+    speech.save(tmp_path / "speech.pt")
+    back = Recorded.load(tmp_path / "speech.pt", torch.device("cpu"))
+    for name in ("wave", "phones", "starts"):
+        assert torch.equal(getattr(back, name), getattr(speech, name))
+    assert (back.texts, back.speakers, back.frames) == (speech.texts, speech.speakers, 3)

@@ -21,7 +21,7 @@ from tools.train_voice import coded
 from tools.train_voice.codec_export import codec_tensors
 from tools.train_voice.coded import load_codec, read_coded, write_coded
 from tools.train_voice.columns import Batches, Utterance, build_sequences, paragraphs
-from tools.train_voice.corpus import Corpus
+from tools.train_voice.recorded import Recorded
 from tools.train_voice.sizes import FRAME_SAMPLES, GROUPS, VOICES, talker_config, tokenizer_config
 from tools.train_voice.subwords import train_subwords
 from tools.train_voice.talker_model import SpeechModel
@@ -90,11 +90,11 @@ def test_codes_survive_their_files(tmp_path: Path) -> None:
 def test_a_recording_is_encoded_in_pieces_as_whole(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     codec = load_codec(untrained / "codec.pt", CPU)
     wave = (3_000 * torch.randn(60 * FRAME_SAMPLES)).short()
-    corpus = Corpus(wave, torch.zeros(240).byte(), torch.tensor([0, 25, 60]), ["a", "b"], [0, 1])
+    speech = Recorded(wave, torch.zeros(240).byte(), torch.tensor([0, 25, 60]), ["a", "b"], [0, 1])
     with torch.inference_mode():
         whole = codec.quantizer(codec.encoder(wave[None].float() / 32768)).codes[0]
     monkeypatch.setattr(coded, "AT_ONCE", 16)
-    pieces = coded.encode(corpus, codec)
+    pieces = coded.encode(speech, codec)
     assert [len(piece.codes) for piece in pieces] == [25, 35]
     np.testing.assert_array_equal(np.concatenate([piece.codes for piece in pieces]), whole)
 
@@ -124,8 +124,8 @@ def test_a_codec_learns() -> None:
     trainer = CodecTrainer(CPU, 1e-3)
     time = torch.arange(64 * FRAME_SAMPLES) / 24_000
     wave = 0.3 * torch.sin(2 * torch.pi * (200 + 100 * torch.sin(3 * time)) * time)
-    corpus = Corpus((wave * 32767).short(), torch.full((256,), 7).byte(), torch.tensor([0, 64]), ["a"], [0])
-    losses = [trainer.step(*corpus.crops(2, 4), done) for done in [0.0] * 12 + [0.5] * 3]
+    speech = Recorded((wave * 32767).short(), torch.full((256,), 7).byte(), torch.tensor([0, 64]), ["a"], [0])
+    losses = [trainer.step(*speech.crops(2, 4), done) for done in [0.0] * 12 + [0.5] * 3]
     assert losses[11]["mel"] < 0.8 * losses[0]["mel"] and losses[11]["phones"] < 0.5 * losses[0]["phones"]
     assert all(torch.isfinite(loss) for step in losses for loss in step.values())
     assert {"judged", "deception", "likeness"} <= losses[-1].keys()

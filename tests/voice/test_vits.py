@@ -83,10 +83,10 @@ def utterances(*sizes: int) -> Sequence[Utterance]:
 
 def test_an_utterance_sounds_the_same_alone_and_in_a_batch(teacher: Teacher) -> None:
     many = utterances(9, 21, 4)
-    waves, lengths = teacher.speak(many)
+    waves, lengths, _ = teacher.speak(many)
     assert len(set(lengths.tolist())) == 3
     for row, one in enumerate(many):
-        alone, length = teacher.speak([one])
+        alone, length, _ = teacher.speak([one])
         assert int(length) == int(lengths[row]) == alone.shape[1]
         assert alone.abs().max() > 1e-3
         torch.testing.assert_close(waves[row, : int(length)], alone[0], rtol=0, atol=1e-5)
@@ -127,6 +127,6 @@ def test_it_is_the_voice_that_piper_runs() -> None:
     told = piper.SynthesisConfig(length_scale=1.1, noise_scale=0.0, noise_w_scale=0.0)
     runtime = piper.PiperVoice.load(voice.model_path())
     expected = runtime.phoneme_ids_to_audio(with_blanks(corpus.phonemes[0]).tolist(), told)
-    wave, length = Teacher(weights, CPU).speak([Utterance(corpus.phonemes[0], 1.1, 0)], noise=0.0)
+    wave, length, _ = Teacher(weights, CPU).speak([Utterance(corpus.phonemes[0], 1.1, 0)], noise=0.0)
     assert int(length) == len(expected)
     np.testing.assert_allclose(wave[0].numpy(), expected, rtol=0, atol=1e-3)

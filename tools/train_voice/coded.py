@@ -1,6 +1,6 @@
-"""Speech as codes with its texts: what the codec makes of a corpus, and all that the talker learns from.
+"""Speech as codes with its texts: what the codec makes of recordings, and all that the talker learns from.
 
-Usage: python -m tools.train_voice.coded CORPUS CODEC OUT
+Usage: python -m tools.train_voice.coded RECORDED CODEC OUT
 """
 
 import argparse
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tools.train_voice.codec_model import Codec
 from tools.train_voice.columns import Codes, Utterance
-from tools.train_voice.corpus import Corpus
+from tools.train_voice.recorded import Recorded
 from tools.train_voice.sizes import FRAME_SAMPLES, tokenizer_config
 
 PART = 100_000  # frames a file
@@ -23,18 +23,18 @@ CONTEXT = 8  # frames before them that the encoder may hear: more than it reache
 
 
 @torch.inference_mode()
-def encode(corpus: Corpus, codec: Codec) -> list[Utterance]:
+def encode(speech: Recorded, codec: Codec) -> list[Utterance]:
     """Codes of every recording. They are encoded end to end: each starts after the silence of the one before it."""
-    pieces = [_codes(codec, corpus, start) for start in range(0, corpus.frames, AT_ONCE)]
-    codes, starts = torch.cat(pieces).short().cpu().numpy(), corpus.starts.tolist()
-    said = zip(corpus.texts, corpus.speakers, itertools.pairwise(starts), strict=True)
+    pieces = [_codes(codec, speech, start) for start in range(0, speech.frames, AT_ONCE)]
+    codes, starts = torch.cat(pieces).short().cpu().numpy(), speech.starts.tolist()
+    said = zip(speech.texts, speech.speakers, itertools.pairwise(starts), strict=True)
     return [Utterance(text, speaker, codes[start:stop]) for text, speaker, (start, stop) in said]
 
 
-def _codes(codec: Codec, corpus: Corpus, start: int) -> Tensor:
+def _codes(codec: Codec, speech: Recorded, start: int) -> Tensor:
     """(`AT_ONCE` or what is left, groups) from frame `start` on."""
     context = min(start, CONTEXT)
-    samples = corpus.wave[(start - context) * FRAME_SAMPLES : (start + AT_ONCE) * FRAME_SAMPLES].float() / 32768
+    samples = speech.wave[(start - context) * FRAME_SAMPLES : (start + AT_ONCE) * FRAME_SAMPLES].float() / 32768
     return codec.quantizer(codec.encoder(samples[None])).codes[0, context:]
 
 
@@ -85,14 +85,14 @@ def _read(path: Path) -> Iterator[Utterance]:
 
 
 def main() -> None:
-    """Encode a corpus."""
+    """Encode all recordings."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("corpus", type=Path)
+    parser.add_argument("recorded", type=Path)
     parser.add_argument("codec", type=Path)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    utterances = encode(Corpus.load(options.corpus, device), load_codec(options.codec, device))
+    utterances = encode(Recorded.load(options.recorded, device), load_codec(options.codec, device))
     write_coded(options.out, utterances)
     print(f"{len(utterances)} utterances, {sum(len(u.codes) for u in utterances)} frames")
 

@@ -1,10 +1,9 @@
 """The speech to learn from: the corpus, spoken by the teacher and by flite in the voices of all speakers.
 
     python -m tools.train_voice.speech --corpus .voice/corpus.npz --teacher .voice/teacher.pt --flite .voice/flite \
-        --hours 50 --speakers joe:2 slt:1 [--out FOLDER]
+        --hours 50 --speakers joe:2 slt:1 --out FILE
 
-Prints how much there is and how long it took. A folder holds `wave.pt` (one flat int16 tensor at 24 kHz) and `index.pt`
-(`offsets`, `texts`, `speakers`); training in the same process calls `make_speech` and needs no folder.
+Prints how much there is and how long it took.
 """
 
 import argparse
@@ -22,32 +21,26 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from tools.train_voice import vits
 from tools.train_voice.flite import reading
 from tools.train_voice.level import level
 from tools.train_voice.phonemes import read_corpus
 from tools.train_voice.plan import Line, batches, plan
+from tools.train_voice.recorded import PHONE_SAMPLES, PHONES_PER_FRAME, UNKNOWN, Recorded
 from tools.train_voice.resample import resample
-from tools.train_voice.speakers import RATE, SPEAKERS, Speaker
-from tools.train_voice.teacher import load_teacher
+from tools.train_voice.sizes import FRAME_SAMPLES
+from tools.train_voice.speakers import SPEAKERS, Speaker
+from tools.train_voice.teacher import Spoken, load_teacher
 
 _BATCH = {"cuda": 12_000, "cpu": 400}  # phonemes at once
 
 
-class Speech(NamedTuple):
-    """Utterance i is `wave[offsets[i]:offsets[i + 1]]`: int16 at 24 kHz, on any device. `offsets`: int64, on the host.
-
-    `speakers` are places in SPEAKERS.
-    """
+class Cut(NamedTuple):
+    """A batch end to end: wave (F * 1920,) int16 at 24 kHz, phones (F * 4,) uint8, frames (B,) of each."""
 
     wave: Tensor
-    offsets: Tensor
-    texts: list[str]
-    speakers: list[int]
-
-    @property
-    def hours(self) -> float:
-        """How much there is."""
-        return int(self.offsets[-1]) / RATE / 3600
+    phones: Tensor
+    frames: Tensor
 
 
 @dataclass(frozen=True)
@@ -67,7 +60,7 @@ def main() -> None:
     parser.add_argument("--flite", type=Path, default=Path())
     parser.add_argument("--hours", type=float, default=50.0)
     parser.add_argument("--speakers", nargs="+", default=["joe:2", "slt:1"], help="names with their shares")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     shares = {name: int(share) for name, share in (speaker.split(":") for speaker in arguments.speakers)}
@@ -77,27 +70,27 @@ def main() -> None:
     print(
         f"{len(speech.texts)} utterances, {speech.hours:.3f} hours in {took:.1f} s: {speech.hours * 3600 / took:.0f} x"
     )
-    if arguments.out:
-        save_speech(arguments.out, speech)
+    speech.save(arguments.out)
 
 
-def make_speech(corpus: Path, voices: Voices, hours: float, shares: Mapping[str, int]) -> Speech:
+def make_speech(corpus: Path, voices: Voices, hours: float, shares: Mapping[str, int]) -> Recorded:
     """About so many hours of speech in the device's memory, speaker by speaker, the shortest first.
 
     `shares`: speakers' names, and how many of their lines there are for one of the others.
     """
-    lines = plan(read_corpus(corpus), hours, shares)
-    waves, sizes, said = list[Tensor](), list[Tensor](), list[Line]()
-    for batch, wave, lengths in recordings(lines, voices):
-        waves.append(wave)
-        sizes.append(lengths)
+    waves, phones, sizes, said = list[Tensor](), list[Tensor](), list[Tensor](), list[Line]()
+    for batch, piece in recordings(plan(read_corpus(corpus), hours, shares), voices):
+        waves.append(piece.wave)
+        phones.append(piece.phones)
+        sizes.append(piece.frames)
         said.extend(batch)
-    offsets = F.pad(torch.cat(sizes).cumsum(0), (1, 0)).cpu()
-    return Speech(torch.cat(waves), offsets, [line.text for line in said], [line.speaker for line in said])
+    starts = F.pad(torch.cat(sizes).cumsum(0), (1, 0)).cpu()
+    texts, speakers = [line.text for line in said], [line.speaker for line in said]
+    return Recorded(torch.cat(waves), torch.cat(phones), starts, texts, speakers)
 
 
-def recordings(lines: list[Line], voices: Voices) -> Iterator[tuple[list[Line], Tensor, Tensor]]:
-    """Batches of lines with what they sound like: flat int16 at 24 kHz, and how many samples are each line's.
+def recordings(lines: list[Line], voices: Voices) -> Iterator[tuple[list[Line], Cut]]:
+    """Batches of lines with what they sound like.
 
     The teacher speaks on the device, while flite's processes prepare what comes after.
     """
@@ -108,39 +101,39 @@ def recordings(lines: list[Line], voices: Voices) -> Iterator[tuple[list[Line], 
     teacher = load_teacher(voices.teacher, voices.device)
     with reading(voices.flite, texts, os.cpu_count() or 1) as heard:
         for speaker, batch in neural:
-            yield batch, *finish(*teacher.speak([line.utterance for line in batch]), speaker)
+            yield batch, cut(teacher.speak([line.utterance for line in batch]), speaker)
         for speaker, batch in others:
-            yield batch, *finish(*_stacked([next(heard) for _ in batch], voices.device), speaker)
+            yield batch, cut(_stacked([next(heard) for _ in batch], voices.device), speaker)
 
 
-def _stacked(recorded: list[NDArray[np.int16]], device: torch.device) -> tuple[Tensor, Tensor]:
+def _stacked(recorded: list[NDArray[np.int16]], device: torch.device) -> Spoken:
+    """Recordings that say nothing of their phonemes."""
     rows = [torch.from_numpy(samples) for samples in recorded]
     waves = pad_sequence(rows, batch_first=True).to(device)
-    return waves.float() / 32_768, torch.tensor([len(row) for row in rows], device=device)
+    unknown = torch.full((len(rows), 1), UNKNOWN, device=device)
+    return Spoken(waves.float() / 32_768, torch.tensor([len(row) for row in rows], device=device), unknown)
 
 
-def finish(waves: Tensor, lengths: Tensor, speaker: Speaker) -> tuple[Tensor, Tensor]:
-    """A source's (B, n) samples in a speaker's voice: flat int16 at 24 kHz, and how many samples are each row's."""
+def cut(spoken: Spoken, speaker: Speaker) -> Cut:
+    """What a source said in a speaker's voice, each with a measure of silence around, in whole frames."""
     ratio = speaker.ratio
-    waves, starts, ends = level(resample(waves, ratio), lengths * ratio.numerator // ratio.denominator)
+    lengths = spoken.lengths * ratio.numerator // ratio.denominator
+    waves, starts, ends = level(resample(spoken.waves, ratio), lengths)
+    frames = -(-(ends - starts) // FRAME_SAMPLES)
+    ends = starts + frames * FRAME_SAMPLES
     margin = int(torch.stack([-starts.min(), ends.max() - waves.shape[1], starts.new_zeros(())]).max())
     waves = F.pad(waves, (margin, margin))
     places = torch.arange(-margin, waves.shape[1] - margin, device=waves.device)
     kept = (places >= starts[:, None]) & (places < ends[:, None])
-    return (waves[kept] * 32_767).round().to(torch.int16), ends - starts
+    return Cut((waves[kept] * 32_767).round().short(), _labels(spoken.phones, float(ratio), starts, frames), frames)
 
 
-def save_speech(folder: Path, speech: Speech) -> None:
-    """Write `speech` into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save(speech.wave.cpu(), folder / "wave.pt")
-    torch.save({"offsets": speech.offsets, "texts": speech.texts, "speakers": speech.speakers}, folder / "index.pt")
-
-
-def load_speech(folder: Path) -> Speech:
-    """Read what `save_speech` wrote; the samples stay in the file until they are used."""
-    wave = torch.load(folder / "wave.pt", weights_only=True, mmap=True)
-    return Speech(wave, **torch.load(folder / "index.pt", weights_only=True))
+def _labels(phones: Tensor, ratio: float, starts: Tensor, frames: Tensor) -> Tensor:
+    """The phoneme said in the middle of every 20 ms, of recordings that begin at `starts` (B,) in samples."""
+    steps = torch.arange(int(frames.max()) * PHONES_PER_FRAME, device=phones.device)
+    middles = starts[:, None] + (steps + 0.5) * PHONE_SAMPLES
+    hops = (middles / ratio / vits.HOP).long().clamp(0, phones.shape[1] - 1)
+    return phones.gather(1, hops)[steps < frames[:, None] * PHONES_PER_FRAME].to(torch.uint8)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +27,14 @@ class Utterance:
     seed: int
 
 
+class Spoken(NamedTuple):
+    """waves (B, n) at 22.05 kHz, lengths (B,) in samples, phones (B, n / 256): the phoneme said in each frame."""
+
+    waves: Tensor
+    lengths: Tensor
+    phones: Tensor
+
+
 class Teacher:
     """A Piper voice on `device`, its vocoder in 16 bits on a GPU."""
 
@@ -38,8 +47,8 @@ class Teacher:
         }
 
     @torch.inference_mode()
-    def speak(self, utterances: Sequence[Utterance], noise: float = 1.0) -> tuple[Tensor, Tensor]:
-        """(B, n) samples and (B,) lengths, both on the device. `noise`: factor on the usual amounts."""
+    def speak(self, utterances: Sequence[Utterance], noise: float = 1.0) -> Spoken:
+        """All of them at once. `noise`: factor on the usual amounts."""
         ids = pad_sequence([with_blanks(utterance.phonemes) for utterance in utterances], batch_first=True)
         sizes = [2 * len(utterance.phonemes) + 3 for utterance in utterances]
         slowness = torch.tensor([utterance.slowness for utterance in utterances], device=self.device)
@@ -48,9 +57,13 @@ class Teacher:
         duration_noise = _noise(random, sizes, 2) * (noise * DURATION_NOISE)
         frames = vits.durations(self._weights, phonemes, duration_noise, slowness)
         counts = frames.sum(1)
-        z, mask = vits.prior(phonemes, frames, _noise(random, counts.tolist(), _CHANNELS) * (noise * NOISE))
+        prior_noise = _noise(random, counts.tolist(), _CHANNELS) * (noise * NOISE)
+        owners = vits.owners(frames, prior_noise.shape[2])
+        z, mask = vits.prior(phonemes, owners, counts, prior_noise)
         z = vits.unflow(self._weights, z, mask)
-        return vits.waveform(self._vocoder, z.to(self._half), mask.to(self._half)).float(), counts * vits.HOP
+        waves = vits.waveform(self._vocoder, z.to(self._half), mask.to(self._half)).float()
+        # Blanks lie between phonemes, so that the phoneme before is at the even place.
+        return Spoken(waves, counts * vits.HOP, ids.to(self.device).gather(1, owners // 2 * 2))
 
 
 def load_teacher(path: Path, device: torch.device) -> Teacher:

@@ -1,6 +1,6 @@
-"""Train the codec on a corpus: spectra first, then critics too; the clock decides when it ends.
+"""Train the codec on recordings: spectra first, then critics too; the clock decides when it ends.
 
-Usage: python -m tools.train_voice.train_codec CORPUS OUT --minutes 8 [--resume OUT]
+Usage: python -m tools.train_voice.train_codec RECORDED OUT --minutes 8 [--resume OUT]
 Level 0 of the quantizer also has to tell which phonemes its frame holds, so that it is what the talker can learn best.
 """
 
@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tools.train_voice.codec_model import Codec
-from tools.train_voice.corpus import PHONES_PER_FRAME, Corpus
 from tools.train_voice.critics import Critics, critic_loss, deception_loss, likeness_loss
+from tools.train_voice.recorded import PHONES_PER_FRAME, UNKNOWN, Recorded
 from tools.train_voice.sizes import tokenizer_config
 from tools.train_voice.spectra import MelDistance
 
@@ -85,7 +85,7 @@ class Trainer:
 
     def _phone_loss(self, semantic: Tensor, phones: Tensor) -> Tensor:
         logits = self.phones(semantic).unflatten(2, (PHONES_PER_FRAME, PHONES))
-        return F.cross_entropy(logits.flatten(0, 2), phones.flatten())
+        return F.cross_entropy(logits.flatten(0, 2), phones.flatten(), ignore_index=UNKNOWN)
 
     def _judge(self, real: Tensor, made: Tensor) -> Tensor:
         with self._half():
@@ -132,7 +132,7 @@ def elapsing(minutes: float) -> Iterator[float]:
 def main() -> None:
     """Train for a time, print the losses now and then, save at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("corpus", type=Path)
+    parser.add_argument("recorded", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--batch", type=int, default=64)
@@ -145,13 +145,13 @@ def main() -> None:
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    corpus = Corpus.load(options.corpus, device)
+    speech = Recorded.load(options.recorded, device)
     trainer = Trainer(device, options.rate)
     if options.resume:
         trainer.load(options.resume)
-    print(f"{corpus.frames / 45_000:.1f} hours of speech, {len(corpus.texts)} recordings", flush=True)
+    print(f"{speech.hours:.1f} hours of speech, {len(speech.texts)} recordings", flush=True)
     for number, done in enumerate(elapsing(options.minutes)):
-        losses = trainer.step(*corpus.crops(options.batch, options.frames), done)
+        losses = trainer.step(*speech.crops(options.batch, options.frames), done)
         if number % 100 == 0:
             told = ", ".join(f"{name} {float(loss):.3f}" for name, loss in losses.items())
             print(f"step {number}, {done:.0%}: {told}", flush=True)

@@ -147,13 +147,16 @@ def edges(sizes: Tensor) -> Tensor:
 # --- from phonemes to frames ---
 
 
-def prior(phonemes: Phonemes, frames: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Sample of the prior (B, C, F) and its mask, for (B, T) frames a phoneme and (B, C, F) scaled noise."""
-    ends = frames.cumsum(1)
-    mask = length_mask(ends[:, -1], noise.shape[2])
-    places = torch.arange(noise.shape[2], device=frames.device).expand(len(frames), -1).contiguous()
-    index = torch.searchsorted(ends, places, right=True).clamp_max(frames.shape[1] - 1)
-    index = index[:, None].expand(-1, _CHANNELS, -1)
+def owners(frames: Tensor, longest: int) -> Tensor:
+    """(B, T) frames a phoneme -> (B, longest): the place of the phoneme that each frame belongs to."""
+    places = torch.arange(longest, device=frames.device).expand(len(frames), -1).contiguous()
+    return torch.searchsorted(frames.cumsum(1), places, right=True).clamp_max(frames.shape[1] - 1)
+
+
+def prior(phonemes: Phonemes, owner: Tensor, lengths: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Sample of the prior (B, C, F) and its mask, of frames with owners (B, F), lengths (B,) and scaled noise (B, C, F)."""
+    mask = length_mask(lengths, noise.shape[2])
+    index = owner[:, None].expand(-1, _CHANNELS, -1)
     return (phonemes.mean.gather(2, index) + noise * phonemes.log_scale.gather(2, index).exp()) * mask, mask
 
 
