@@ -154,7 +154,7 @@ def owners(frames: Tensor, longest: int) -> Tensor:
 
 
 def prior(phonemes: Phonemes, owner: Tensor, lengths: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Sample of the prior (B, C, F) and its mask, of frames with owners (B, F), lengths (B,) and scaled noise (B, C, F)."""
+    """Sample of the prior (B, C, F) and its mask, of `lengths` (B,) frames with owners and noise that is scaled."""
     mask = length_mask(lengths, noise.shape[2])
     index = owner[:, None].expand(-1, _CHANNELS, -1)
     return (phonemes.mean.gather(2, index) + noise * phonemes.log_scale.gather(2, index).exp()) * mask, mask
