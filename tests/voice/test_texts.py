@@ -1,6 +1,7 @@
 """What is learned from: clean sentences, read as people read them, and none of those that judge."""
 
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from tools.train_voice.phonemes import Corpus, read_corpus, with_end, write_corp
 pytest.importorskip("wordfreq", reason="needs tools/train_voice/requirements.txt")
 
 from tools.train_voice.clean import is_clean, sentences
-from tools.train_voice.texts import Collection, careless, facts, held_out, lists
+from tools.train_voice.texts import Collection, careless, facts, held_out, joined, lists, pairs
 
 
 def test_a_paragraph_falls_into_clean_sentences() -> None:
@@ -43,6 +44,14 @@ def test_rare_words_are_made_up_for() -> None:
     assert sorted(taken.rare()) == ["Japan"] * 4 + ["tea"] * 2
     taken.add(lists(["Japan", "tea", "Japan", "tea"], random.Random(1)))
     assert facts(taken.sentences, {"tea", "japan"})["of the 2 commonest"] == 2
+
+
+def test_long_texts_are_made_of_short_ones() -> None:
+    short = ["The door is open now.", "It was raining all day.", "Oh!"]
+    assert set(pairs(short[1:], 9, random.Random(1))) == {"It was raining all day. Oh!", "Oh! It was raining all day."}
+    made = list(joined(short, 9, random.Random(1)))
+    assert all(map(is_clean, made))
+    assert any(re.fullmatch(r"The door is open now,? \w+ it was raining all day\.", sentence) for sentence in made)
 
 
 def test_some_people_write_carelessly() -> None:

@@ -8,6 +8,7 @@ from wordfreq import zipf_frequency
 MOST_WORDS = 30
 _RAREST = 1.6  # zipf frequency: one in 25 million words
 _LONGEST_WORD = 17  # letters
+_UNFIT = set("cunt cunts fuck fucked fucker fucking milf nigger niggers porn rape raped rapist shit slut whore".split())
 _PLAIN = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "—": ", ", "–": ", ", "\t": " ", "\n": " "})
 _ALLOWED = re.compile(r"[A-Za-z0-9 .,;:!?'\"$%-]+")
 _END = re.compile(r"(?<=[.!?])\"?\s+(?=[\"A-Z0-9])")
@@ -48,7 +49,7 @@ def is_clean(sentence: str) -> bool:
         and sentence.rstrip('"')[-1] in ".!?"
         and not _ODD.search(sentence)
         and 1 <= len(sentence.split()) <= MOST_WORDS
-        and all(map(_is_ordinary, words(sentence)))
+        and all(map(is_ordinary, words(sentence)))
     )
 
 
@@ -57,5 +58,6 @@ def words(sentence: str) -> list[str]:
     return re.findall(r"[a-z]+(?:'[a-z]+)?", sentence.lower())
 
 
-def _is_ordinary(word: str) -> bool:
-    return len(word) <= _LONGEST_WORD and zipf_frequency(word, "en") >= _RAREST
+def is_ordinary(word: str) -> bool:
+    """Whether `word`, in lower case, is one that most people know and few mind."""
+    return word not in _UNFIT and len(word) <= _LONGEST_WORD and zipf_frequency(word, "en") >= _RAREST

@@ -11,12 +11,12 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from tools.train_voice import prose
-from tools.train_voice.clean import is_clean, words
+from tools.train_voice.clean import MOST_WORDS, is_clean, words
 from tools.train_voice.generated import generated
 from tools.train_voice.vocabulary import common_words
 
@@ -26,12 +26,14 @@ SEED = 4
 SHARED_WORDS = 5  # so many words in a row are in no training sentence, if they are in a held-out one
 TIMES = 4  # how often each common word occurs at least
 SOURCES = {  # what is taken at most, in sentences
-    "WordNet 3.0, examples (WordNet licence)": (prose.examples, 18_000),
-    "fortunes (BSD licence; quotations)": (prose.adages, 9_000),
+    "WordNet 3.0, examples (WordNet licence)": (prose.examples, 14_000),
+    "fortunes (BSD licence; quotations)": (prose.adages, 12_000),
     "gnome-user-docs (CC-BY-SA-3.0)": (prose.manuals, 2_200),
     "endless-sky (GPL-3.0-or-later)": (prose.talk, 4_000),
 }
 GENERATED = {"agent": 7_000, "everyday": 8_500, "short": 2_000}
+PAIRS, JOINED = 3_000, 6_000  # long texts are rare, so some are made of two short ones
+_CLAUSE = re.compile(r"(He|She|They|We|It|You|The|There|His|Her|My|Our|This)( \w[\w' ]{12,60})\.")
 _CARELESS = 0.04  # share of sentences in lower case, and as many without an end: people write so
 _Item = TypeVar("_Item")
 
@@ -59,6 +61,8 @@ def corpus(root: Path) -> tuple[dict[str, int], list[str]]:
     explained = _sample(prose.definitions(root), 10**6, rng)
     counts["WordNet 3.0, definitions of rare words (WordNet licence)"] = taken.add(taken.lacking(explained))
     counts["generated: lists of rare words (SCOWL)"] = taken.add(lists(taken.rare(), rng))
+    counts["of the above, two in a row"] = taken.add(pairs(taken.sentences, PAIRS, rng))
+    counts["of the above, two as one"] = taken.add(joined(taken.sentences, JOINED, rng))
     return counts, [careless(sentence, rng) for sentence in _sample(taken.sentences, 10**6, rng)]
 
 
@@ -101,6 +105,23 @@ def lists(rare: list[str], rng: random.Random) -> Iterator[str]:
         start = rng.choice(("We talked about", "The words were", "She wrote", "I heard", "They spelled", "Next come"))
         first, second, third, fourth = map(rng.choice((str, str, str, str.title)), four)
         yield f"{start} {first}, {second}, {third}, and {fourth}."
+
+
+def pairs(sentences: Sequence[str], count: int, rng: random.Random) -> Iterator[str]:
+    """Texts of two sentences."""
+    for _ in range(count):
+        text = " ".join(rng.sample(sentences, 2))
+        if len(text.split()) <= MOST_WORDS:
+            yield text
+
+
+def joined(sentences: Sequence[str], count: int, rng: random.Random) -> Iterator[str]:
+    """Longer sentences, of two whose first words may go without their capital."""
+    clauses = [clause for sentence in sentences if (clause := _CLAUSE.fullmatch(sentence))]
+    for _ in range(count):
+        first, second = rng.sample(clauses, 2)
+        joint = rng.choice((", and", ", but", ", so", " because", " while", " when", " before"))
+        yield f"{first[1]}{first[2]}{joint} {second[1].lower()}{second[2]}."
 
 
 def careless(sentence: str, rng: random.Random) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from wordfreq import top_n_list
 
+from tools.train_voice.clean import is_ordinary
+
 COMMON = 20_000  # so many of the most frequent forms, less those that are in no dictionary
 
 
@@ -17,7 +19,7 @@ def common_words(root: Path) -> dict[str, str]:
     """
     known = (root / "usr/share/dict/american-english").read_text("utf-8").splitlines()
     spelling = {word.lower(): word for word in sorted(known) if re.fullmatch("[A-Za-z]{2,}", word)}
-    return {word: spelling[word] for word in top_n_list("en", COMMON) if word in spelling}
+    return {word: spelling[word] for word in top_n_list("en", COMMON) if word in spelling and is_ordinary(word)}
 
 
 @cache
