@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 
 LEAST, MOST = 0.001, 0.02  # seconds of a margin
-SHARE = 0.2  # of a new duration in what is expected next time
+RISE = 1.1  # what is expected falls at once and rises by no more: one slow step must not hold up those after it
 
 
 class Pace:
@@ -22,8 +22,7 @@ class Pace:
 
     def took(self, kind: Hashable, seconds: float) -> None:
         """A step of this kind took so long on the device."""
-        before = self._expected.get(kind, seconds)
-        self._expected[kind] = before + SHARE * (seconds - before)
+        self._expected[kind] = min(seconds, RISE * self._expected.get(kind, seconds))
 
     def next_by(self, kind: Hashable, began: float) -> float:
         """When the step after one of this kind is due that began then; at once where that is not known yet."""
