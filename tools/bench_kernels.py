@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.config import EngineConfig
 from engine.model.config import DecoderConfig, ModelConfig
 from engine.model.predictor import Predictor
 from engine.model.talker import Talker, TextTable
+from engine.ops.chosen import choose
 from engine.ops.interface import LayerCache, Ops
-from engine.ops.reference import ReferenceOps
-from engine.ops.triton import TritonOps
 from engine.slots import SlotState
 from engine.stages.frame import FrameStage
 from engine.stages.inputs import FIELDS
@@ -22,7 +22,6 @@ from engine.weights import dummy_checkpoint
 DEVICE = torch.device("cuda")
 BYTES_PER_SECOND = 3.04e12  # what plain streaming reads reach on an H100
 CONTEXT = 60  # positions already in the cache: the prompt and half of a typical speech
-BLOCK = 16
 
 
 @dataclass(frozen=True)
@@ -38,14 +37,14 @@ class Parts:
 
 def build(kind: str, ops: Ops, rows: int, weights: dict[str, Tensor], config: ModelConfig) -> Parts:
     """A frame stage for `rows` speeches, each with the blocks of 4 times CONTEXT positions."""
-    blocks = -(-4 * CONTEXT // BLOCK)
+    blocks = -(-4 * CONTEXT // ops.block_size)
     like = weights["talker.codec_head.weight"]
-    state = SlotState(config, rows, blocks, BLOCK, like)
+    state = SlotState(config, rows, blocks, ops.block_size, like)
     state.block_table[:rows] = 1 + torch.arange(rows * blocks, device=DEVICE).view(rows, blocks)
     for side, temperature in enumerate((0.9, 0.9)):
         state._temperature[side], state._top_k[side], state._top_p[side] = temperature, 50, 1.0
     text = TextTable(torch.randn(1000, config.talker.hidden, device=DEVICE).to(like.dtype))
-    talker = Talker(config, weights, text, caches(config.talker, rows * blocks + 1, BLOCK), 4096, ops)
+    talker = Talker(config, weights, text, caches(config.talker, rows * blocks + 1, ops.block_size), 4096, ops)
     predictor = Predictor(config, weights, caches(config.predictor, rows, config.code_groups), ops)
     return Parts(config, state, talker, predictor, FrameStage(config, talker, predictor, state, ops))
 
@@ -82,13 +81,13 @@ def milliseconds(run: Callable[[], object], repeats: int = 20) -> float:
     return float(statistics.median(times))
 
 
-def frame_table(config: ModelConfig, rows: int) -> Tensor:
+def frame_table(config: ModelConfig, rows: int, block_size: int) -> Tensor:
     """The integers of a step in which every row makes its 20th frame."""
     table = torch.full((rows, FIELDS + config.code_groups), -1, dtype=torch.int64, device=DEVICE)
     table[:, 0] = torch.arange(rows, device=DEVICE)
     table[:, 1:FIELDS] = torch.tensor((CONTEXT, 0, 5, 0, 20, 20, 1), device=DEVICE)
-    blocks = -(-4 * CONTEXT // BLOCK)
-    table[:, 2] = 1 + torch.arange(rows, device=DEVICE) * blocks + CONTEXT // BLOCK
+    blocks = -(-4 * CONTEXT // block_size)
+    table[:, 2] = 1 + torch.arange(rows, device=DEVICE) * blocks + CONTEXT // block_size
     return table
 
 
@@ -112,11 +111,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kind", default="1.7B-CustomVoice")
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 8, 32, 64])
+    parser.add_argument("--attention", choices=("flash-attn", "triton"), default="triton")
     parser.add_argument("--reference", action="store_true", help="time the definition instead of the kernels")
     options = parser.parse_args()
     checkpoint, _ = dummy_checkpoint(options.kind, DEVICE, torch.bfloat16)
-    ops: Ops = ReferenceOps() if options.reference else TritonOps()
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {options.kind}, {ops.name} ops")
+    config = EngineConfig(reference_ops=options.reference, attention=options.attention)
+    ops = choose(config, DEVICE, torch.bfloat16)
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {options.kind}")
+    print(f"{ops.name} ops, {ops.attention} attention")
     print(f"{'rows':>5} {'talker':>9} {'predictor':>10} {'frame':>9}   share of the floor")
     for rows in options.rows:
         parts = build(options.kind, ops, rows, dict(checkpoint.main), checkpoint.config)
@@ -126,7 +128,7 @@ def main() -> None:
 def line(parts: Parts, rows: int) -> str:
     """One row of the table: talker step, predictor steps and the whole frame in milliseconds."""
     config, state = parts.config, parts.state
-    table = frame_table(config, rows)
+    table = frame_table(config, rows, state.block_size)
     x = torch.randn(rows, config.talker.hidden, device=DEVICE, dtype=torch.bfloat16)
     first = torch.randint(config.predictor.vocab, (rows,), device=DEVICE)
     uniform = torch.rand(rows, config.code_groups, device=DEVICE)
