@@ -2,11 +2,12 @@
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from tools.train_voice.phonemes import Corpus
 from tools.train_voice.speakers import SPEAKERS, Speaker
-from tools.train_voice.teacher import Utterance
+from tools.train_voice.teacher import STEP, Utterance
 
 SEED = 4
 _SLOWNESS = (0.9, 1.15)
@@ -43,13 +44,21 @@ def plan(corpus: Corpus, hours: float, shares: Mapping[str, int]) -> list[Line]:
 
 
 def batches(lines: Sequence[Line], size: int) -> Iterator[tuple[Speaker, list[Line]]]:
-    """Lines of one speaker and of like length together, at most `size` phonemes at once."""
-    batch = list[Line]()
-    for line in sorted(lines, key=lambda line: (line.speaker, len(line.utterance.phonemes))):
-        full = (len(batch) + 1) * len(line.utterance.phonemes) > size
-        if batch and (full or line.speaker != batch[0].speaker):
-            yield SPEAKERS[batch[0].speaker], batch
-            batch = []
-        batch.append(line)
-    if batch:
-        yield SPEAKERS[batch[0].speaker], batch
+    """Lines of one speaker and of like length together, at most `size` phonemes at once.
+
+    Few kinds of batches: what does not fill one waits for the next longer lines.
+    """
+    for speaker, spoken in groupby(sorted(lines, key=_kind), lambda line: SPEAKERS[line.speaker]):
+        rest = list[Line]()
+        for (_, steps), group in groupby(spoken, _kind):
+            rest, count = [*rest, *group], max(1, 2 * size // (steps * STEP))
+            while len(rest) >= count:
+                yield speaker, rest[:count]
+                rest = rest[count:]
+        if rest:
+            yield speaker, rest
+
+
+def _kind(line: Line) -> tuple[int, int]:
+    """The speaker, and the length in steps of the teacher, who puts blanks between phonemes and around all."""
+    return line.speaker, -(-(2 * len(line.utterance.phonemes) + 3) // STEP)

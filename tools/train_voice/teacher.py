@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from tools.train_voice import vits
 
 _START, _END = 1, 2  # phoneme numbers; 0 is the blank that stands between all
 _CHANNELS = 192
+STEP = 32  # phonemes with blanks, and frames, come in multiples of it: on a GPU each new size costs time
 NOISE, DURATION_NOISE = 0.667, 0.8  # as the voice's own settings say
 
 
@@ -49,15 +51,15 @@ class Teacher:
     @torch.inference_mode()
     def speak(self, utterances: Sequence[Utterance], noise: float = 1.0) -> Spoken:
         """All of them at once. `noise`: factor on the usual amounts."""
-        ids = pad_sequence([with_blanks(utterance.phonemes) for utterance in utterances], batch_first=True)
+        ids = _even(pad_sequence([with_blanks(utterance.phonemes) for utterance in utterances], batch_first=True))
         sizes = [2 * len(utterance.phonemes) + 3 for utterance in utterances]
         slowness = torch.tensor([utterance.slowness for utterance in utterances], device=self.device)
         random = [torch.Generator(self.device).manual_seed(utterance.seed) for utterance in utterances]
         phonemes = vits.encode(self._weights, ids.to(self.device), torch.tensor(sizes, device=self.device))
-        duration_noise = _noise(random, sizes, 2) * (noise * DURATION_NOISE)
+        duration_noise = _even(_noise(random, sizes, 2)) * (noise * DURATION_NOISE)
         frames = vits.durations(self._weights, phonemes, duration_noise, slowness)
         counts = frames.sum(1)
-        prior_noise = _noise(random, counts.tolist(), _CHANNELS) * (noise * NOISE)
+        prior_noise = _even(_noise(random, counts.tolist(), _CHANNELS)) * (noise * NOISE)
         owners = vits.owners(frames, prior_noise.shape[2])
         z, mask = vits.prior(phonemes, owners, counts, prior_noise)
         z = vits.unflow(self._weights, z, mask)
@@ -76,6 +78,11 @@ def with_blanks(phonemes: NDArray[np.uint8]) -> Tensor:
     ids = torch.zeros(2 * len(phonemes) + 3, dtype=torch.long)
     ids[0], ids[2:-1:2], ids[-1] = _START, torch.from_numpy(phonemes.astype(np.int64)), _END
     return ids
+
+
+def _even(padded: Tensor) -> Tensor:
+    """`padded` with more zeros, up to a multiple of STEP in the last dimension."""
+    return F.pad(padded, (0, -padded.shape[-1] % STEP))
 
 
 def _noise(random: Sequence[torch.Generator], counts: Sequence[int], channels: int) -> Tensor:
