@@ -60,6 +60,8 @@ OPTIONS = (
     ("grpc.max_receive_message_length", 4 * 2**20),
     ("grpc.max_send_message_length", 4 * 2**20),
     ("grpc.max_metadata_size", 8 * 2**10),
+    ("grpc.server.max_pending_requests", 10_000),  # past a thousand gRPC turns some away at random, whoever they are
+    ("grpc.server.max_pending_requests_hard_limit", 20_000),
 )
 
 log = logging.getLogger(__name__)
@@ -116,6 +118,7 @@ class Server:
 
     def _make_grpc(self) -> grpc.aio.Server:
         engine, engines = self.config.engine, 1 + len(self.config.more_models)
+        calls = engines * (engine.max_speeches + engine.max_queue) + SPARE_CALLS
         limits = Limits(
             text_characters=engine.max_text_characters,
             audio_seconds=engine.max_audio_seconds,
@@ -124,8 +127,9 @@ class Server:
         door = [Door(self._tokens, self.metrics.calls.turned_away)] if self._tokens else []
         server = grpc.aio.server(
             interceptors=[Handled(self.metrics.registry), *door, Strict(self.metrics.calls.unreadable)],
-            options=OPTIONS,
-            maximum_concurrent_rpcs=engines * (engine.max_speeches + engine.max_queue) + SPARE_CALLS,
+            # gRPC reads no more of a connection while so many of its calls wait for us, be they reset already.
+            options=(*OPTIONS, ("grpc.max_concurrent_streams", calls)),
+            maximum_concurrent_rpcs=calls,
         )
         speaking = TTSService(self.gate, self.tenants, self.metrics.calls, self._tracing, limits, engine.max_speeches)
         tts_pb2_grpc.add_TTSServiceServicer_to_server(speaking, server)

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from engine.dummy import write_checkpoint
 from qwentts_grpc.v1 import tts_pb2 as pb
-from tests.service.conftest import Running, config, send, text
+from tests.service.conftest import Running, cancel, config, text, turn
 from tests.service.test_kinds import clone, recording
 
 from .conftest import steady
@@ -70,9 +70,8 @@ async def test_a_text_of_full_length_by_the_token(server: Running) -> None:
     before = await quiet(server)
     pieces = [text(LONG[start : start + 4]) for start in range(0, len(LONG), 4)]
     async with witness(server) as heard:
-        call = server.stub.Synthesize(send([config(2.0), *pieces]), timeout=60)
-        responses = [response async for response in call]
-    assert responses[-1].HasField("summary")
+        responses = await turn(server, config(60.0), *pieces, cancel())
+    assert responses[-1].summary.text_characters == len(LONG)
     tell(heard, before, f"{len(pieces)} pieces of a text")
 
 
