@@ -19,12 +19,12 @@ def most_streams(budget: int, size: int) -> int:
 
 
 def may_grow(slack: float, waited: float, step: float) -> bool:
-    """Whether a later chunk can wait for more frames, given the `slack` in seconds until the listener runs dry.
+    """Whether a later chunk can wait for more frames, with `slack` seconds until the listener runs dry.
 
-    It waits for half of what the last chunk left `waited` seconds ago, less the two `step`s that pass until it is
-    there when this one leaves it out: so it arrives well before that one has been played.
+    It can if a `step` from now no more than a third of what the last chunk left, `waited` seconds ago, will be gone:
+    twice as long stays for all that may hold it up.
     """
-    return waited + 2 * step < slack
+    return waited + step < (slack + waited) / 3
 
 
 def due(pending: int, enough: int, largest: int) -> int:

@@ -49,14 +49,14 @@ def test_a_chunk_is_as_large_as_its_frames_allow(enough: int, pending: int, coun
     assert chunks.due(pending, enough, 12) == count
 
 
-@given(left=st.floats(0.08, 20), share=st.floats(0, 1), step=st.floats(0, 0.2))
-def test_a_chunk_is_sent_before_half_of_the_slack_is_gone(left: float, share: float, step: float) -> None:
-    """`left`: by the last chunk; a chunk that waits is looked at again a step later, and there after one more."""
-    waited = left * share
-    if chunks.may_grow(left - waited, waited, step):
-        assert left - waited - 2 * step > left / 2 - step
-    else:
-        assert waited + 2 * step >= left - waited
+@pytest.mark.parametrize(
+    ("slack", "waited", "step", "grows"),
+    [(0.15, 0.01, 0.01, True), (0.11, 0.05, 0.01, False), (0.07, 0.01, 0.03, False), (-0.1, 0.3, 0.01, False)],
+)
+def test_a_chunk_grows_until_a_third_of_the_slack_is_gone(
+    slack: float, waited: float, step: float, grows: bool
+) -> None:
+    assert chunks.may_grow(slack, waited, step) is grows
 
 
 @given(st.integers(0, 200), st.sampled_from(chunks.SIZES))
