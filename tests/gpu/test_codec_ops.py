@@ -159,4 +159,4 @@ def test_full_size_is_far_above_its_noise() -> None:
     for rows, frames in [*FIRST, ([0, 1], 12), ([1, 2, 0], 1)]:
         ratio = decibels(*pair.decode(rows, drawn(len(rows), frames)))
         print(f"rows {rows}, {frames} frames at full size: {ratio:.1f} dB")
-        assert ratio > 45
+        assert ratio > 40
