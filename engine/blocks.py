@@ -21,6 +21,8 @@ class BlockPool:
     def grow(self, blocks: list[int], positions: int) -> bool:
         """Extend `blocks` in place to hold `positions`; False, and nothing taken, if the pool is too empty."""
         missing = self.needed(positions) - len(blocks)
+        if missing <= 0:
+            return True
         if missing > len(self._free):
             return False
         blocks.extend(self._free.pop() for _ in range(missing))

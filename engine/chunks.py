@@ -1,6 +1,7 @@
 """How many frames to decode at a time: few while the listener waits for them, more once there is time."""
 
 SIZES = (1, 2, 4, 8, 12)  # the codec runs at these sizes alone, so that each can be captured as a graph
+LARGEST = (0, 1, 2, 2, 4, 4, 4, 4, 8, 8, 8, 8, 12)  # of the sizes, up to so many frames
 
 MOST_PENDING = 48  # frames of one speech that may wait for the codec
 STEP_FRAMES = 400  # of a step's codec calls, each call counted as CALL_FRAMES more: bounds how long others' frames wait
@@ -35,4 +36,4 @@ def due(pending: int, enough: int, largest: int) -> int:
 
 
 def _largest_size(limit: int) -> int:
-    return max((size for size in SIZES if size <= limit), default=0)
+    return LARGEST[min(limit, SIZES[-1])]

@@ -66,6 +66,13 @@ def test_the_calls_of_a_step_stay_in_its_budget(budget: int, size: int) -> None:
     assert not streams or chunks.CALL_FRAMES + streams * size <= budget < chunks.CALL_FRAMES + (streams + 1) * size
 
 
+def test_the_largest_sizes_are_listed_right() -> None:
+    sizes = [
+        max((size for size in chunks.SIZES if size <= frames), default=0) for frames in range(chunks.SIZES[-1] + 1)
+    ]
+    assert list(chunks.LARGEST) == sizes
+
+
 @given(st.integers(1, chunks.SIZES[-1]))
 def test_a_chunk_fits_the_smallest_size_that_holds_it(frames: int) -> None:
     assert chunks.fit(frames) == min(size for size in chunks.SIZES if size >= frames)
