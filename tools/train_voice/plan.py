@@ -37,7 +37,7 @@ def plan(corpus: Corpus, hours: float, shares: Mapping[str, int]) -> list[Line]:
             rng.uniform(*_SLOWNESS),
             corpus.phonemes[place],
         )
-        heard = Utterance(phonemes, slowness * float(SPEAKERS[speaker].pitch), seed=len(lines))
+        heard = Utterance(phonemes, slowness, seed=len(lines))
         lines.append(Line(corpus.texts[place], corpus.spoken[place], speaker, heard))
         seconds += len(phonemes) * slowness * _SECONDS_A_PHONEME
     return lines

@@ -2,7 +2,7 @@
 
 from engine.dummy.configs import GENERATION, Json, codec_config, main_config, merged
 
-VOICES = ("joe", "kim", "slt")  # rows of the speaker table, in this order
+VOICES = ("joe", "slt")  # rows of the speaker table, in this order
 CODEBOOK = 512
 GROUPS = 8
 SAMPLE_RATE = 24_000

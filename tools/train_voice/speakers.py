@@ -1,25 +1,23 @@
-"""The speakers: a neural teacher, its voice played faster after it spoke slower, and a synthesiser of another kind."""
+"""The speakers to learn from: a neural teacher, and a synthesiser of another kind."""
 
 from dataclasses import dataclass
 from fractions import Fraction
 
 from tools.train_voice import flite, vits
-
-RATE = 24_000  # of what is learned
+from tools.train_voice.sizes import SAMPLE_RATE, VOICES
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """Who speaks. `rate`: of the source, in Hz; `pitch`: how much higher the result is, at one tempo."""
+    """Who speaks. `rate`: of the source, in Hz."""
 
     name: str
     rate: int
-    pitch: Fraction = Fraction(1)
 
     @property
     def ratio(self) -> Fraction:
         """Samples of the result for each sample of the source."""
-        return Fraction(RATE, self.rate) / self.pitch
+        return Fraction(SAMPLE_RATE, self.rate)
 
     @property
     def neural(self) -> bool:
@@ -27,8 +25,4 @@ class Speaker:
         return self.rate == vits.SAMPLE_RATE
 
 
-SPEAKERS = (
-    Speaker("joe", vits.SAMPLE_RATE),
-    Speaker("kim", vits.SAMPLE_RATE, Fraction(5, 4)),
-    Speaker("slt", flite.SAMPLE_RATE),
-)
+SPEAKERS = tuple(map(Speaker, VOICES, (vits.SAMPLE_RATE, flite.SAMPLE_RATE)))
