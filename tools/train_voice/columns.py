@@ -88,13 +88,14 @@ def _columns(
     segment = Segment(Layout(config, Voice(row=row), mode, language), tokenizer, 0, 0)
     segment.feed(said.text)
     segment.end(None)
-    segment.frames = [tuple(frame) for frame in said.codes.tolist()]
+    segment.frames = [()] * len(said.codes)  # they come below, all at once
     assert segment.prefix is not None
     start = len(segment.prefix)
     columns = segment.columns(0, start + 1 + len(said.codes))
     table = np.full((len(columns), config.code_groups), -1, np.int16)
-    for line, column in enumerate(columns):
+    for line, column in enumerate(columns[: start + 1]):
         table[line, : len(column.codes)] = column.codes
+    table[start + 1 :] = said.codes
     return np.array([column.text for column in columns], np.int16), table, start
 
 
