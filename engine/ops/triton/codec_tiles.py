@@ -1,8 +1,8 @@
 """Tile sizes of the codec's products, measured on an H100 (tools/bench_codec.py, tune); any tile computes the same.
 
 No tile is so small that warps would have to repeat each other's work (fewer than 64 rows for 8 warps, or 32 columns for
-4 on 16 rows). Every decode with a residual unit of 64 rows and 8 warps was noise on a device, though the kernel's PTX is
-right: its matrix instructions are the only ones that ptxas has to put in order itself (it says C7515).
+4 on 16 rows). Decodes with a residual unit of 64 rows and 8 warps were noise on a device, though the kernel's PTX is
+right: its matrix instructions are the only ones that ptxas has to put in order by itself (warning C7515).
 """
 
 from dataclasses import dataclass
