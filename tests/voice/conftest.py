@@ -26,7 +26,8 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             torch.nn.init.normal_(parameter, 0.0, 0.08)  # so that no two logits are nearly the same
     talker.save(folder / "talker.pt", words)
     codec = CodecTrainer(torch.device("cpu"), 1e-3)
-    codec.kept.train()(0.1 * torch.randn(2, 300 * FRAME_SAMPLES))  # gives the codebooks their first entries
+    with torch.no_grad():
+        codec.kept.train()(0.1 * torch.randn(2, 64 * FRAME_SAMPLES))  # gives the codebooks their first entries
     codec.save(folder / "codec.pt")
     export(folder / "talker.pt", folder / "codec.pt", folder / "checkpoint")
     return folder
