@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -24,6 +25,16 @@ class Layer:
     input_norm: Tensor
     output_norm: Tensor
     heads: HeadNorms
+
+
+class RotaryConfig(Protocol):
+    """What rotary embedding is made of."""
+
+    @property
+    def head_dim(self) -> int: ...
+
+    @property
+    def rope_theta(self) -> float: ...
 
 
 class DecoderStack:
@@ -49,7 +60,7 @@ class DecoderStack:
         return x
 
 
-def rope_tables(config: DecoderConfig, positions: int, like: Tensor) -> Rope:
+def rope_tables(config: RotaryConfig, positions: int, like: Tensor) -> Rope:
     """cos and sin (positions, D) of `position * theta^(-2i/D)`, fp32 rounded to the dtype of `like`.
 
     The talker's multimodal sections see three equal position rows, so that plain rotary embedding is the same thing.

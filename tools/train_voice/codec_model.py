@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from engine.dummy.configs import Json
 from engine.model.codec_config import CodecDecoderConfig, CodecEncoderConfig
+from engine.model.layers import rope_tables
+from engine.ops.interface import Rope
+from engine.ops.reference import rotate
 from tools.train_voice.quantizer import Quantized, SplitQuantizer
 
 
@@ -220,13 +223,13 @@ class _Transformer(nn.Module):
         self.input_proj, self.output_proj = nn.Linear(latent, hidden), nn.Linear(hidden, latent)
         self.layers = nn.ModuleList([_TransformerLayer(config) for _ in range(config["num_hidden_layers"])])
         self.norm = RMSNorm(hidden, config["rms_norm_eps"])
-        self.window, self.head_dim, self.theta = config["sliding_window"], config["head_dim"], config["rope_theta"]
+        self.sizes = CodecDecoderConfig.from_json(config)
 
     def forward(self, x: Tensor) -> Tensor:
         steps = torch.arange(x.shape[1], device=x.device)
         age = steps[:, None] - steps
-        seen = (age >= 0) & (age < self.window)
-        rope = rope_angles(steps, self.head_dim, self.theta)
+        seen = (age >= 0) & (age < self.sizes.window)
+        rope = rope_tables(self.sizes, x.shape[1], x)
         x = self.input_proj(x)
         for layer in self.layers:
             x = layer(x, rope, seen)
@@ -246,13 +249,11 @@ class _TransformerLayer(nn.Module):
         self.mlp = swiglu(hidden, config["intermediate_size"])
         self.self_attn_layer_scale, self.mlp_layer_scale = _Scale(hidden), _Scale(hidden)
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], seen: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rope: Rope, seen: Tensor) -> Tensor:
         y, attention, mlp = self.input_layernorm(x), self.self_attn, self.mlp
-        query, key, value = (
-            attention[f"{name}_proj"](y).unflatten(2, (-1, self.head_dim)).transpose(1, 2) for name in "qkv"
-        )
-        mixed = F.scaled_dot_product_attention(rotated(query, rope), rotated(key, rope), value, seen)
-        x = x + self.self_attn_layer_scale(attention["o_proj"](mixed.transpose(1, 2).flatten(2)))
+        query, key, value = (attention[f"{name}_proj"](y).unflatten(2, (-1, self.head_dim)) for name in "qkv")
+        mixed = attend(query, key, value, rope, seen)
+        x = x + self.self_attn_layer_scale(attention["o_proj"](mixed))
         y = self.post_attention_layernorm(x)
         return x + self.mlp_layer_scale(mlp["down_proj"](F.silu(mlp["gate_proj"](y)) * mlp["up_proj"](y)))
 
@@ -285,16 +286,9 @@ def swiglu(hidden: int, inner: int) -> nn.ModuleDict:
     )
 
 
-def rope_angles(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
-    """cos and sin (T, D) of `position * theta^(-2i/D)`, the halves alike."""
-    exponents = torch.arange(0, head_dim, 2, device=positions.device).float() / head_dim
-    angles = positions.float()[:, None] / theta**exponents
-    angles = torch.cat((angles, angles), -1)
-    return angles.cos(), angles.sin()
-
-
-def rotated(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary embedding of x (..., T, D)."""
-    cos, sin = (part.to(x.dtype) for part in rope)
-    first, second = x.chunk(2, -1)
-    return x * cos + torch.cat((-second, first), -1) * sin
+def attend(query: Tensor, key: Tensor, value: Tensor, rope: Rope, seen: Tensor | None = None) -> Tensor:
+    """Rotated attention of (B, T, heads, D), key heads being shared: (B, T, heads * D); causal if `seen` is None."""
+    query, key = (rotate(part, rope, slice(None)).to(value.dtype) for part in (query, key))
+    query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+    mixed = F.scaled_dot_product_attention(query, key, value, seen, is_causal=seen is None, enable_gqa=True)
+    return mixed.transpose(1, 2).flatten(2)

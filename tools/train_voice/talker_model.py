@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from engine.dummy.configs import Json
 from engine.model.config import DecoderConfig, ModelConfig
-from tools.train_voice.codec_model import RMSNorm, rope_angles, rotated, swiglu
+from engine.model.layers import rope_tables
+from engine.ops.interface import Rope
+from tools.train_voice.codec_model import RMSNorm, attend, swiglu
 
 DROPOUT = 0.1
 
@@ -100,7 +102,7 @@ class Stack(nn.Module):
         self.norm = RMSNorm(config.hidden, config.eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        rope = rope_angles(torch.arange(x.shape[1], device=x.device), self.config.head_dim, self.config.rope_theta)
+        rope = rope_tables(self.config, x.shape[1], x)
         x = F.dropout(x, DROPOUT, self.training)
         for layer in self.layers:
             x = layer(x, rope)
@@ -121,20 +123,17 @@ class _Layer(nn.Module):
         self.mlp = swiglu(c.hidden, c.intermediate)
         self.input_layernorm, self.post_attention_layernorm = (RMSNorm(c.hidden, c.eps) for _ in "ab")
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, rope: Rope) -> Tensor:
         x = x + F.dropout(self._attention(self.input_layernorm(x), rope), DROPOUT, self.training)
         y, mlp = self.post_attention_layernorm(x), self.mlp
         y = mlp["down_proj"](F.silu(mlp["gate_proj"](y)) * mlp["up_proj"](y))
         return x + F.dropout(y, DROPOUT, self.training)
 
-    def _attention(self, x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
+    def _attention(self, x: Tensor, rope: Rope) -> Tensor:
         own = self.self_attn
         query, key, value = (own[f"{name}_proj"](x).unflatten(2, (-1, self.head_dim)) for name in "qkv")
-        query, key = own["q_norm"](query), own["k_norm"](key)
-        query, key, value = (part.transpose(1, 2) for part in (query, key, value))
-        query, key = rotated(query, rope).to(value.dtype), rotated(key, rope).to(value.dtype)
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
-        out: Tensor = own["o_proj"](mixed.transpose(1, 2).flatten(2))
+        mixed = attend(own["q_norm"](query), own["k_norm"](key), value, rope)
+        out: Tensor = own["o_proj"](mixed)
         return out
 
 
