@@ -10,8 +10,8 @@ the same product with two taps and s N outputs a position; a linear layer has on
 import triton
 import triton.language as tl
 
-from engine.ops.triton.codec_math import copy_pasts, fetch_lines, narrowed, snake, store_thrice
-from engine.ops.triton.launch import arrive, start
+from engine.ops.triton.codec_math import copy_pasts, narrowed, snake, store_thrice
+from engine.ops.triton.launch import arrive, fetch, start
 
 
 @triton.jit(do_not_specialize=["positions", "steps", "split"])
@@ -75,7 +75,7 @@ def conv_kernel(
     if PREFETCH and OVERLAP:
         column = weight + ((program // split) % tiles_n) * BN
         for chunk in range(first, last):
-            fetch_lines(column + (chunk * BK + lane) * weight_stride)
+            fetch(column + (chunk * BK + lane) * weight_stride, OVERLAP)
     arrive(OVERLAP)
     if program >= tiles * split:
         if COPY:

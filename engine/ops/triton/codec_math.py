@@ -45,19 +45,6 @@ def store_thrice(pointers, x, apart, mask):
 
 
 @triton.jit
-def fetch_lines(pointers):
-    """Have the 128-byte lines that hold these addresses brought to the second-level cache; waits for nothing."""
-    tl.inline_asm_elementwise(
-        "prefetch.global.L2 [$1]; mov.u32 $0, 0;",
-        "=r,l",
-        [pointers.to(tl.int64)],
-        dtype=tl.int32,
-        is_pure=False,
-        pack=1,
-    )
-
-
-@triton.jit
 def copy_pasts(
     program, x, tail_home, tail, x_sample, out, past_home, past, out_sample, rows, home_stride, COPY: tl.constexpr
 ):

@@ -7,8 +7,8 @@ so activations are fp32 and weights the sum of two halves. Keys and values are k
 import triton
 import triton.language as tl
 
-from engine.ops.triton.codec_math import fetch_lines, narrowed, sine, store_thrice
-from engine.ops.triton.launch import arrive, start
+from engine.ops.triton.codec_math import narrowed, sine, store_thrice
+from engine.ops.triton.launch import arrive, fetch, start
 
 
 @triton.jit
@@ -39,11 +39,11 @@ def linear_kernel(
     if PREFETCH and OVERLAP:
         for k in range(0, K, BK):
             at = (k + lane) * weight_stride + tl.program_id(0) * BN
-            fetch_lines(high + at)
-            fetch_lines(low + at)
+            fetch(high + at, OVERLAP)
+            fetch(low + at, OVERLAP)
             if GATED:
-                fetch_lines(high + at + width)
-                fetch_lines(low + at + width)
+                fetch(high + at + width, OVERLAP)
+                fetch(low + at + width, OVERLAP)
     arrive(OVERLAP)
     m = tl.program_id(1) * BM + tl.arange(0, BM)
     x_tile = x + tl.minimum(m, positions - 1)[:, None] * K + lane[None, :]

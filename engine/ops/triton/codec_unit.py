@@ -7,8 +7,8 @@ For the wide-and-thin end of the codec, where a tile can hold all channels. Thei
 import triton
 import triton.language as tl
 
-from engine.ops.triton.codec_math import copy_pasts, fetch_lines, narrowed, snake
-from engine.ops.triton.launch import arrive, start
+from engine.ops.triton.codec_math import copy_pasts, narrowed, snake
+from engine.ops.triton.launch import arrive, fetch, start
 
 LINES = tl.constexpr(128)
 
@@ -61,7 +61,7 @@ def unit_kernel(
     if PREFETCH and OVERLAP:
         lines = chunks * BK * C // 64  # of 64 halves each; this program's share, so that all are fetched once
         for line in range(program * LINES, lines, tiles * LINES):
-            fetch_lines(weight1 + tl.minimum(line + tl.arange(0, LINES), lines - 1) * 64)
+            fetch(weight1 + tl.minimum(line + tl.arange(0, LINES), lines - 1) * 64, OVERLAP)
     arrive(OVERLAP)
     if program >= tiles:
         copy_pasts(

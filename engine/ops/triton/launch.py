@@ -27,7 +27,7 @@ def arrive(OVERLAP: tl.constexpr):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def fetch(at, OVERLAP: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Have the 128-byte lines at addresses `at` (n,) brought to the second-level cache; nothing waits for them."""
+    """Have the 128-byte lines at addresses `at` brought to the second-level cache; nothing waits for them."""
     if OVERLAP:
         tl.inline_asm_elementwise(
             "prefetch.global.L2 [$1]; mov.u32 $0, 0;",
