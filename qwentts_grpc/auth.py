@@ -11,13 +11,13 @@ import grpc
 
 from qwentts_grpc.calls import Call, Context, answering
 from qwentts_grpc.errors import Unauthenticated
+from qwentts_grpc.intercept import Handler
 from qwentts_grpc.reading import heard_out
 
 OPEN = "/grpc.health.v1.Health/"  # a load balancer has no token
 SCHEME = "bearer"
 
 Metadata = Iterable[tuple[str, str | bytes]]
-Handler = Any  # grpc.RpcMethodHandler, which has type parameters for type checkers alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,14 @@
 """Every call of our services by its status, under the names that gRPC servers in other languages use."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 from prometheus_client import CollectorRegistry, Counter
 
-from qwentts_grpc.auth import Handler
 from qwentts_grpc.calls import DEADLINE_SLACK, Context
-from qwentts_grpc.messages import OURS
+from qwentts_grpc.intercept import Handler, OurCalls
 from qwentts_grpc.v1 import tts_pb2
 
 ATTEMPTS = "grpc-previous-rpc-attempts"
@@ -17,7 +16,7 @@ NUMBERED = {code.value[0]: code for code in grpc.StatusCode}
 SHAPES = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
 
-class Handled(grpc.aio.ServerInterceptor):
+class Handled(OurCalls):
     """Counts calls as they begin and as they end; to be the outermost interceptor, for others may refuse a call.
 
     A call that gRPC itself turns away, for the size of its only message or of its metadata, never comes here.
@@ -36,18 +35,11 @@ class Handled(grpc.aio.ServerInterceptor):
                 for code in grpc.StatusCode:
                     self._handled.labels(service.full_name, method.name, code.name)
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
+    def changed(self, handler: Handler, details: grpc.HandlerCallDetails) -> Handler:
         """The call's own handler, counted."""
-        handler = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith(OURS):
-            return handler
-        if ATTEMPTS in dict(handler_call_details.invocation_metadata or ()):
+        if ATTEMPTS in dict(details.invocation_metadata or ()):
             self._again.inc()
-        service, _, method = handler_call_details.method.removeprefix("/").partition("/")
+        service, _, method = details.method.removeprefix("/").partition("/")
         return _around(handler, lambda behavior: self._counted(behavior, service, method))
 
     def _counted(self, behavior: Any, service: str, method: str) -> Any:

@@ -7,15 +7,13 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from engine.errors import InvalidRequest
-from qwentts_grpc.auth import Handler
 from qwentts_grpc.calls import Call, Context, answering
-
-OURS = "/qwentts.v1."
+from qwentts_grpc.intercept import Handler, OurCalls
 
 Parse = Callable[[bytes], Any]
 
 
-class Strict(grpc.aio.ServerInterceptor):
+class Strict(OurCalls):
     """Refuses what cannot be parsed with INVALID_ARGUMENT, in the calls of our own services.
 
     `unreadable` hears of each method whose only message is refused so: its call never reaches the service.
@@ -24,18 +22,9 @@ class Strict(grpc.aio.ServerInterceptor):
     def __init__(self, unreadable: Callable[[str], None]) -> None:
         self._unreadable = unreadable
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
+    def changed(self, handler: Handler, details: grpc.HandlerCallDetails) -> Handler:
         """The call's own handler, with another parser."""
-        handler = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith(OURS):
-            return handler
-        return self._strict(handler, handler_call_details.method.rpartition("/")[2])
-
-    def _strict(self, handler: Handler, method: str) -> Handler:
+        method = details.method.rpartition("/")[2]
         parse, serialize = _parser(handler.request_deserializer), handler.response_serializer
         if handler.stream_stream:
             return grpc.stream_stream_rpc_method_handler(handler.stream_stream, parse, serialize)

@@ -1,0 +1,29 @@
+"""What the interceptors of our own services' calls share: calls of others, health and reflection, pass untouched."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+
+OURS = "/qwentts.v1."
+Handler = Any  # grpc.RpcMethodHandler, which has type parameters for type checkers alone
+
+
+class OurCalls(grpc.aio.ServerInterceptor, ABC):
+    """An interceptor that changes handlers of our own services alone."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """The call's own handler, or what `changed` makes of it."""
+        handler = await continuation(handler_call_details)
+        if handler is None or not handler_call_details.method.startswith(OURS):
+            return handler
+        return self.changed(handler, handler_call_details)
+
+    @abstractmethod
+    def changed(self, handler: Handler, details: grpc.HandlerCallDetails) -> Handler:
+        """The handler to use in place of `handler`."""
