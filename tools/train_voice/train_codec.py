@@ -4,11 +4,8 @@ Usage: python -m tools.train_voice.train_codec RECORDED OUT --minutes 8 [--resum
 Level 0 of the quantizer also has to tell which phonemes its frame holds, so that it is what the talker can learn best.
 """
 
-import argparse
 import copy
 import math
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -20,6 +17,7 @@ from tools.train_voice.critics import Critics, critic_loss, deception_loss, like
 from tools.train_voice.recorded import PHONES_PER_FRAME, UNKNOWN, Recorded
 from tools.train_voice.sizes import tokenizer_config
 from tools.train_voice.spectra import MelDistance
+from tools.train_voice.timed import begin, elapsing, training_options
 
 PHONES = 256
 WEIGHTS = {"mel": 15.0, "commitment": 0.25, "phones": 0.5, "deception": 1.0, "likeness": 2.0}
@@ -122,29 +120,14 @@ def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor if name.endswith(exact) else tensor.bfloat16() for name, tensor in state.items()}
 
 
-def elapsing(minutes: float) -> Iterator[float]:
-    """The share of `minutes` that has passed, until all of it has."""
-    start = time.monotonic()
-    while (done := (time.monotonic() - start) / (60 * minutes)) < 1:
-        yield done
-
-
 def main() -> None:
     """Train for a time, print the losses now and then, save at the end."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recorded", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, default=8)
+    parser = training_options(__doc__, "recorded", rate=5e-4)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--frames", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=5e-4)
-    parser.add_argument("--resume", type=Path)
-    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    torch.manual_seed(options.seed)
+    device = begin(options.seed)
     torch.backends.cudnn.benchmark = True
-    torch.set_float32_matmul_precision("high")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     speech = Recorded.load(options.recorded, device)
     trainer = Trainer(device, options.rate)
     if options.resume:

@@ -5,7 +5,6 @@ CODED is a folder with what `encode` wrote. Some codes that the model reads are 
 its own, which are not always the best.
 """
 
-import argparse
 import copy
 import itertools
 import math
@@ -23,7 +22,7 @@ from tools.train_voice.columns import Batch, Batches, Utterance, build_sequences
 from tools.train_voice.sizes import CODEBOOK, talker_config
 from tools.train_voice.subwords import LooseTokenizer, train_subwords
 from tools.train_voice.talker_model import SpeechModel
-from tools.train_voice.train_codec import elapsing
+from tools.train_voice.timed import begin, elapsing, training_options
 
 HELD_OUT = 200  # utterances that are only listened to
 PARAGRAPH = 1_000  # characters; the engine cuts longer texts
@@ -117,18 +116,10 @@ def read_vocabulary(path: Path) -> Vocabulary:
 
 def main() -> None:
     """Train for a time, print the losses now and then, save at the end."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("coded", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, default=8)
+    parser = training_options(__doc__, "coded", rate=1e-3)
     parser.add_argument("--columns", type=int, default=32_768)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--resume", type=Path)
-    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    torch.manual_seed(options.seed)
-    torch.set_float32_matmul_precision("high")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = begin(options.seed)
     utterances = read_coded(options.coded)
     words = read_vocabulary(options.resume) if options.resume else train_subwords(u.text for u in utterances)
     config = talker_config(words.config_ids, words.rows)

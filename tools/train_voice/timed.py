@@ -1,0 +1,34 @@
+"""What both trainings share: their options, how they begin, and the clock that ends them."""
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+
+def training_options(doc: str | None, source: str, rate: float) -> argparse.ArgumentParser:
+    """A parser with what `begin` and any training read; `source` names what is learnt from."""
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument(source, type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--minutes", type=float, default=8)
+    parser.add_argument("--rate", type=float, default=rate)
+    parser.add_argument("--resume", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def begin(seed: int) -> torch.device:
+    """Seed, settle how products are rounded, and say where to train: on a GPU if there is one."""
+    torch.manual_seed(seed)
+    torch.set_float32_matmul_precision("high")
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def elapsing(minutes: float) -> Iterator[float]:
+    """The share of `minutes` that has passed, until all of it has."""
+    start = time.monotonic()
+    while (done := (time.monotonic() - start) / (60 * minutes)) < 1:
+        yield done
