@@ -1,6 +1,7 @@
 """Wiring: the one place that knows every part of the engine."""
 
 import asyncio
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from engine.loop import Engine
 from engine.model.codec import CodecDecoder
 from engine.model.codec_config import CodecDecoderConfig, CodecEncoderConfig, SpeakerEncoderConfig
 from engine.model.codec_encoder import CodecEncoder
+from engine.model.codec_fit import fits
 from engine.model.predictor import Predictor
 from engine.model.speaker import SpeakerEncoder
 from engine.model.talker import ProjectedText, Talker, TextEmbedding
@@ -41,6 +43,7 @@ from engine.voices import Cloner
 from engine.warmup import speak_once
 from engine.weights import Checkpoint, dummy_checkpoint, load_checkpoint
 
+logger = logging.getLogger(__name__)
 CPU_CACHE_BYTES = 1 << 30
 POSITIONS_PER_SLOT = 4096  # more than this a slot on average is never worth its memory
 
@@ -167,12 +170,15 @@ class _Parts:
 
     def _codec(self, slots: int) -> CodecStage:
         decoder = self.shared.decoder(self.checkpoint.codec, self._decoder)
-        return CodecStage(decoder, slots, self.device, torch.float16 if self.fused else torch.float32)
+        return CodecStage(decoder, slots, self.device, decoder.dtype)
 
     def _decoder(self) -> Decoder:
         config = CodecDecoderConfig.from_json(self.checkpoint.codec_json["decoder_config"])
         weights = under(self.checkpoint.codec, "decoder")
         if not self.fused:
+            return CodecDecoder(config, weights)
+        if not fits(config, weights):
+            logger.info("the codec decodes in plain PyTorch: its sizes are not those of fused kernels")
             return CodecDecoder(config, weights)
         from engine.model.codec_fused import FusedCodecDecoder
 

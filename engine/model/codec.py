@@ -79,7 +79,7 @@ class CodecDecoder:
         ]
         self.snake = Snake(under(decoder, f"{last}"))
         self.last = CausalConv(under(decoder, f"{last + 1}.conv"), layout)
-        self.tail_size = layout.size
+        self.tail_size, self.dtype = layout.size, self.last.weight.dtype
 
     def new_state(self, slots: int, device: torch.device | str, dtype: torch.dtype) -> CodecState:
         """The memory of `slots` streams, all at their start, and of the scratch slot at index `slots`."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from engine.model import codec_fit
 from engine.model.codec import CodecState
 from engine.model.codec_config import CodecDecoderConfig
 from engine.model.codec_packed import PackedBlock, PackedCodec, PackedUpsample, pack
@@ -17,7 +18,6 @@ from engine.model.tensors import Tensors
 from engine.ops.triton.codec_ops import CodecOps, Home, Streams, Unit
 
 MOST_FRAMES = 16  # frames of one call; the ring of keys has room for them beside the window
-FUSED_CHANNELS = 192  # residual units of at most so many channels run as one kernel
 ALIGNMENT = 64  # values; keeps every slot's row, and every past in it, at a 16-byte boundary
 
 
@@ -25,9 +25,10 @@ class FusedCodecDecoder:
     """Same interface as `codec.CodecDecoder`, equal within the rounding of the state's dtype; needs a CUDA device."""
 
     def __init__(self, config: CodecDecoderConfig, weights: Tensors, dtype: torch.dtype = torch.float16) -> None:
-        """`weights` are the tensors under "decoder." of the speech tokenizer, without that prefix."""
+        """`weights` are the tensors under "decoder." of the speech tokenizer, without that prefix; they must fit."""
+        assert codec_fit.fits(config, weights)
         self.config, self.dtype = config, dtype
-        self.packed = pack(config, weights, dtype, FUSED_CHANNELS)
+        self.packed = pack(config, weights, dtype, codec_fit.FUSED_CHANNELS)
         self.ops = CodecOps(self.packed.tables.device)
         self._places = _places(self.packed)
 
@@ -106,14 +107,14 @@ class FusedCodecDecoder:
         self, raw: Tensor, x: Tensor, unit: Unit, on: Streams, home: Home, then: Home, last: bool
     ) -> tuple[Tensor, Tensor]:
         ops = self.ops
-        if unit.first.channels <= FUSED_CHANNELS:
+        if unit.first.channels <= codec_fit.FUSED_CHANNELS:
             return ops.unit(x, raw, unit, on, home, then, raw=not last)
         middle = ops.conv(x, unit.first, on, home=home)[1]
         return ops.conv(middle, unit.second, on, then=then, residual=raw, raw=None if last else raw.dtype)
 
     def _raw(self, channels: int) -> torch.dtype:
         """What is added over and over keeps fp32 in the first blocks: there it is small, and its errors grow most."""
-        return self.dtype if channels <= FUSED_CHANNELS else torch.float32
+        return self.dtype if channels <= codec_fit.FUSED_CHANNELS else torch.float32
 
     def _homes(self, state: CodecState) -> Iterator[Home]:
         starts = (0, *(end for end, _, _ in self._places))

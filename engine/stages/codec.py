@@ -22,6 +22,7 @@ class Decoder(Protocol):
     """A streaming decoder over slots: plain PyTorch, or fused kernels."""
 
     config: CodecDecoderConfig
+    dtype: torch.dtype  # of what its streams keep
 
     def new_state(self, slots: int, device: torch.device | str, dtype: torch.dtype) -> CodecState:
         """The memory of `slots` streams and a scratch slot, all at their start."""

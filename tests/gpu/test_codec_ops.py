@@ -11,11 +11,14 @@ from engine.dummy.weights import codec_weights
 from engine.model.codec import CodecDecoder, CodecState
 from engine.model.codec_config import CodecDecoderConfig
 from engine.model.tensors import under
+from engine.ops.codec_tiles import UNIT, Tile, unit_tile
 
 pytest.importorskip("triton")
 from engine.model.codec_fused import FusedCodecDecoder
-from engine.ops.triton.codec_ops import COUNTERS, CodecOps, Conv, Home, Snake, Streams
-from engine.ops.triton.codec_tiles import Tile
+from engine.model.codec_packed import DEPTHS
+from engine.ops.triton.codec_ops import COUNTERS, CodecOps, Conv, Home, Snake, Streams, Unit
+from tools.codec.calls import Call
+from tools.codec.exact import LEAST, decibels, ratio
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 pytestmark = [
@@ -38,6 +41,21 @@ SMALL = {  # the narrowest that the kernels take, and 64 samples a frame
         "upsample_rates": [2, 2, 2, 2],
     }
 }
+OTHER = {  # units of columns 32 + 16 and 64 + 32, depths that no tile divides, attention over more than one chunk
+    "decoder_config": {
+        "latent_dim": 128,
+        "hidden_size": 192,
+        "intermediate_size": 128,
+        "decoder_dim": 768,
+        "num_attention_heads": 3,
+        "num_key_value_heads": 3,
+        "head_dim": 64,
+        "sliding_window": 20,
+    }
+}
+UNIT_TILES = [(channels, tile) for (channels, _), tiles in UNIT.items() for _, tile in tiles]
+GUESSED_TILES = [(channels, unit_tile(1, channels)) for channels in (32, 48, 80, 128, 144, 160)]
+UNIT_STEPS = [(3, 10)] if INTERPRETED else [(1, 5), (3, 10), (4, 160), (3, 2000)]  # streams and positions of each
 # Random and narrow layers multiply rounding errors; in fp32, exact in the interpreter alone, hardly any are left.
 PRECISIONS = [(torch.float16, 30.0), (torch.float32, 90.0)] if INTERPRETED else [(torch.float16, 30.0)]
 FIRST, LATER = [([0, 2], 1), ([1], 2), ([2, 1, 0], 1)], [([0, 1], 12), ([0], 16), ([0, 2], 3), ([1, 0], 1)]
@@ -75,18 +93,22 @@ def drawn(rows: int, frames: int) -> Tensor:
     return torch.randint(0, 2048, (rows, frames, 16))
 
 
-def decibels(out: Tensor, exact: Tensor) -> float:
-    """Signal to noise; NaN stays NaN."""
-    return float(10 * torch.log10(exact.square().sum() / (out - exact).square().sum()))
-
-
 def copied(state: CodecState) -> CodecState:
     return CodecState(state.tails.clone(), state.rings.clone(), state.frames.clone())
 
 
 @pytest.mark.parametrize(("dtype", "least"), PRECISIONS)
 def test_any_split_and_phase_equals_the_plain_decoder(dtype: torch.dtype, least: float) -> None:
-    pair = Pair(merged(codec_config("tiny"), SMALL), dtype)
+    check_splits(Pair(merged(codec_config("tiny"), SMALL), dtype), least)
+
+
+def test_other_sizes_that_fit_equal_the_plain_decoder() -> None:
+    dtype, least = PRECISIONS[-1]
+    check_splits(Pair(merged(codec_config("tiny"), merged(SMALL, OTHER)), dtype), least)
+
+
+def check_splits(pair: Pair, least: float) -> None:
+    """Decode frames of several streams in several splits with both."""
     for rows, frames in FIRST + LATER:
         ratio = decibels(*pair.decode(rows, drawn(len(rows), frames)))
         print(f"rows {rows}, {frames} frames: {ratio:.1f} dB")
@@ -145,12 +167,52 @@ def test_every_tile_computes_the_same_convolution(tile: Tile) -> None:
     exact = taken.double() @ weight.double() + bias + residual
     snaked = exact + snake.gain * (snake.frequency * exact).sin().square()
     assert not on.arrivals.any()  # ready for the next operation
-    assert decibels(raw.double(), exact) > 60
-    assert decibels(out[:, 2:].double(), snaked) > 60
+    assert decibels(raw, exact) > LEAST
+    assert decibels(out[:, 2:], snaked) > LEAST
     assert torch.equal(out[:, :2].flatten(1), then.values[rows])
     assert torch.equal(home.values[rows], x[:, -length:].flatten(1))
     assert torch.equal(pasts[1], before[1])
     assert torch.equal(then.values, before[:, length * channels :])
+
+
+@pytest.mark.parametrize(("streams", "steps"), UNIT_STEPS)
+@pytest.mark.parametrize(("channels", "tile"), [*UNIT_TILES, *GUESSED_TILES])
+def test_every_tile_that_may_be_chosen_computes_the_same_unit(
+    channels: int, tile: Tile, streams: int, steps: int
+) -> None:
+    """A residual unit of dilation 3, its past in front and the next layer's past put in place."""
+    call, pasts = drawn_unit(channels, streams, steps)
+    x, _, _, on, home, then = call.args
+    before = pasts.clone()
+    result = call.run(CodecOps(torch.device(DEVICE)), tile=tile)
+    assert ratio(call, result) > LEAST
+    assert torch.equal(result[1][:, : then.length].flatten(1), then.values[on.rows])
+    assert torch.equal(home.values[on.rows], x[:, -home.length :].flatten(1))
+    home.values[on.rows] = before[on.rows, : home.values.shape[1]]
+    assert torch.equal(pasts, before)
+
+
+def drawn_unit(channels: int, streams: int, steps: int) -> tuple[Call, Tensor]:
+    """A call of a unit, and the pasts of all slots, its own and the next layer's, side by side."""
+    home_length, then_length = 6 * 3, 2
+    first = drawn_conv(channels, taps=7, dilation=3)
+    second = drawn_conv(channels, taps=1, dilation=1)
+    pasts = torch.randn(SLOTS, (home_length + then_length) * channels, device=DEVICE).half()
+    home = Home(pasts[:, : home_length * channels], home_length, channels)
+    then = Home(pasts[:, home_length * channels :], then_length, channels)
+    on = Streams(torch.randperm(SLOTS)[:streams].to(DEVICE), torch.zeros(COUNTERS, dtype=torch.int32, device=DEVICE))
+    x = torch.randn(streams, home_length + steps, channels, device=DEVICE).half()
+    residual = torch.randn(streams, steps, channels, device=DEVICE).half()
+    return Call("unit", (x, residual, Unit(first, second), on, home, then), {"raw": True}), pasts
+
+
+def drawn_conv(channels: int, taps: int, dilation: int) -> Conv:
+    """Of equally many channels out; rows padded to the deepest chunk, zero there."""
+    depth = taps * channels
+    weight = torch.zeros(-(-depth // DEPTHS) * DEPTHS, channels, device=DEVICE)
+    weight[:depth].normal_(std=depth**-0.5)
+    snake = Snake(torch.rand(channels, device=DEVICE) + 0.5, torch.rand(channels, device=DEVICE))
+    return Conv(weight.half(), torch.randn(channels, device=DEVICE), taps, dilation, channels, snake, depth)
 
 
 @pytest.mark.skipif(INTERPRETED, reason="too slow interpreted")

@@ -1,14 +1,15 @@
 """Launchers of the codec's kernels: shapes in, tensors out, tile sizes from tables."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 import triton
 from torch import Tensor
 
+from engine.ops.codec_tiles import LEAST, Tile, conv_tile, largest_power_below, linear_tile, unit_tile
 from engine.ops.triton.codec_conv import conv_kernel
 from engine.ops.triton.codec_ends import depthwise_norm_kernel, embed_kernel, wave_kernel
-from engine.ops.triton.codec_tiles import Tile, conv_tile, linear_tile, unit_tile
 from engine.ops.triton.codec_transformer import attention_kernel, linear_kernel
 from engine.ops.triton.codec_unit import unit_kernel
 from engine.ops.triton.launch import overlap
@@ -165,7 +166,7 @@ class CodecOps:
             positions, steps, conv.channels, width, conv.weight.stride(0), depth, (conv.dilation - 1) * conv.channels,
             x.stride(0), 0 if residual is None else residual.stride(0), padded.stride(0), homes.stride(0),
             tail, past, t.split,
-            BM=t.rows, BN=t.columns, BK=min(t.depth, conv.channels), SPLIT=t.split > 1,
+            BM=t.rows, BN=t.columns, BK=math.gcd(t.depth, conv.channels), SPLIT=t.split > 1,
             PREFETCH=positions <= FEW, ACTIVATION=activation,
             RESIDUAL=residual is not None, RAW=raw is not None, OUT=out, THRICE=thrice,
             COPY=COPY if source else 0,
@@ -190,6 +191,7 @@ class CodecOps:
         positions, first, second = streams * steps, unit.first, unit.second
         assert first.snake is not None and second.snake is not None  # a unit always has both
         t = tile or unit_tile(positions, channels)
+        assert not t.wgmma, "a unit is wrong with wgmma (see codec_tiles)"
         plain = torch.empty_like(residual) if raw else x
         padded = _padded(x, streams, steps, channels, then)
         past, tail = _size(then), _size(home)
@@ -229,7 +231,7 @@ class CodecOps:
         linear_kernel[(width // t.columns, triton.cdiv(positions, t.rows))](
             x, linear.high, linear.low, x if linear.bias is None else linear.bias,
             x if residual is None else residual, out,
-            positions, width, columns, norm or 0.0, K=depth, BM=t.rows, BN=t.columns, BK=min(t.depth, depth),
+            positions, width, columns, norm or 0.0, K=depth, BM=t.rows, BN=t.columns, BK=math.gcd(t.depth, depth),
             NORM=norm is not None, GATED=gated, BIAS=linear.bias is not None, RESIDUAL=residual is not None,
             THRICE=thrice, PREFETCH=positions <= FEW, num_warps=t.warps, num_stages=t.stages, **self.launch,
         )  # fmt: skip
@@ -248,7 +250,7 @@ class CodecOps:
         attention_kernel[(streams, heads)](
             qkv, cache[:, 0], cache[:, 1], out, on.rows, position, turns, frames, cache.stride(0), heads, ring, window,
             size**-0.5, HALF=size // 2,
-            BQ=max(16, triton.next_power_of_2(frames)), BR=triton.next_power_of_2(window),
+            BQ=max(LEAST, triton.next_power_of_2(frames)), BR=max(LEAST, triton.next_power_of_2(window)),
             num_warps=ATTENTION_WARPS, num_stages=1, **self.launch,
         )  # fmt: skip
         return out
@@ -281,11 +283,6 @@ class CodecOps:
             num_warps=4, **self.launch,
         )  # fmt: skip
         return out
-
-
-def largest_power_below(n: int) -> int:
-    """The largest power of two smaller than n."""
-    return int(triton.next_power_of_2(n)) // 2
 
 
 def _size(home: Home | None) -> int:

@@ -1,13 +1,12 @@
-"""Tile sizes of the codec's products, measured on an H100 (tools/bench_codec.py, tune); any tile computes the same.
+"""Tile sizes of the codec's products, measured on an H100 (`python -m tools.codec tune`); any computes the same.
 
-No tile is so small that warps would have to repeat each other's work (fewer than 64 rows for 8 warps, or 32 columns for
-4 on 16 rows). Decodes with a residual unit of 64 rows and 8 warps were noise on a device, though the kernel's PTX is
-right: its matrix instructions are the only ones that ptxas has to put in order by itself (warning C7515).
+Those of UNIT are checked but not tuned: no warp repeats another's work, and hardly a register is spilled. A unit's tile
+must not be one for which Triton takes wgmma: with the left side of its second product in the registers of a wgmma the
+kernel comes out wrong on a device, though its PTX is right (9.7 dB for 96 channels); with mma.sync it is right
+(73.6 dB). The other products are right with either.
 """
 
 from dataclasses import dataclass
-
-import triton
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +20,15 @@ class Tile:
     warps: int = 4
     stages: int = 4
 
+    @property
+    def wgmma(self) -> bool:
+        """Whether Triton multiplies such tiles by Hopper's instruction for four warps, wgmma, rather than mma.sync."""
+        return self.rows >= 64 and self.warps % 4 == 0
+
 
 Table = dict[tuple[int, int], tuple[tuple[int, Tile], ...]]  # (depth, width) -> most positions and their tile
 
+LEAST = 16  # rows, columns and depth of a matrix product's operands
 MORE = 1 << 30  # positions: the last tile of a shape is for all that are more
 
 CONV: Table = {
@@ -114,13 +119,13 @@ CONV: Table = {
 }
 UNIT: Table = {
     (96, 96): (
-        (1920, Tile(64, 96, 64, 1, 4, 3)),
-        (MORE, Tile(64, 96, 32, 1, 4, 4)),
+        (3840, Tile(16, 96, 64, 1, 4, 3)),
+        (30720, Tile(32, 96, 64, 1, 2, 3)),
+        (MORE, Tile(64, 96, 64, 1, 2, 3)),
     ),
     (192, 192): (
         (640, Tile(16, 192, 64, 1, 4, 4)),
-        (5120, Tile(32, 192, 64, 1, 4, 3)),
-        (MORE, Tile(64, 192, 64, 1, 4, 3)),
+        (MORE, Tile(32, 192, 64, 1, 4, 3)),
     ),
 }
 LINEAR: Table = {
@@ -147,7 +152,7 @@ def conv_tile(positions: int, depth: int, width: int) -> Tile:
 
 def unit_tile(positions: int, channels: int) -> Tile:
     """The tile of a fused residual unit."""
-    return _measured(UNIT, positions, channels, channels) or _guessed_unit(positions, channels)
+    return _measured(UNIT, positions, channels, channels) or Tile(32, channels, 64, 1, 2, 3)
 
 
 def linear_tile(positions: int, depth: int, width: int) -> Tile:
@@ -165,15 +170,14 @@ def _measured(table: Table, positions: int, depth: int, width: int) -> Tile | No
     return next((tile for most, tile in table.get((depth, width), ()) if positions <= most), None)
 
 
-def _guessed_unit(positions: int, channels: int) -> Tile:
-    if positions <= 4096:
-        return Tile(32, channels, 64, 1, 4, 3)
-    return Tile(64, channels, 64, 1, 4, 3)
-
-
 def _guessed(positions: int, depth: int, width: int) -> Tile:
     if positions >= 4096 and width % 128 == 0:
         return Tile(128, 128, 64, 1, 8, 3)
     rows = 16 if positions <= 16 else 32 if positions <= 32 else 64
-    tiles = triton.cdiv(positions, rows) * triton.cdiv(width, 64)
+    tiles = -(-positions // rows) * -(-width // 64)
     return Tile(rows, 64, 64, max(1, min(8, 264 // tiles, depth // 512)))
+
+
+def largest_power_below(n: int) -> int:
+    """The largest power of two smaller than n: a unit's first block of columns; the rest is its second."""
+    return 1 << ((n - 1).bit_length() - 1)

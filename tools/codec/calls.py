@@ -1,0 +1,93 @@
+"""The operations of one decode: recorded with their arguments and results, named by their sizes, run again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from engine.model.codec import CodecState
+from engine.model.codec_fused import FusedCodecDecoder
+from engine.ops.codec_tiles import Tile, conv_tile, linear_tile, unit_tile
+from engine.ops.triton.codec_ops import CodecOps
+
+METHODS = ("embed", "conv", "unit", "linear", "attention", "depthwise_norm", "wave")
+
+
+class Product(NamedTuple):
+    """A product by the table that has its tile, and its sizes."""
+
+    table: str
+    depth: int
+    width: int
+    positions: int
+
+    @property
+    def tile(self) -> Tile:
+        """The tile that it runs with."""
+        match self.table:
+            case "CONV":
+                return conv_tile(self.positions, self.depth, self.width)
+            case "UNIT":
+                return unit_tile(self.positions, self.depth)
+            case _:
+                return linear_tile(self.positions, self.depth, self.width)
+
+    def __str__(self) -> str:
+        return f"{self.table.lower()} {self.positions}x{self.depth}x{self.width}"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation with the arguments it had."""
+
+    method: str
+    args: tuple[Any, ...]
+    options: dict[str, Any]
+
+    def run(self, ops: CodecOps, **options: Any) -> Any:
+        """Once more, with other options if need be."""
+        return getattr(ops, self.method)(*self.args, **self.options | options)
+
+    @property
+    def product(self) -> Product | None:
+        """What has a tile of its own."""
+        match self.method:
+            case "conv":
+                x, conv, home = self.args[0], self.args[1], self.options.get("home")
+                positions = x.shape[0] * (x.shape[1] - (home.length if home else 0))
+                return Product("CONV", conv.depth, conv.width, positions)
+            case "unit":
+                streams, steps, channels = self.args[1].shape
+                return Product("UNIT", channels, channels, streams * steps)
+            case "linear":
+                depth, columns = self.args[1].high.shape
+                width = columns // 2 if self.options.get("gated") else columns
+                return Product("LINEAR", depth, width, self.args[0].shape[0])
+        return None
+
+    def __str__(self) -> str:
+        return str(self.product or self.method)
+
+
+def recorded(decoder: FusedCodecDecoder, state: CodecState, codes: Tensor, slots: Tensor) -> list[tuple[Call, Any]]:
+    """The operations of one decode, in order, and what each gave."""
+    calls: list[tuple[Call, Any]] = []
+    ops = decoder.ops
+
+    def recorder(method: str) -> Callable[..., Any]:
+        original = getattr(ops, method)
+
+        def run(*args: Any, **options: Any) -> Any:
+            result = original(*args, **options)
+            calls.append((Call(method, args, options), result))
+            return result
+
+        return run
+
+    for method in METHODS:
+        setattr(ops, method, recorder(method))
+    decoder.forward(codes, state, slots)
+    for method in METHODS:
+        delattr(ops, method)
+    return calls

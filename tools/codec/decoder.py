@@ -1,0 +1,36 @@
+"""The codec decoder that is looked at: of real size, with random weights, on the device."""
+
+import os
+
+import torch
+from torch import Tensor
+
+from engine.dummy.configs import codec_config
+from engine.dummy.weights import codec_weights
+from engine.model.codec_config import CodecDecoderConfig
+from engine.model.codec_fused import FusedCodecDecoder
+from engine.model.tensors import under
+
+SLOTS = 64
+DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
+Shape = tuple[int, int]  # streams and frames of a call
+
+
+def sizes() -> CodecDecoderConfig:
+    """The decoder of real size."""
+    return CodecDecoderConfig.from_json(codec_config("real")["decoder_config"])
+
+
+def weights(device: str = DEVICE) -> dict[str, Tensor]:
+    """Its random weights."""
+    return under(codec_weights(codec_config("real"), seed=0, device=torch.device(device)), "decoder")
+
+
+def fused(on: dict[str, Tensor] | None = None, dtype: torch.dtype = torch.float16) -> FusedCodecDecoder:
+    """The fused decoder over weights on the device."""
+    return FusedCodecDecoder(sizes(), on or weights(), dtype)
+
+
+def random_codes(streams: int, frames: int, device: str = DEVICE) -> Tensor:
+    """Codes (B, n, 16)."""
+    return torch.randint(0, 2048, (streams, frames, 16), device=device)

@@ -1,0 +1,45 @@
+"""A call of the decoder as a CUDA graph, replayed and timed."""
+
+import statistics
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from engine.model.codec import CodecState
+from engine.model.codec_fused import FusedCodecDecoder
+from tools.codec.decoder import Shape, random_codes
+
+
+class Captured(NamedTuple):
+    """The graph, its inputs and its output."""
+
+    graph: torch.cuda.CUDAGraph
+    codes: Tensor
+    slots: Tensor
+    pcm: Tensor
+
+
+def captured(decoder: FusedCodecDecoder, state: CodecState, shape: Shape) -> Captured:
+    """One call as a graph."""
+    codes, slots = random_codes(*shape), torch.arange(shape[0], device="cuda")
+    decoder.pcm(codes, state, slots)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        pcm = decoder.pcm(codes, state, slots)
+    return Captured(graph, codes, slots, pcm)
+
+
+def microseconds(replay: Callable[[], None], repeats: int = 20) -> float:
+    """Median over `repeats` of one call's device time."""
+    for _ in range(3):
+        replay()
+    events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(repeats)]
+    for start, end in events:
+        start.record()
+        replay()
+        end.record()
+    torch.cuda.synchronize()
+    return float(statistics.median(start.elapsed_time(end) for start, end in events)) * 1e3
