@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from engine.model.config import ModelConfig
+from engine.tokenizer import TextTokenizer
+from tools.train_voice.columns import Batches, Utterance, build_sequences
 from tools.train_voice.export import export
-from tools.train_voice.sizes import FRAME_SAMPLES, talker_config
+from tools.train_voice.sizes import FRAME_SAMPLES, GROUPS, talker_config
 from tools.train_voice.subwords import train_subwords
 from tools.train_voice.train_codec import Trainer as CodecTrainer
 from tools.train_voice.train_talker import Trainer as TalkerTrainer
@@ -20,7 +24,11 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("voice")
     torch.manual_seed(0)
     words = train_subwords(TEXTS)
-    talker = TalkerTrainer(talker_config(words.config_ids, words.rows), torch.device("cpu"), 1e-3)
+    config = talker_config(words.config_ids, words.rows)
+    tokenizer = TextTokenizer(words.entries, words.merges, "qwen2")
+    said = [Utterance(text, 0, np.zeros((4, GROUPS), np.int16)) for text in TEXTS]
+    sequences = build_sequences(ModelConfig.from_json(config), tokenizer, said, 0.5, 0)
+    talker = TalkerTrainer(config, torch.device("cpu"), 1e-3, Batches(sequences, 1_000, 0))
     for parameter in talker.kept.parameters():
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, 0.0, 0.08)  # so that no two logits are nearly the same

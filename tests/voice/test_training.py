@@ -20,7 +20,7 @@ from tests.voice.conftest import TEXTS
 from tools.train_voice import coded
 from tools.train_voice.codec_export import codec_tensors
 from tools.train_voice.coded import load_codec, read_coded, write_coded
-from tools.train_voice.columns import Batches, Utterance, build_sequences, paragraphs
+from tools.train_voice.columns import Batches, Utterance, build_sequences, paragraphs, rounded
 from tools.train_voice.recorded import Recorded
 from tools.train_voice.sizes import FRAME_SAMPLES, GROUPS, VOICES, talker_config, tokenizer_config
 from tools.train_voice.subwords import train_subwords
@@ -71,11 +71,11 @@ def _argmax(untrained: Path, said: Utterance, mode: TextMode) -> torch.Tensor:
     model.load_state_dict({name: tensor.float() for name, tensor in state.items()})
     sizes, tokenizer = ModelConfig.from_json(config), TextTokenizer(words.entries, words.merges, "qwen2")
     both = Batches(build_sequences(sizes, tokenizer, [said], 1.0, 0), 1, sizes.codec.eos)
-    incremental, whole = sorted(both.round(0), key=lambda batch: batch.text.shape[1])
-    batch = whole if mode is TextMode.WHOLE else incremental
+    batch = both.batch(rounded(len(both._all.text)), torch.tensor([mode is TextMode.WHOLE]).long())
+    frames, spoken = batch.frames()
     with torch.inference_mode():
-        first, rest = model(batch.text, batch.codes, batch.frames, batch.spoken)
-    first = first.flatten(0, 1)[batch.frames, : sizes.predictor.vocab].argmax(-1)
+        first, rest = model(batch.text, batch.codes, frames, spoken)
+    first = first.flatten(0, 1)[frames, : sizes.predictor.vocab].argmax(-1)
     return torch.cat((first[:, None], rest.argmax(-1)), 1)
 
 
@@ -112,23 +112,67 @@ def test_a_talker_learns() -> None:
     config = talker_config(words.config_ids, words.rows)
     sizes, tokenizer = ModelConfig.from_json(config), TextTokenizer(words.entries, words.merges, "qwen2")
     said = [Utterance(text, i, _noise(8)) for i, text in enumerate(TEXTS)]
-    batches = Batches(build_sequences(sizes, tokenizer, said, 0.5, 0), 4_000, sizes.codec.eos)
+    batches = Batches(build_sequences(sizes, tokenizer, said, 0.5, 0), 100, sizes.codec.eos)
     torch.manual_seed(0)
-    trainer = TalkerTrainer(config, CPU, 3e-3)
+    trainer = TalkerTrainer(config, CPU, 3e-3, batches)
     losses = [[float(loss) for loss in trainer.step(next(batches.round(i)), 0.0)] for i in range(40)]
     assert losses[-1][0] < 0.6 * losses[0][0] and losses[-1][1] < 0.95 * losses[0][1]
 
 
+def test_text_is_heard_among_codes_from_the_start() -> None:
+    words = train_subwords(TEXTS)
+    config = talker_config(words.config_ids, words.rows)
+    torch.manual_seed(0)
+    sizes, tokenizer = ModelConfig.from_json(config), TextTokenizer(words.entries, words.merges, "qwen2")
+    sequences = build_sequences(sizes, tokenizer, [Utterance("Hi.", 0, _noise(4))], 0.5, 0)
+    talker = TalkerTrainer(config, CPU, 1e-3, Batches(sequences, 100, 0)).model.talker
+    text, first, second = (
+        talker.get_parameter("model.text_embedding.weight"),
+        talker.get_submodule("text_projection.linear_fc1"),
+        talker.get_submodule("text_projection.linear_fc2"),
+    )
+    told = second(torch.nn.functional.silu(first(text)))
+    said = GROUPS**0.5 * talker.get_parameter("model.codec_embedding.weight").std()
+    assert 2 < told.std() / said < 20
+
+
 def test_a_codec_learns() -> None:
     torch.manual_seed(0)
-    trainer = CodecTrainer(CPU, 1e-3)
+    trainer, speech = CodecTrainer(CPU, 1e-3), _whistle()
+    free, quantized, judged = (
+        [trainer.step(*speech.crops(2, 4), done) for _ in range(steps)]
+        for done, steps in ((0.05, 12), (0.3, 8), (0.7, 3))
+    )
+    assert free[-1]["mel"] < 0.8 * free[0]["mel"] and free[-1]["phones"] < 0.5 * free[0]["phones"]
+    assert not any(losses["commitment"] for losses in free)
+    assert all(losses["commitment"] > 0 for losses in quantized + judged)
+    assert quantized[-1]["mel"] < free[0]["mel"] and quantized[-1]["phones"] < 0.5 * free[0]["phones"]
+    assert all(losses.keys() == {"mel", "commitment", "phones"} for losses in free + quantized)
+    assert all(losses.keys() >= {"judged", "deception", "likeness"} for losses in judged)
+    assert all(torch.isfinite(loss) for losses in free + quantized + judged for loss in losses.values())
+    assert all(
+        torch.equal(one, other) for one, other in zip(trainer.kept.buffers(), trainer.codec.buffers(), strict=True)
+    )
+
+
+def test_a_decoder_learns_alone(untrained: Path) -> None:
+    trainer, speech = CodecTrainer(CPU, 1e-3), _whistle()
+    trainer.load(untrained / "codec.pt")
+    trainer.keep_codes()
+    wave = speech.crops(1, 8)[0]
+    before, after = load_codec(untrained / "codec.pt", CPU), trainer.kept.eval()
+    losses = [trainer.step(*speech.crops(2, 4), 0.5) for _ in range(2)]
+    assert all("judged" in step for step in losses)
+    with torch.inference_mode():
+        (old, old_codes), (new, new_codes) = before(wave), after(wave)
+    assert torch.equal(old_codes.codes, new_codes.codes)
+    assert not torch.equal(old, new)
+
+
+def _whistle() -> Recorded:
     time = torch.arange(64 * FRAME_SAMPLES) / 24_000
     wave = 0.3 * torch.sin(2 * torch.pi * (200 + 100 * torch.sin(3 * time)) * time)
-    speech = Recorded((wave * 32767).short(), torch.full((256,), 7).byte(), torch.tensor([0, 64]), ["a"], [0])
-    losses = [trainer.step(*speech.crops(2, 4), done) for done in [0.0] * 12 + [0.5] * 3]
-    assert losses[11]["mel"] < 0.8 * losses[0]["mel"] and losses[11]["phones"] < 0.5 * losses[0]["phones"]
-    assert all(torch.isfinite(loss) for step in losses for loss in step.values())
-    assert {"judged", "deception", "likeness"} <= losses[-1].keys()
+    return Recorded((wave * 32767).short(), torch.full((256,), 7).byte(), torch.tensor([0, 64]), ["a"], [0])
 
 
 def _noise(frames: int) -> np.ndarray:

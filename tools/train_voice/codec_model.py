@@ -40,10 +40,41 @@ class Codec(nn.Module):
         )
         self.decoder = Decoder(decoder)
 
-    def forward(self, wave: Tensor) -> tuple[Tensor, Quantized]:
-        """Audio (B, T) with T a multiple of the frame -> audio (B, T) and what the quantizer made of it."""
-        quantized = self.quantizer(self.encoder(wave))
+    def forward(self, wave: Tensor, free: bool = False) -> tuple[Tensor, Quantized]:
+        """Audio (B, T) with T a multiple of the frame -> audio (B, T) and what the quantizer made of it.
+
+        `free`: nothing is quantized.
+        """
+        quantized = self.quantizer(self.encoder(wave), free)
         return self.decoder(quantized.vectors), quantized
+
+
+@torch.no_grad()
+def initialise(codec: Codec) -> None:
+    """Weights with which signals keep their size from layer to layer, and no biases.
+
+    With PyTorch's own a recording reaches the quantizer 1,000 times weaker than the biases on its way, and entries of
+    a codebook all fall together.
+    """
+    for layer in codec.modules():
+        if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d | nn.Linear):
+            nn.init.normal_(layer.weight, 0.0, _inputs(layer) ** -0.5)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    for unit in codec.modules():
+        if isinstance(unit, _ResidualUnit):
+            unit.conv2.conv.weight.mul_(0.3)
+        if isinstance(unit, _EncoderUnit):
+            unit.block[3].conv.weight.mul_(0.3)
+    codec.encoder.encoder["layers"][0].conv.weight.mul_(10)
+    codec.decoder.decoder[-1].conv.weight.mul_(0.05)  # speech is that quiet
+
+
+def _inputs(layer: nn.Conv1d | nn.ConvTranspose1d | nn.Linear) -> float:
+    """How many values an output is the sum of."""
+    if isinstance(layer, nn.ConvTranspose1d):
+        return layer.weight.shape[0] * layer.weight.shape[2] / layer.stride[0]
+    return layer.weight[0].numel()
 
 
 class CausalConv(nn.Module):

@@ -6,12 +6,15 @@ because that is what a paragraph is.
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from engine.model.config import ModelConfig
@@ -20,6 +23,7 @@ from engine.segment import Layout, Segment
 from engine.tokenizer import TextTokenizer
 from engine.voice import Voice
 
+PART = 4_096  # utterances that one process takes at a time
 Codes = npt.NDArray[np.int16]  # (frames, groups)
 
 
@@ -31,59 +35,102 @@ class Utterance(NamedTuple):
     codes: Codes
 
 
-@dataclass(frozen=True, slots=True)
-class Sequences:
+class Places(NamedTuple):
+    """Of sequences (S,) int64: the columns that speak frame 0 and that hold the first token of what is to be said, and
+    how many such tokens follow each other there: the text's own, none of the prompt's."""
+
+    first: Tensor
+    told: Tensor
+    tokens: Tensor
+
+
+class Sequences(NamedTuple):
     """All columns end to end: text (N,) int16, codes (N, G) int16 with -1 where absent; starts (S + 1,) int64 of the
-    sequences; first (S,) int64, the column in each that speaks frame 0. The last column of each speaks the end."""
+    sequences, and `places` (S,) of each. The last column of each speaks the end."""
 
     text: Tensor
     codes: Tensor
     starts: Tensor
-    first: Tensor
+    places: Places
 
     def to(self, device: torch.device) -> "Sequences":
         """On a device."""
-        return Sequences(*(part.to(device) for part in (self.text, self.codes, self.starts, self.first)))
+        places = Places(*(part.to(device) for part in self.places))
+        return Sequences(self.text.to(device), self.codes.to(device), self.starts.to(device), places)
 
 
 class Batch(NamedTuple):
     """Sequences side by side, padded at their ends: inputs text (B, L) and codes (B, L, G); `first` (B, L) what is
-    codebook 0 next, -100 where nothing is to be learnt; `frames` (M,) the flat columns that speak a frame, and what:
-    `spoken` (M, G)."""
+    codebook 0 next, -100 where nothing is to be learnt; `following` (B, L, G) the codes of the next column; `speaks`
+    (B, L) where these are a frame; `told` (B, L) which of the tokens to be said a column holds, -1 if none; `due`
+    (B, L) which of them its frame says if all take as long."""
 
     text: Tensor
     codes: Tensor
     first: Tensor
-    frames: Tensor
-    spoken: Tensor
+    following: Tensor
+    speaks: Tensor
+    told: Tensor
+    due: Tensor
+
+    def frames(self) -> tuple[Tensor, Tensor]:
+        """The flat columns (M,) that speak a frame, and what: (M, G)."""
+        places = self.speaks.flatten().nonzero().squeeze(1)
+        return places, self.following.flatten(0, 1)[places]
+
+    def some_frames(self, count: int) -> tuple[Tensor, Tensor]:
+        """As `frames`, `count` of them at random; where there are too few, -1 is spoken. Nothing waits for a GPU."""
+        chance = torch.rand(self.speaks.numel(), device=self.speaks.device) + self.speaks.flatten()
+        places = chance.topk(count, sorted=False).indices
+        spoken = self.following.flatten(0, 1)[places]
+        return places, torch.where(self.speaks.flatten()[places, None], spoken, -1)
+
+
+class Rows(NamedTuple):
+    """Which sequences are a batch, (B,) int64, and to how many columns each is padded."""
+
+    rows: Tensor
+    length: int
 
 
 def build_sequences(
     config: ModelConfig, tokenizer: TextTokenizer, utterances: Iterable[Utterance], english: float, seed: int
 ) -> Sequences:
     """`english`: the share of prompts that name the language; the others leave it to the model."""
+    every = list(utterances)
+    parts = [every[start : start + PART] for start in range(0, len(every), PART)]
+    build = partial(_built, config, tokenizer, english)
+    seeds = range(seed, seed + len(parts))
+    if len(parts) == 1:
+        built = [build(parts[0], seed)]
+    else:
+        with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:  # before anything is on a GPU
+            built = list(pool.map(build, parts, seeds))
+    texts, codes, marks = (torch.from_numpy(np.concatenate(part)) for part in zip(*built, strict=True))
+    lengths, *places = marks.unbind(1)
+    return Sequences(texts, codes, F.pad(lengths.cumsum(0), (1, 0)), Places(*places))
+
+
+def _built(
+    config: ModelConfig, tokenizer: TextTokenizer, english: float, utterances: Iterable[Utterance], seed: int
+) -> tuple[npt.NDArray[np.int16], Codes, npt.NDArray[np.int64]]:
+    """Text ids and codes end to end, and of each sequence (S, 4) its length and its `Places`."""
     chance = random.Random(seed)
-    texts, codes, first = [], [], []
+    texts, codes, marks = [], [], []
     for said in utterances:
         for mode in (TextMode.INCREMENTAL, TextMode.WHOLE):
             language = config.languages["english"] if chance.random() < english else None
-            ids, table, start = _columns(config, tokenizer, said, mode, language)
+            ids, table, places = _columns(config, tokenizer, said, mode, language)
             texts.append(ids)
             codes.append(table)
-            first.append(start)
-    starts = np.cumsum([0, *map(len, texts)])
-    return Sequences(
-        torch.from_numpy(np.concatenate(texts)),
-        torch.from_numpy(np.concatenate(codes)),
-        torch.from_numpy(starts),
-        torch.tensor(first),
-    )
+            marks.append((len(ids), *places))
+    return np.concatenate(texts), np.concatenate(codes), np.array(marks)
 
 
 def _columns(
     config: ModelConfig, tokenizer: TextTokenizer, said: Utterance, mode: TextMode, language: int | None
-) -> tuple[npt.NDArray[np.int16], Codes, int]:
-    """Text ids (L,), codes (L, G) and the column of frame 0: what a segment of the engine makes of the utterance."""
+) -> tuple[npt.NDArray[np.int16], Codes, tuple[int, int, int]]:
+    """Text ids (L,), codes (L, G) and `Places`: what a segment of the engine makes of the utterance."""
     row = list(config.speakers.values())[said.speaker]
     segment = Segment(Layout(config, Voice(row=row), mode, language), tokenizer, 0, 0)
     segment.feed(said.text)
@@ -96,7 +143,8 @@ def _columns(
     for line, column in enumerate(columns[: start + 1]):
         table[line, : len(column.codes)] = column.codes
     table[start + 1 :] = said.codes
-    return np.array([column.text for column in columns], np.int16), table, start
+    told = start - segment.tokens - 1 if mode is TextMode.WHOLE else start  # end-of-text follows in either mode
+    return np.array([column.text for column in columns], np.int16), table, (start, told, segment.tokens)
 
 
 def paragraphs(utterances: Sequence[Utterance], count: int, characters: int, seed: int) -> Iterator[Utterance]:
@@ -113,44 +161,59 @@ def paragraphs(utterances: Sequence[Utterance], count: int, characters: int, see
 
 
 class Batches:
-    """Batches of about `columns` columns, of sequences of like length; a new order in every round."""
+    """Batches of about `columns` columns, of sequences of like length; a new order in every round.
+
+    Few lengths, and all batches of one length have as many rows: where sequences are left over, some come twice.
+    """
 
     def __init__(self, sequences: Sequences, columns: int, end: int) -> None:
         """`end`: the id that says that speech ends."""
         self._all, self._end = sequences, end
         lengths = (sequences.starts[1:] - sequences.starts[:-1]).tolist()
-        order = sorted(range(len(lengths)), key=lengths.__getitem__)
-        self._groups: list[list[int]] = [[]]
-        for number in order:
-            if self._groups[-1] and (len(self._groups[-1]) + 1) * lengths[number] > columns:
-                self._groups.append([])
-            self._groups[-1].append(number)
+        by_length: dict[int, list[int]] = {}
+        for number in sorted(range(len(lengths)), key=lengths.__getitem__):
+            by_length.setdefault(rounded(lengths[number]), []).append(number)
+        self._groups = [rows for length, own in by_length.items() for rows in self._grouped(length, own, columns)]
 
     def __len__(self) -> int:
         return len(self._groups)
 
-    def round(self, seed: int) -> Iterator[Batch]:
+    def round(self, seed: int) -> Iterator[Rows]:
         """Every sequence once."""
-        order = list(range(len(self._groups)))
+        order = list(self._groups)
         random.Random(seed).shuffle(order)
-        for number in order:
-            yield self._batch(torch.tensor(self._groups[number], device=self._all.text.device))
+        yield from order
 
-    def _batch(self, rows: Tensor) -> Batch:
+    def batch(self, length: int, rows: Tensor) -> Batch:
+        """The sequences `rows` (B,), none longer than `length`."""
         starts, lengths = self._all.starts[rows], (self._all.starts[rows + 1] - self._all.starts[rows])
-        steps = torch.arange(int(lengths.max()), device=rows.device)
+        steps = torch.arange(length, device=rows.device)
         inside = steps < lengths[:, None]
         places = (starts[:, None] + steps).clamp(max=len(self._all.text) - 1)
         text, codes = self._all.text[places].long(), self._all.codes[places].long()
-        speaks = inside & (steps >= self._all.first[rows][:, None])
+        first, start, tokens = (part[rows][:, None] for part in self._all.places)
+        speaks = inside & (steps >= first)
         last = steps == lengths[:, None] - 1
-        following = codes.roll(-1, 1)
-        first = torch.where(last, self._end, following[..., 0]).masked_fill(~speaks, -100)
-        frames = (speaks & ~last).flatten().nonzero().squeeze(1)
+        following, told = codes.roll(-1, 1), steps - start
+        frames = (lengths[:, None] - first - 1).clamp(min=1)
         return Batch(
             text.masked_fill(~inside, 0),
             codes.masked_fill(~inside[..., None], -1),
-            first,
-            frames,
-            following.flatten(0, 1)[frames],
+            torch.where(last, self._end, following[..., 0]).masked_fill(~speaks, -100),
+            following,
+            speaks & ~last,
+            told.masked_fill((told < 0) | (told >= tokens), -1),
+            (steps - first + 0.5) / frames * tokens - 0.5,
         )
+
+    def _grouped(self, length: int, own: list[int], columns: int) -> Iterator[Rows]:
+        count = max(1, columns // length)
+        for start in range(0, len(own), count):
+            rows = [own[place % len(own)] for place in range(start, start + count)]
+            yield Rows(torch.tensor(rows, device=self._all.text.device), length)
+
+
+def rounded(length: int) -> int:
+    """A length that is a little larger, of few: eight to a doubling."""
+    step = max(16, (1 << (length - 1).bit_length()) // 8)
+    return -(-length // step) * step

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from tools.train_voice.spectra import spectrum
 
 WINDOWS = (2048, 1024, 512, 256)
-CHANNELS = 20
+CHANNELS = 16
 
 Opinions = list[tuple[Tensor, list[Tensor]]]  # per resolution: a score everywhere, and the layers it came from
 

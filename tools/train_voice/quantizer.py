@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 DECAY = 0.99
 LEAST_USE = 0.05  # of an average entry's: with less than this an entry is moved
+WHOLE = 0.8  # share of steps in which all levels are heard: that is what is served
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +35,20 @@ class SplitQuantizer(nn.Module):
         self.semantic = _Residual(inputs, width, outputs, entries, 1)
         self.acoustic = _Residual(inputs, width, outputs, entries, levels - 1)
 
-    def forward(self, x: Tensor) -> Quantized:
+    def forward(self, x: Tensor, free: bool = False) -> Quantized:
+        """`free`: pass everything on unquantized, as at the start of training, when no codebook could follow."""
         with torch.autocast(x.device.type, enabled=False):  # nearest entries are a matter of the last bits
-            return self._quantized(x.transpose(1, 2).float())
+            x = x.transpose(1, 2).float()
+            return self._free(x) if free else self._quantized(x)
+
+    def _free(self, x: Tensor) -> Quantized:
+        first, rest = self.semantic.input_proj(x), self.acoustic.input_proj(x)
+        vectors = self.semantic.output_proj(first) + self.acoustic.output_proj(rest)
+        return Quantized(x.new_empty(0), vectors.transpose(1, 2), first, x.new_zeros(()))
 
     def _quantized(self, x: Tensor) -> Quantized:
         first, code, near = self.semantic(x, None)
-        kept = int(torch.randint(1, len(self.acoustic.books) + 1, ())) if self.training else None
-        kept = None if torch.rand(()) < 0.6 else kept  # mostly all: that is what is served
+        kept = levels_heard(len(self.acoustic.books), x.device) if self.training else None
         rest, codes, far = self.acoustic(x, kept)
         vectors = self.semantic.output_proj(first) + self.acoustic.output_proj(rest)
         return Quantized(torch.cat((code, codes), -1), vectors.transpose(1, 2), first, near + far)
@@ -52,6 +59,12 @@ class SplitQuantizer(nn.Module):
         return (self.semantic.output_proj(first) + self.acoustic.output_proj(rest)).transpose(1, 2)
 
 
+def levels_heard(levels: int, device: torch.device) -> Tensor:
+    """How many of the levels are heard this time (), drawn on the device: mostly all, else any number from one."""
+    some = torch.randint(1, levels + 1, (), device=device)
+    return torch.where(torch.rand((), device=device) < WHOLE, levels, some)
+
+
 class _Residual(nn.Module):
     def __init__(self, inputs: int, width: int, outputs: int, entries: int, levels: int) -> None:
         super().__init__()
@@ -59,10 +72,10 @@ class _Residual(nn.Module):
         self.output_proj = nn.Linear(width, outputs, bias=False)
         self.books = nn.ModuleList([Codebook(entries, width) for _ in range(levels)])
 
-    def forward(self, x: Tensor, kept: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """The chosen vectors' sum with the gradient of `x` projected, all codes, and the commitment loss.
 
-        Only `kept` levels add to the sum; the codes of the others are made all the same.
+        Only the first `kept` () levels add to the sum; the codes of the others are made all the same.
         """
         target = self.input_proj(x)
         residual, total, codes = target.detach(), torch.zeros_like(target), []
@@ -70,7 +83,7 @@ class _Residual(nn.Module):
             code = book(residual)
             chosen = F.embedding(code, book.vectors)
             residual = residual - chosen
-            total = total + chosen * float(kept is None or level < kept)
+            total = total + (chosen if kept is None else chosen * (level < kept))
             codes.append(code)
         commitment = F.mse_loss(target, total)
         return target + (total - target).detach(), torch.stack(codes, -1), commitment
@@ -109,13 +122,16 @@ class Codebook(nn.Module):
         return codes.view(x.shape[:-1])
 
     def _start(self, x: Tensor) -> None:
-        """Entries that were never placed, and not loaded either, begin at points of the first batch."""
+        """Entries that were never placed, and not loaded either, begin at points of the first batch.
+
+        To ask for that is to wait for the device: only the first batch does.
+        """
         if not bool(self.usage.any()):
             self._place(torch.ones_like(self.usage, dtype=torch.bool), x)
         self._placed = True
 
     def _follow(self, x: Tensor, codes: Tensor) -> None:
-        members = F.one_hot(codes, len(self.usage)).to(x.dtype)
+        members = (codes[:, None] == torch.arange(len(self.usage), device=codes.device)).to(x.dtype)
         self.usage.lerp_(members.sum(0), 1 - DECAY)
         self.sums.lerp_(members.T @ x, 1 - DECAY)
         self._place(self.usage < LEAST_USE * len(x) / len(self.usage), x)

@@ -41,7 +41,7 @@ _TALKER = {
 _DECODER = {
     "codebook_dim": 128,
     "codebook_size": CODEBOOK,
-    "decoder_dim": 320,
+    "decoder_dim": 256,  # halved four times and still a multiple of 8, as tensor cores want it
     "head_dim": 64,
     "hidden_size": 192,
     "intermediate_size": 384,
@@ -59,7 +59,7 @@ _ENCODER = {  # local on purpose: codes of a piece of a recording are those of t
     "hidden_size": 256,
     "intermediate_size": 512,
     "num_attention_heads": 4,
-    "num_filters": 16,
+    "num_filters": 24,
     "num_hidden_layers": 0,
     "num_key_value_heads": 4,
     "num_quantizers": GROUPS,

@@ -8,7 +8,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from engine.dummy.tokenizer import Vocabulary, learned
 from engine.tokenizer import SPLITS, TextTokenizer
 
-ENTRIES = 900  # pieces of some two or three letters: a piece a frame, the talker reads well ahead of what it says
+ENTRIES = 500  # pieces of two letters, so that each is met often: a piece a frame, and speech takes 8 in 12 frames
 ROLES = ("assistant", "user")  # prompts are cut by position, so each must be one token
 
 

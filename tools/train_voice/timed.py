@@ -27,6 +27,12 @@ def begin(seed: int) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def leave_default_stream(device: torch.device) -> None:
+    """What is captured as graphs must not run on the default stream of a GPU."""
+    if device.type == "cuda":
+        torch.cuda.set_stream(torch.cuda.Stream(device))
+
+
 def elapsing(minutes: float) -> Iterator[float]:
     """The share of `minutes` that has passed, until all of it has."""
     start = time.monotonic()

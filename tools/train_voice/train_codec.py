@@ -1,62 +1,71 @@
-"""Train the codec on recordings: spectra first, then critics too; the clock decides when it ends.
+"""Train the codec on recordings: freely, then quantized, then before critics too; the clock decides when it ends.
 
-Usage: python -m tools.train_voice.train_codec RECORDED OUT --minutes 8 [--resume OUT]
+Usage: python -m tools.train_voice.train_codec RECORDED OUT --minutes 8 [--resume OUT [--same-codes]]
 Level 0 of the quantizer also has to tell which phonemes its frame holds, so that it is what the talker can learn best.
 """
 
 import copy
 import math
+from enum import Enum, auto
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tools.train_voice.codec_model import Codec
+from tools.train_voice.codec_model import Codec, initialise
 from tools.train_voice.critics import Critics, critic_loss, deception_loss, likeness_loss
 from tools.train_voice.recorded import PHONES_PER_FRAME, UNKNOWN, Recorded
+from tools.train_voice.replayed import Replayed
 from tools.train_voice.sizes import tokenizer_config
 from tools.train_voice.spectra import MelDistance
-from tools.train_voice.timed import begin, elapsing, training_options
+from tools.train_voice.timed import begin, elapsing, leave_default_stream, training_options
 
 PHONES = 256
 WEIGHTS = {"mel": 15.0, "commitment": 0.25, "phones": 0.5, "deception": 1.0, "likeness": 2.0}
-ALONE = 0.15  # share of the time without critics
+FREE = 0.2  # share of the time in which nothing is quantized
+ALONE = 0.6  # share of the time without critics, who cost more than all else
+WARM_UP = 0.02  # share of the time in which steps grow
 AVERAGE = 0.998  # a step's weight in what is kept: the mean of the last steps sounds cleaner than the last
+
+
+class Phase(Enum):
+    """What a step does: nothing is quantized, or all is, or critics judge too."""
+
+    FREE = auto()
+    QUANTIZED = auto()
+    JUDGED = auto()
 
 
 class Trainer:
     """Everything that a step changes."""
 
-    def __init__(self, device: torch.device, rate: float) -> None:
+    def __init__(self, device: torch.device, rate: float, *, eager: bool = False) -> None:
+        """`eager`: no CUDA graphs."""
         config = tokenizer_config()
         self.device = device
         self.codec, self.critics = Codec(config).to(device), Critics().to(device)
+        initialise(self.codec)
         self.phones = nn.Linear(config["encoder_config"]["codebook_dim"], PHONES_PER_FRAME * PHONES).to(device)
         self.kept = copy.deepcopy(self.codec)
         self.distance = MelDistance(device)
-        self.rate = rate
-        self.making = torch.optim.AdamW([*self.codec.parameters(), *self.phones.parameters()], rate, (0.8, 0.99))
-        self.judging = torch.optim.AdamW(self.critics.parameters(), rate, (0.8, 0.99))
+        self.rate, self.free, self.alone = rate, FREE, ALONE
+        self._rate = torch.tensor(rate, device=device)  # a tensor, so that captured steps see it change
+        captured = device.type == "cuda"
+        self.making, self.judging = (
+            torch.optim.AdamW(parameters, self._rate, (0.8, 0.99), fused=True, capturable=captured)
+            for parameters in ([*self.codec.parameters(), *self.phones.parameters()], [*self.critics.parameters()])
+        )
+        self._update = Replayed(self._learn) if captured and not eager else self._learn
 
     def step(self, real: Tensor, phones: Tensor, done: float) -> dict[str, Tensor]:
-        """One update on audio (B, T) and phones (B, N, 4); `done` of the time has passed. Returns the losses."""
-        self._set_rate(done)
-        with self._half():
-            made, quantized = self.codec(real)
-        made = made.float()
-        losses = {
-            "mel": self.distance(made, real),
-            "commitment": quantized.commitment,
-            "phones": self._phone_loss(quantized.semantic, phones),
-        }
-        if done >= ALONE:
-            judged = self._judge(real, made.detach())
-            losses |= self._deceive(real, made)
-        total = torch.stack([WEIGHTS[name] * loss for name, loss in losses.items()]).sum()
-        _update(self.making, total, self.codec)
-        self._keep()
-        return {name: loss.detach() for name, loss in losses.items()} | ({"judged": judged} if done >= ALONE else {})
+        """One update on audio (B, T) and phones (B, N, 4); `done` of the time has passed.
+
+        Returns the losses, valid until the next step.
+        """
+        warmed = min(1.0, done / WARM_UP)
+        self._rate.fill_(self.rate * warmed * (0.05 + 0.95 * (0.5 + 0.5 * math.cos(math.pi * done))))
+        return self._update(self._phase(done), real, phones)
 
     def save(self, path: Path) -> None:
         """The averaged codec, the critics and the phoneme map, in halves."""
@@ -65,6 +74,7 @@ class Trainer:
 
     def load(self, path: Path) -> None:
         """Go on from what `save` wrote; the optimizers start anew."""
+        self.free = self.alone = 0.0
         data = torch.load(path, map_location=self.device, weights_only=True)
         for part, name in (
             (self.codec, "codec"),
@@ -74,40 +84,63 @@ class Trainer:
         ):
             part.load_state_dict({key: value.float() for key, value in data[name].items()})
 
-    def _set_rate(self, done: float) -> None:
-        for group in (*self.making.param_groups, *self.judging.param_groups):
-            group["lr"] = self.rate * (0.05 + 0.95 * (0.5 + 0.5 * math.cos(math.pi * done)))
+    def keep_codes(self) -> None:
+        """Before any step: only what is behind the codes learns, so that a talker of the same codes goes on to fit."""
+        self.codec.encoder.requires_grad_(False)
+        self.codec.quantizer.eval()  # no codebook moves
+        for part in (self.codec.quantizer.semantic, self.codec.quantizer.acoustic):
+            part.input_proj.requires_grad_(False)
+
+    def _phase(self, done: float) -> Phase:
+        if done >= self.alone:
+            return Phase.JUDGED
+        return Phase.FREE if done < self.free else Phase.QUANTIZED
+
+    def _learn(self, phase: Phase, real: Tensor, phones: Tensor) -> dict[str, Tensor]:
+        with self._half():
+            made, quantized = self.codec(real, free=phase is Phase.FREE)
+        made, judged = made.float(), dict[str, Tensor]()
+        losses = {
+            "mel": self.distance(made, real),
+            "commitment": quantized.commitment,
+            "phones": self._phone_loss(quantized.semantic, phones),
+        }
+        if phase is Phase.JUDGED:
+            judged["judged"] = self._judge(real, made.detach())
+            losses |= self._deceive(real, made)
+        total = torch.stack([WEIGHTS[name] * loss for name, loss in losses.items()]).sum()
+        _descend(self.making, total, self.codec)
+        self._keep()
+        return {name: loss.detach() for name, loss in losses.items()} | judged
 
     def _half(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
 
     def _phone_loss(self, semantic: Tensor, phones: Tensor) -> Tensor:
         logits = self.phones(semantic).unflatten(2, (PHONES_PER_FRAME, PHONES))
-        return F.cross_entropy(logits.flatten(0, 2), phones.flatten(), ignore_index=UNKNOWN)
+        known = (phones != UNKNOWN).sum().clamp(min=1)  # none may be, in a small batch
+        return F.cross_entropy(logits.flatten(0, 2), phones.flatten(), ignore_index=UNKNOWN, reduction="sum") / known
 
     def _judge(self, real: Tensor, made: Tensor) -> Tensor:
+        self.critics.requires_grad_(True)
         with self._half():
             loss = critic_loss(self.critics(real), self.critics(made))
-        _update(self.judging, loss, self.critics)
+        _descend(self.judging, loss, self.critics)
         return loss.detach()
 
     def _deceive(self, real: Tensor, made: Tensor) -> dict[str, Tensor]:
+        self.critics.requires_grad_(False)
         with self._half():
-            with torch.no_grad():
-                known = self.critics(real)
-            self.critics.requires_grad_(False)
-            opinions = self.critics(made)
-            self.critics.requires_grad_(True)
+            known, opinions = self.critics(real), self.critics(made)
         return {"deception": deception_loss(opinions), "likeness": likeness_loss(known, opinions)}
 
     @torch.no_grad()
     def _keep(self) -> None:
         torch._foreach_lerp_([*self.kept.parameters()], [*self.codec.parameters()], 1 - AVERAGE)
-        for kept, buffer in zip(self.kept.buffers(), self.codec.buffers(), strict=True):
-            kept.copy_(buffer)
+        torch._foreach_copy_([*self.kept.buffers()], [*self.codec.buffers()])
 
 
-def _update(optimizer: torch.optim.Optimizer, loss: Tensor, module: nn.Module) -> None:
+def _descend(optimizer: torch.optim.Optimizer, loss: Tensor, module: nn.Module) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(module.parameters(), 5.0)
@@ -123,21 +156,28 @@ def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def main() -> None:
     """Train for a time, print the losses now and then, save at the end."""
     parser = training_options(__doc__, "recorded", rate=5e-4)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--same-codes", action="store_true", help="train the decoder alone")
+    parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
     options = parser.parse_args()
     device = begin(options.seed)
     torch.backends.cudnn.benchmark = True
+    leave_default_stream(device)
     speech = Recorded.load(options.recorded, device)
-    trainer = Trainer(device, options.rate)
+    trainer = Trainer(device, options.rate, eager=options.eager)
     if options.resume:
         trainer.load(options.resume)
+    if options.same_codes:
+        trainer.keep_codes()
     print(f"{speech.hours:.1f} hours of speech, {len(speech.texts)} recordings", flush=True)
+    number = 0
     for number, done in enumerate(elapsing(options.minutes)):
         losses = trainer.step(*speech.crops(options.batch, options.frames), done)
-        if number % 100 == 0:
+        if number % 500 == 0:
             told = ", ".join(f"{name} {float(loss):.3f}" for name, loss in losses.items())
             print(f"step {number}, {done:.0%}: {told}", flush=True)
+    print(f"{number + 1} steps", flush=True)
     trainer.save(options.out)
 
 

@@ -2,12 +2,14 @@
 
 Usage: python -m tools.train_voice.train_talker CODED OUT --minutes 8 [--resume OUT]
 CODED is a folder with what `encode` wrote. Some codes that the model reads are replaced at random: in service it reads
-its own, which are not always the best.
+its own, which are not always the best. Others are taken away, and attention is guided: else it learns how speech goes
+on, and not how to read.
 """
 
 import copy
 import itertools
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -18,11 +20,13 @@ from engine.dummy.configs import Json
 from engine.dummy.tokenizer import Vocabulary
 from engine.model.config import ModelConfig
 from tools.train_voice.coded import read_coded
-from tools.train_voice.columns import Batch, Batches, Utterance, build_sequences, paragraphs
+from tools.train_voice.columns import Batch, Batches, Rows, Utterance, build_sequences, paragraphs
+from tools.train_voice.guided import Guide
+from tools.train_voice.replayed import Replayed
 from tools.train_voice.sizes import CODEBOOK, talker_config
 from tools.train_voice.subwords import LooseTokenizer, train_subwords
 from tools.train_voice.talker_model import SpeechModel
-from tools.train_voice.timed import begin, elapsing, training_options
+from tools.train_voice.timed import begin, elapsing, leave_default_stream, training_options
 
 HELD_OUT = 200  # utterances that are only listened to
 PARAGRAPH = 1_000  # characters; the engine cuts longer texts
@@ -30,42 +34,66 @@ WARM_UP = 300  # steps
 AVERAGE = 0.999
 MISREAD_COLUMNS, MISREAD_CODES = 0.1, 0.5  # share of columns that are touched, and of codes replaced there
 LABEL_SMOOTHING = 0.02
+PREDICTED = 1 / 3  # frames whose other codes are learnt, for each column: they cost most of a step, and are many
 DROPPED_MERGES = 0.05
+PREDICTOR_WEIGHT = 0.5  # the talker's layers serve both losses, and what is said is told by codebook 0 alone
+GUIDE_WEIGHT, GUIDED = (
+    0.1,
+    0.5,
+)  # of how attention is guided, falling to 0 in this share of the time; 1.0 drowns the rest
+CUT_OFF = 0.25  # share of the sequences from which frames are dropped
 
 
 class Trainer:
     """Everything that a step changes."""
 
-    def __init__(self, config: Json, device: torch.device, rate: float) -> None:
-        self.device, self.rate, self.steps = device, rate, 0
+    def __init__(
+        self, config: Json, device: torch.device, rate: float, batches: Batches, *, eager: bool = False
+    ) -> None:
+        """`batches`: what is learnt from, on `device`. `eager`: no CUDA graphs."""
+        self.device, self.rate, self.steps, self.batches = device, rate, 0, batches
         self.model = SpeechModel(config).to(device)
         _initialise(self.model)
         self.kept = copy.deepcopy(self.model).eval()
+        self._guide = Guide(self.model.talker)  # after the copy, which runs unwatched
         matrices = [p for p in self.model.parameters() if p.dim() > 1]
         vectors = [p for p in self.model.parameters() if p.dim() == 1]
         groups = [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, rate, (0.9, 0.95), fused=device.type == "cuda")
+        self._rate = torch.tensor(rate, device=device)  # tensors, so that captured steps see them change
+        self._weights = torch.tensor([1.0, PREDICTOR_WEIGHT, GUIDE_WEIGHT], device=device)
+        captured = device.type == "cuda"
+        self.optimizer = torch.optim.AdamW(groups, self._rate, (0.9, 0.95), fused=True, capturable=captured)
+        self._update = Replayed(self._learn) if captured and not eager else self._learn
 
-    def step(self, batch: Batch, done: float) -> tuple[Tensor, Tensor]:
-        """One update; `done` of the time has passed. Returns the losses of codebook 0 and of the others."""
-        for group in self.optimizer.param_groups:
-            warmed = min(1.0, (self.steps + 1) / WARM_UP)
-            group["lr"] = self.rate * warmed * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * done)))
-        losses = self._losses(self.model, batch._replace(codes=misread(batch.codes)), LABEL_SMOOTHING)
-        self.optimizer.zero_grad(set_to_none=True)
-        (losses[0] + losses[1]).backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
+    def step(self, rows: Rows, done: float) -> Tensor:
+        """One update; `done` of the time has passed. Returns the losses (3,): codebook 0, the others, the guide's."""
+        warmed = min(1.0, (self.steps + 1) / WARM_UP)
+        self._rate.fill_(self.rate * warmed * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * done))))
+        self._weights[2].fill_(GUIDE_WEIGHT * max(0.0, 1 - done / GUIDED))
+        losses = self._update(rows.length, rows.rows)
         self.steps += 1
         with torch.no_grad():
             average = min(AVERAGE, self.steps / (self.steps + 10))
             torch._foreach_lerp_([*self.kept.parameters()], [*self.model.parameters()], 1 - average)
-        return losses[0].detach(), losses[1].detach()
+        return losses
+
+    def _learn(self, length: int, rows: Tensor) -> Tensor:
+        batch = self.batches.batch(length, rows)
+        frames = batch.some_frames(int(batch.speaks.numel() * PREDICTED))
+        read = batch._replace(codes=dropped(misread(batch.codes)))
+        losses = self._losses(self.model, read, frames, LABEL_SMOOTHING)
+        losses = torch.cat((losses, self._guide.loss(batch)[None]))
+        self.optimizer.zero_grad(set_to_none=True)
+        (losses * self._weights).sum().backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        return losses.detach()
 
     @torch.no_grad()
     def heard(self, batches: Batches) -> tuple[float, float]:
         """Losses of the averaged model on sequences that it did not learn from."""
-        parts = [torch.stack(self._losses(self.kept, batch, 0.0)) for batch in batches.round(0)]
+        held = [batches.batch(rows.length, rows.rows) for rows in batches.round(0)]
+        parts = [self._losses(self.kept, batch, batch.frames(), 0.0) for batch in held]
         first, rest = torch.stack(parts).mean(0).tolist()
         return first, rest
 
@@ -80,13 +108,13 @@ class Trainer:
         for model in (self.model, self.kept):
             model.load_state_dict({name: tensor.float() for name, tensor in state.items()})
 
-    def _losses(self, model: SpeechModel, batch: Batch, smoothing: float) -> tuple[Tensor, Tensor]:
+    def _losses(self, model: SpeechModel, batch: Batch, frames: tuple[Tensor, Tensor], smoothing: float) -> Tensor:
+        places, spoken = frames
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            first, rest = model(batch.text, batch.codes, batch.frames, batch.spoken)
-        return (
-            F.cross_entropy(first.flatten(0, 1).float(), batch.first.flatten(), label_smoothing=smoothing),
-            F.cross_entropy(rest.flatten(0, 1).float(), batch.spoken[:, 1:].flatten(), label_smoothing=smoothing),
-        )
+            first, rest = model(batch.text, batch.codes, places, spoken.clamp(min=0))
+        wanted = torch.where(spoken < 0, -100, spoken)[:, 1:]
+        pairs = (first.flatten(0, 1), batch.first.flatten()), (rest.flatten(0, 1), wanted.flatten())
+        return torch.stack([F.cross_entropy(said.float(), own, label_smoothing=smoothing) for said, own in pairs])
 
 
 def misread(codes: Tensor) -> Tensor:
@@ -96,10 +124,36 @@ def misread(codes: Tensor) -> Tensor:
     return torch.where(replaced, torch.randint_like(codes, CODEBOOK), codes)
 
 
+def dropped(codes: Tensor) -> Tensor:
+    """Codes (B, L, G) with whole frames absent: in `CUT_OFF` of the sequences any share of them, in the others none.
+
+    What a model cannot go on from, it must read (as with the dropout of Tacotron's pre-net).
+    """
+    share = (1 - torch.rand(codes.shape[0], 1, device=codes.device) / CUT_OFF).clamp(min=0)
+    gone = (torch.rand(codes.shape[:2], device=codes.device) < share) & (codes[..., -1] >= 0)
+    return codes.masked_fill(gone[..., None], -1)
+
+
+def mistold(utterances: Sequence[Utterance]) -> Iterator[Utterance]:
+    """The utterances (but the last of an odd number), each with the text of another that is about as long."""
+    order = sorted(utterances, key=lambda said: len(said.text))
+    for one, other in zip(order[::2], order[1::2], strict=False):
+        yield one._replace(text=other.text)
+        yield other._replace(text=one.text)
+
+
+@torch.no_grad()
 def _initialise(model: SpeechModel) -> None:
+    """Small weights, but for the text's, which passes two maps before it is added to eight codes: it is to be heard.
+
+    With small ones all over, codes come in 17 times as strong, and a talker learns how speech goes on and not to read.
+    """
     for parameter in model.parameters():
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, 0.0, 0.03)
+    torch.nn.init.normal_(model.talker.model.text_embedding.weight)
+    for layer in model.talker.text_projection.children():
+        torch.nn.init.normal_(layer.weight, 0.0, layer.weight.shape[1] ** -0.5)
 
 
 def _split(utterances: list[Utterance], seed: int) -> tuple[list[Utterance], list[Utterance]]:
@@ -118,6 +172,7 @@ def main() -> None:
     """Train for a time, print the losses now and then, save at the end."""
     parser = training_options(__doc__, "coded", rate=1e-3)
     parser.add_argument("--columns", type=int, default=32_768)
+    parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
     options = parser.parse_args()
     device = begin(options.seed)
     utterances = read_coded(options.coded)
@@ -125,28 +180,33 @@ def main() -> None:
     config = talker_config(words.config_ids, words.rows)
     sizes = ModelConfig.from_json(config)
     learnt, held = _split(utterances, options.seed)
-    learnt += paragraphs(learnt, len(learnt) // 4, PARAGRAPH, options.seed)
-    batches, unheard = (
-        Batches(build_sequences(sizes, tokenizer, part, 0.5, options.seed).to(device), columns, sizes.codec.eos)
+    learnt += paragraphs(learnt, len(learnt) // 16, PARAGRAPH, options.seed)
+    built = [  # by other processes, so before there is anything on the GPU
+        (build_sequences(sizes, tokenizer, part, 0.5, options.seed), columns)
         for part, tokenizer, columns in (
             (learnt, LooseTokenizer(words, DROPPED_MERGES), options.columns),
             (held, LooseTokenizer(words, 0.0), 8_192),
+            (mistold(held), LooseTokenizer(words, 0.0), 8_192),
         )
-    )
-    trainer = Trainer(config, device, options.rate)
+    ]
+    leave_default_stream(device)
+    batches, unheard, wrong = (Batches(part.to(device), columns, sizes.codec.eos) for part, columns in built)
+    trainer = Trainer(config, device, options.rate, batches, eager=options.eager)
     if options.resume:
         trainer.load(options.resume)
     print(f"{len(learnt)} utterances, {len(batches)} batches a round, {words.rows} text ids", flush=True)
-    rounds = (batch for seed in itertools.count() for batch in batches.round(seed))
-    for number, (done, batch) in enumerate(zip(elapsing(options.minutes), rounds, strict=False)):
-        losses = trainer.step(batch, done)
+    rounds = (rows for seed in itertools.count() for rows in batches.round(seed))
+    for number, (done, rows) in enumerate(zip(elapsing(options.minutes), rounds, strict=False)):
+        losses = trainer.step(rows, done)
         if number % 500 == 0:
-            first, rest = trainer.heard(unheard)
+            (first, rest), (blind, _) = trainer.heard(unheard), trainer.heard(wrong)
             print(
                 f"step {number}, round {number / len(batches):.1f}, {done:.0%}: loss {float(losses[0]):.3f} + "
-                f"{float(losses[1]):.3f}, unheard {first:.3f} + {rest:.3f}",
+                f"{float(losses[1]):.3f}, off pace {float(losses[2]):.3f}, unheard {first:.3f} + {rest:.3f}, "
+                f"reads {blind - first:.2f}",
                 flush=True,
             )
+    print(f"{trainer.steps} steps", flush=True)
     trainer.save(options.out, words)
 
 
