@@ -53,8 +53,8 @@ class Codec(nn.Module):
 def initialise(codec: Codec) -> None:
     """Weights with which signals keep their size from layer to layer, and no biases.
 
-    With PyTorch's own a recording reaches the quantizer 1,000 times weaker than the biases on its way, and entries of
-    a codebook all fall together.
+    With PyTorch's own a recording reaches the quantizer at a fifteenth of its strength, three times weaker than the
+    biases on its way, and entries of a codebook all fall together.
     """
     for layer in codec.modules():
         if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d | nn.Linear):

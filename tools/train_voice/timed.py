@@ -1,6 +1,7 @@
 """What both trainings share: their options, how they begin, and the clock that ends them."""
 
 import argparse
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ def training_options(doc: str | None, source: str, rate: float) -> argparse.Argu
     parser.add_argument("--rate", type=float, default=rate)
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
     return parser
 
 
@@ -31,6 +33,11 @@ def leave_default_stream(device: torch.device) -> None:
     """What is captured as graphs must not run on the default stream of a GPU."""
     if device.type == "cuda":
         torch.cuda.set_stream(torch.cuda.Stream(device))
+
+
+def falling(done: float, least: float) -> float:
+    """A factor on the rate, from 1 along a cosine to `least` as `done` goes from 0 to 1."""
+    return least + (1 - least) * (0.5 + 0.5 * math.cos(math.pi * done))
 
 
 def elapsing(minutes: float) -> Iterator[float]:

@@ -5,7 +5,6 @@ Level 0 of the quantizer also has to tell which phonemes its frame holds, so tha
 """
 
 import copy
-import math
 from enum import Enum, auto
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from tools.train_voice.recorded import PHONES_PER_FRAME, UNKNOWN, Recorded
 from tools.train_voice.replayed import Replayed
 from tools.train_voice.sizes import tokenizer_config
 from tools.train_voice.spectra import MelDistance
-from tools.train_voice.timed import begin, elapsing, leave_default_stream, training_options
+from tools.train_voice.timed import begin, elapsing, falling, leave_default_stream, training_options
 
 PHONES = 256
 WEIGHTS = {"mel": 15.0, "commitment": 0.25, "phones": 0.5, "deception": 1.0, "likeness": 2.0}
@@ -49,7 +48,7 @@ class Trainer:
         self.phones = nn.Linear(config["encoder_config"]["codebook_dim"], PHONES_PER_FRAME * PHONES).to(device)
         self.kept = copy.deepcopy(self.codec)
         self.distance = MelDistance(device)
-        self.rate, self.free, self.alone = rate, FREE, ALONE
+        self.rate, self.alone = rate, ALONE
         self._rate = torch.tensor(rate, device=device)  # a tensor, so that captured steps see it change
         captured = device.type == "cuda"
         self.making, self.judging = (
@@ -64,7 +63,7 @@ class Trainer:
         Returns the losses, valid until the next step.
         """
         warmed = min(1.0, done / WARM_UP)
-        self._rate.fill_(self.rate * warmed * (0.05 + 0.95 * (0.5 + 0.5 * math.cos(math.pi * done))))
+        self._rate.fill_(self.rate * warmed * falling(done, 0.05))
         return self._update(self._phase(done), real, phones)
 
     def save(self, path: Path) -> None:
@@ -73,8 +72,8 @@ class Trainer:
         torch.save({name: _halved(part.state_dict()) for name, part in parts.items()}, path)
 
     def load(self, path: Path) -> None:
-        """Go on from what `save` wrote; the optimizers start anew."""
-        self.free = self.alone = 0.0
+        """Go on from what `save` wrote, before critics from the start; the optimizers start anew."""
+        self.alone = 0.0
         data = torch.load(path, map_location=self.device, weights_only=True)
         for part, name in (
             (self.codec, "codec"),
@@ -94,7 +93,7 @@ class Trainer:
     def _phase(self, done: float) -> Phase:
         if done >= self.alone:
             return Phase.JUDGED
-        return Phase.FREE if done < self.free else Phase.QUANTIZED
+        return Phase.FREE if done < FREE else Phase.QUANTIZED
 
     def _learn(self, phase: Phase, real: Tensor, phones: Tensor) -> dict[str, Tensor]:
         with self._half():
@@ -159,7 +158,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--same-codes", action="store_true", help="train the decoder alone")
-    parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
     options = parser.parse_args()
     device = begin(options.seed)
     torch.backends.cudnn.benchmark = True
@@ -171,13 +169,14 @@ def main() -> None:
     if options.same_codes:
         trainer.keep_codes()
     print(f"{speech.hours:.1f} hours of speech, {len(speech.texts)} recordings", flush=True)
-    number = 0
-    for number, done in enumerate(elapsing(options.minutes)):
+    steps = 0
+    for done in elapsing(options.minutes):
         losses = trainer.step(*speech.crops(options.batch, options.frames), done)
-        if number % 500 == 0:
+        if steps % 500 == 0:
             told = ", ".join(f"{name} {float(loss):.3f}" for name, loss in losses.items())
-            print(f"step {number}, {done:.0%}: {told}", flush=True)
-    print(f"{number + 1} steps", flush=True)
+            print(f"step {steps}, {done:.0%}: {told}", flush=True)
+        steps += 1
+    print(f"{steps} steps", flush=True)
     trainer.save(options.out)
 
 

@@ -8,7 +8,6 @@ on, and not how to read.
 
 import copy
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from tools.train_voice.replayed import Replayed
 from tools.train_voice.sizes import CODEBOOK, talker_config
 from tools.train_voice.subwords import LooseTokenizer, train_subwords
 from tools.train_voice.talker_model import SpeechModel
-from tools.train_voice.timed import begin, elapsing, leave_default_stream, training_options
+from tools.train_voice.timed import begin, elapsing, falling, leave_default_stream, training_options
 
 HELD_OUT = 200  # utterances that are only listened to
 PARAGRAPH = 1_000  # characters; the engine cuts longer texts
@@ -68,7 +67,7 @@ class Trainer:
     def step(self, rows: Rows, done: float) -> Tensor:
         """One update; `done` of the time has passed. Returns the losses (3,): codebook 0, the others, the guide's."""
         warmed = min(1.0, (self.steps + 1) / WARM_UP)
-        self._rate.fill_(self.rate * warmed * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * done))))
+        self._rate.fill_(self.rate * warmed * falling(done, 0.02))
         self._weights[2].fill_(GUIDE_WEIGHT * max(0.0, 1 - done / GUIDED))
         losses = self._update(rows.length, rows.rows)
         self.steps += 1
@@ -146,7 +145,7 @@ def mistold(utterances: Sequence[Utterance]) -> Iterator[Utterance]:
 def _initialise(model: SpeechModel) -> None:
     """Small weights, but for the text's, which passes two maps before it is added to eight codes: it is to be heard.
 
-    With small ones all over, codes come in 17 times as strong, and a talker learns how speech goes on and not to read.
+    With small ones all over, codes tell 16 times as much as text: a talker learns how speech goes on, and not to read.
     """
     for parameter in model.parameters():
         if parameter.dim() > 1:
@@ -172,7 +171,6 @@ def main() -> None:
     """Train for a time, print the losses now and then, save at the end."""
     parser = training_options(__doc__, "coded", rate=1e-3)
     parser.add_argument("--columns", type=int, default=32_768)
-    parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
     options = parser.parse_args()
     device = begin(options.seed)
     utterances = read_coded(options.coded)
