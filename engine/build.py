@@ -170,7 +170,7 @@ class _Parts:
 
     def _codec(self, slots: int) -> CodecStage:
         decoder = self.shared.decoder(self.checkpoint.codec, self._decoder)
-        return CodecStage(decoder, slots, self.device, decoder.dtype)
+        return CodecStage(decoder, slots, self.device)
 
     def _decoder(self) -> Decoder:
         config = CodecDecoderConfig.from_json(self.checkpoint.codec_json["decoder_config"])

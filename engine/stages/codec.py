@@ -44,12 +44,10 @@ class CodecStage:
         decoder: Decoder,
         slots: int,
         device: torch.device,
-        dtype: torch.dtype,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        self.decoder = decoder
-        self.device, self._dtype = device, dtype
-        self.state = decoder.new_state(slots, device, dtype)
+        self.decoder, self.device = decoder, device
+        self.state = decoder.new_state(slots, device, decoder.dtype)
         self._learned: ByteCache[bytes, CodecState] = ByteCache(cache_bytes)
         self._lock = Lock()
 
@@ -79,7 +77,7 @@ class CodecStage:
         with self._lock:
             learned = self._learned.get(key)
         if learned is None:
-            state = self.decoder.new_state(1, self.device, self._dtype)
+            state = self.decoder.new_state(1, self.device, self.decoder.dtype)
             self._run(state, 0, torch.tensor(reference, dtype=torch.int64, device=self.device))
             learned = state.saved(0)
             if self.device.type == "cuda":

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from engine.dummy.configs import codec_config, merged
 from engine.dummy.weights import codec_weights
-from engine.model.codec import CodecDecoder, CodecState
+from engine.model.codec import CodecDecoder
 from engine.model.codec_config import CodecDecoderConfig
 from engine.model.tensors import under
 from engine.ops.codec_tiles import UNIT, Tile, unit_tile
@@ -18,6 +18,7 @@ from engine.model.codec_fused import FusedCodecDecoder
 from engine.model.codec_packed import DEPTHS
 from engine.ops.triton.codec_ops import COUNTERS, CodecOps, Conv, Home, Snake, Streams, Unit
 from tools.codec.calls import Call
+from tools.codec.check import copied
 from tools.codec.exact import LEAST, decibels, ratio
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -91,10 +92,6 @@ def pair() -> Pair:
 
 def drawn(rows: int, frames: int) -> Tensor:
     return torch.randint(0, 2048, (rows, frames, 16))
-
-
-def copied(state: CodecState) -> CodecState:
-    return CodecState(state.tails.clone(), state.rings.clone(), state.frames.clone())
 
 
 @pytest.mark.parametrize(("dtype", "least"), PRECISIONS)

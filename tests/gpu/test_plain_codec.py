@@ -26,7 +26,7 @@ def stage_on(device: torch.device) -> CodecStage:
     weights = under(codec_weights(json, seed=0, device=torch.device("cpu")), "decoder")
     config = CodecDecoderConfig.from_json(json["decoder_config"])
     decoder = CodecDecoder(config, {name: tensor.to(device) for name, tensor in weights.items()})
-    return CodecStage(decoder, SLOTS, device, decoder.dtype)
+    return CodecStage(decoder, SLOTS, device)
 
 
 @torch.inference_mode()

@@ -117,7 +117,7 @@ def test_a_slot_goes_on_as_if_it_had_decoded_a_recording_and_its_past(
     start = recorded + past
     codes = random_codes(start + 3)
     reference = codes[:recorded].int().numpy() if recorded else None
-    stage = CodecStage(exact, SLOTS, CPU, torch.float64)
+    stage = CodecStage(exact, SLOTS, CPU)
     if again and reference is not None:
         stage.begin(2, reference, [])
         stage.decode([2], random_codes(1, 2, seed=8))
@@ -131,15 +131,15 @@ def test_a_slot_goes_on_as_if_it_had_decoded_a_recording_and_its_past(
 
 def test_only_so_many_recordings_are_remembered(exact: CodecDecoder) -> None:
     recordings = [random_codes(3, seed=seed).int().numpy() for seed in range(3)]
-    one = CodecStage(exact, SLOTS, CPU, torch.float64).learn(recordings[0]).bytes
-    stage = CodecStage(exact, SLOTS, CPU, torch.float64, cache_bytes=2 * one)
+    one = CodecStage(exact, SLOTS, CPU).learn(recordings[0]).bytes
+    stage = CodecStage(exact, SLOTS, CPU, cache_bytes=2 * one)
     for recording in recordings:
         stage.learn(recording)
     assert [stage.knows(recording) for recording in recordings] == [False, True, True]
 
 
 def test_the_stage_gives_pcm16_rows(decoder: CodecDecoder) -> None:
-    stage, codes = CodecStage(decoder, SLOTS, CPU, torch.float32), random_codes(2, 3)
+    stage, codes = CodecStage(decoder, SLOTS, CPU), random_codes(2, 3)
     pcm = stage.decode([3, 0], codes)
     assert pcm.dtype == torch.int16 and pcm.shape == (2, 3 * 1920)
     stage.reset([3])

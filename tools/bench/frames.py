@@ -1,6 +1,5 @@
 """What a frame costs: the runner's own graphs replayed alone, with rows that stand in the middle of a speech."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -15,6 +14,7 @@ from engine.prompt import Column
 from engine.request import Sampling
 from engine.runner import StepRunner
 from engine.stages.inputs import pack_prefills, pack_rows
+from tools.bench.stopwatch import WARM_UP, cpu_times, milliseconds
 
 ROWS = (1, 8, 32, 64)
 STREAMS = (1, 8, 32, 64)
@@ -22,7 +22,6 @@ CHUNKS = (1, 2, 4, 12)  # frames
 COLUMNS = (16, 64)
 CONTEXT = 60  # positions behind a row: its prompt, and half of a typical speech
 TEXT_ID = 11
-WARM_UP = 5  # runs that are not timed
 
 AnyRunner = AheadRunner | StepRunner
 
@@ -111,13 +110,6 @@ def codec_time(runner: AnyRunner, streams: int, frames: int, repeats: int) -> fl
     return milliseconds(lambda: runner._codec.forward(slots, codes), runner._device, repeats)
 
 
-def milliseconds(run: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Median time of a run on the device."""
-    for _ in range(WARM_UP):
-        run()
-    return median(_gpu_times(run, repeats) if device.type == "cuda" else _cpu_times(run, repeats))
-
-
 class _HalfwayError(Exception):
     """Ends a frame after its talker."""
 
@@ -152,7 +144,7 @@ def _stop() -> None:
 
 def _step_time(runner: AnyRunner, batch: Batch, repeats: int) -> float:
     """A runner that works ahead returns as soon as the step before is done: the pace is the time of a step."""
-    times = _cpu_times(lambda: runner.step(batch), WARM_UP + repeats)
+    times = cpu_times(lambda: runner.step(batch), WARM_UP + repeats)
     runner.step(Batch())
     return median(times[WARM_UP:])
 
@@ -170,22 +162,3 @@ def _enter(runner: AnyRunner, sampling: Sampling, slot: int) -> Row:
 
 def _upto(sizes: Sequence[int], most: int) -> Iterator[int]:
     return (size for size in sizes if size <= most)
-
-
-def _gpu_times(run: Callable[[], object], repeats: int) -> list[float]:
-    marks = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(repeats)]
-    for before, after in marks:
-        before.record()
-        run()
-        after.record()
-    torch.cuda.synchronize()
-    return [before.elapsed_time(after) for before, after in marks]
-
-
-def _cpu_times(run: Callable[[], object], repeats: int) -> list[float]:
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append(1000 * (time.perf_counter() - start))
-    return times

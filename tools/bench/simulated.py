@@ -22,8 +22,8 @@ from engine.graphs import Graphs
 from engine.request import SAMPLES_PER_FRAME
 from qwentts_grpc.cli import main
 
-# Milliseconds by rows, columns or streams: 1.7B CustomVoice on one H100 80GB HBM3, as docs/performance/table.md has
-# them; the last of each line is extrapolated, and so are chunks of 8 frames.
+# Milliseconds by rows, columns or streams: 1.7B CustomVoice on one H100 80GB HBM3, up to a seventh from
+# those of docs/performance/table.md; the last of each line is extrapolated, and so are chunks of 8 frames.
 FRAME = {1: 2.91, 8: 3.18, 32: 4.13, 64: 4.63, 128: 5.6}
 PREFILL = {16: 1.51, 64: 1.77, 256: 2.8}
 CODEC = {

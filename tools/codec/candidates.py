@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from engine.ops.codec_tiles import Tile
+from engine.ops.codec_tiles import MORE, Tile
 from tools.codec.calls import Product
 
 Sizes = tuple[int, int, int, int, int]  # rows, columns, depth, warps, stages
 
 _LINEAR = ((32, 128, 4, 3), (32, 64, 4, 4), (64, 64, 4, 3))  # columns, depth, warps, stages
 
-_FEW, _MANY = 8192, 1 << 30  # positions of a unit
+_FEW = 8192  # positions of a unit
 _UNIT = {  # (channels, most positions) -> rows, depth, warps, stages; none that would be wgmma (see codec_tiles)
     (96, _FEW): (
         (16, 64, 4, 4),
@@ -21,7 +21,7 @@ _UNIT = {  # (channels, most positions) -> rows, depth, warps, stages; none that
         (32, 32, 2, 4),
         (64, 64, 2, 3),
     ),
-    (96, _MANY): (
+    (96, MORE): (
         (16, 64, 4, 3),
         (32, 64, 2, 2),
         (32, 64, 2, 3),
@@ -41,7 +41,7 @@ _UNIT = {  # (channels, most positions) -> rows, depth, warps, stages; none that
         (32, 64, 8, 3),
         (32, 64, 8, 4),
     ),
-    (192, _MANY): (
+    (192, MORE): (
         (16, 64, 4, 3),
         (32, 64, 4, 2),
         (32, 64, 4, 3),
@@ -77,7 +77,7 @@ _CONV: tuple[tuple[int, tuple[Sizes, ...]], ...] = (  # most positions, and what
         ),
     ),
     (
-        1 << 30,
+        MORE,
         (
             (64, 64, 64, 4, 4),
             (64, 128, 64, 4, 4),
@@ -110,7 +110,7 @@ def _of_linear(product: Product) -> Iterator[Tile]:
 
 
 def _of_unit(product: Product) -> Iterator[Tile]:
-    for rows, depth, warps, stages in _UNIT[product.width, _FEW if product.positions <= _FEW else _MANY]:
+    for rows, depth, warps, stages in _UNIT[product.width, _FEW if product.positions <= _FEW else MORE]:
         yield Tile(rows, product.width, depth, 1, warps, stages)
 
 

@@ -123,7 +123,7 @@ def _attention_ratios(call: Call, result: Tensor) -> Iterator[float]:
 
 
 def _embed_ratios(call: Call, result: Tensor) -> Iterator[float]:
-    """Of the sums _behind the past."""
+    """Of the sums behind the past."""
     codes, tables, _, then = call.args
     exact = torch.stack([table[codes[..., group]] for group, table in enumerate(tables)]).sum(0)
     yield decibels(_joined(result[:, then.length :], exact.shape[-1]), exact)

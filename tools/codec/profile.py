@@ -26,7 +26,7 @@ class Spent(NamedTuple):
 def run(shapes: tuple[Shape, ...]) -> None:
     """A table a shape."""
     decoder = fused()
-    state = decoder.new_state(SLOTS, "cuda", torch.float16)
+    state = decoder.new_state(SLOTS, "cuda", decoder.dtype)
     for shape in shapes:
         names, events = labels(decoder, state, shape), kernels(decoder, state, shape)
         if len(events) != REPLAYS * len(names):

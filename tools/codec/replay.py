@@ -1,6 +1,5 @@
 """A call of the decoder as a CUDA graph, replayed and timed."""
 
-import statistics
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from engine.model.codec import CodecState
 from engine.model.codec_fused import FusedCodecDecoder
+from tools.bench.stopwatch import milliseconds
 from tools.codec.decoder import Shape, random_codes
 
 
@@ -34,12 +34,4 @@ def captured(decoder: FusedCodecDecoder, state: CodecState, shape: Shape) -> Cap
 
 def microseconds(replay: Callable[[], None], repeats: int = 20) -> float:
     """Median over `repeats` of one call's device time."""
-    for _ in range(3):
-        replay()
-    events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(repeats)]
-    for start, end in events:
-        start.record()
-        replay()
-        end.record()
-    torch.cuda.synchronize()
-    return float(statistics.median(start.elapsed_time(end) for start, end in events)) * 1e3
+    return 1e3 * milliseconds(replay, torch.device("cuda"), repeats)

@@ -1,7 +1,5 @@
 """`time`: how long replays of captured calls take, and which share of that is the least they could."""
 
-import torch
-
 from tools.codec.decoder import SLOTS, Shape, fused
 from tools.codec.replay import captured, microseconds
 
@@ -15,7 +13,7 @@ OPERATIONS_PER_FRAME = 4.96e9
 def run(shapes: tuple[Shape, ...]) -> None:
     """A line a shape."""
     decoder = fused()
-    state = decoder.new_state(SLOTS, "cuda", torch.float16)
+    state = decoder.new_state(SLOTS, "cuda", decoder.dtype)
     print("streams x frames: microseconds a call (share of the floor)")
     for shape in shapes:
         used = microseconds(captured(decoder, state, shape).graph.replay)
