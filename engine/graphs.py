@@ -12,6 +12,7 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 Output = TypeVar("Output")
 Pool = Any  # the opaque handle of torch.cuda.graph_pool_handle()
+THREADS = 32  # that prepare: they wait for kernels, often several for one; each holds what its size needs in memory
 
 ROW_SIZES = (1, 2, 4, 8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128)
 
@@ -25,7 +26,7 @@ class Graphs(Generic[Output]):
     """Graphs of one function, sharing a memory pool with others that never run at the same time.
 
     The tables of all sizes begin at one place on the device: `replay(rows)` runs the smallest graph that holds `rows`,
-    whose surplus rows the caller has filled with padding. `prepare` before `capture`, both before the first replay.
+    whose surplus rows the caller has filled with padding. `prepare` all sizes, then `capture`, before the first replay.
     """
 
     def __init__(self, function: Callable[[Tensor], Output], table: Tensor, sizes: Sequence[int], pool: Pool) -> None:
@@ -36,13 +37,10 @@ class Graphs(Generic[Output]):
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Output]] = {}
 
     @torch.inference_mode()
-    def prepare(self) -> None:
-        """Run every size once: kernels get compiled and workspaces sized, which a capture must not do."""
-        stream = torch.cuda.Stream(self.table.device)
+    def prepare(self, size: int, stream: torch.cuda.Stream) -> None:
+        """Run a size once: kernels get compiled and workspaces sized, which a capture must not do."""
         with torch.cuda.stream(stream):
-            for size in reversed(self.sizes):
-                self._function(self.table[:size])
-        stream.synchronize()
+            self._function(self.tables[size])
 
     @torch.inference_mode()
     def capture(self) -> None:
@@ -72,15 +70,18 @@ class Graphs(Generic[Output]):
 
 
 def build(graphs: Sequence[Graphs[Any]]) -> None:
-    """Prepare all side by side, for compiling takes most of the time and threads share it out; then capture."""
+    """Prepare all sizes side by side, for compiling takes most of the time; then capture."""
+    from engine.ops.triton.compiling import compiling_elsewhere  # Triton is there on GPU machines only
+
     started = time.monotonic()
-    with ThreadPoolExecutor(len(graphs), "compile") as threads:
-        list(threads.map(Graphs.prepare, graphs))
+    stream = torch.cuda.Stream(graphs[0].table.device)  # one for all: kernels of one stream share their counters
+    sizes = [(each, size) for each in graphs for size in each.sizes]
+    with compiling_elsewhere(), ThreadPoolExecutor(THREADS, "prepare") as threads:
+        list(threads.map(lambda one: one[0].prepare(one[1], stream), sizes))
     prepared = time.monotonic()
     torch.cuda.synchronize()
     torch.cuda.empty_cache()
     for each in graphs:
         each.capture()
-    count = sum(len(each.sizes) for each in graphs)
     compiling, capturing = prepared - started, time.monotonic() - prepared
-    logger.info("compiled kernels in %.1f s, captured %d graphs in %.1f s", compiling, count, capturing)
+    logger.info("compiled kernels in %.1f s, captured %d graphs in %.1f s", compiling, len(sizes), capturing)

@@ -13,7 +13,7 @@ from tools.train_voice.guided import Guide, off_pace
 from tools.train_voice.sizes import GROUPS, talker_config
 from tools.train_voice.subwords import train_subwords
 from tools.train_voice.talker_model import SpeechModel
-from tools.train_voice.train_talker import CUT_OFF, dropped, mistold
+from tools.train_voice.train_talker import CUT_OFF, dropped, mistold, split
 
 WORDS = train_subwords(TEXTS)
 CONFIG = talker_config(WORDS.config_ids, WORDS.rows)
@@ -90,6 +90,14 @@ def test_texts_are_exchanged_among_utterances_of_like_length() -> None:
     said = [Utterance("x" * length, length % 2, np.full((1, GROUPS), length)) for length in (9, 2, 30, 3, 31)]
     wrong = {int(u.codes[0, 0]): len(u.text) for u in mistold(said)}
     assert wrong == {2: 3, 3: 2, 9: 30, 30: 9}
+
+
+def test_what_is_held_out_is_heard_in_no_voice() -> None:
+    said = [Utterance(f"text {n % 40}", n % 2, np.full((1, GROUPS), n)) for n in range(120)]
+    learnt, held = split(said, 0)
+    assert len(learnt) + len(held) == len(said)
+    assert len({u.text for u in held}) == 4
+    assert {u.text for u in held}.isdisjoint(u.text for u in learnt)
 
 
 def _layers(model: SpeechModel) -> list[torch.nn.Module]:

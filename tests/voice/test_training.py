@@ -19,7 +19,7 @@ from tests.engine.speaking import speak
 from tests.voice.conftest import TEXTS
 from tools.train_voice import coded
 from tools.train_voice.codec_export import codec_tensors
-from tools.train_voice.coded import load_codec, read_coded, write_coded
+from tools.train_voice.coded import SHIFTS, load_codec, read_coded, write_coded
 from tools.train_voice.columns import Batches, Utterance, build_sequences, paragraphs, rounded
 from tools.train_voice.recorded import Recorded
 from tools.train_voice.sizes import FRAME_SAMPLES, GROUPS, VOICES, talker_config, tokenizer_config
@@ -87,14 +87,18 @@ def test_codes_survive_their_files(tmp_path: Path) -> None:
         np.testing.assert_array_equal(one.codes, other.codes)
 
 
-def test_a_recording_is_encoded_in_pieces_as_whole(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_a_recording_is_encoded_in_pieces_as_whole(
+    shift: int, untrained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     codec = load_codec(untrained / "codec.pt", CPU)
     wave = (3_000 * torch.randn(60 * FRAME_SAMPLES)).short()
     speech = Recorded(wave, torch.zeros(240).byte(), torch.tensor([0, 25, 60]), ["a", "b"], [0, 1])
     with torch.inference_mode():
-        whole = codec.quantizer(codec.encoder(wave[None].float() / 32768)).codes[0]
+        moved = torch.cat((wave[shift:], wave.new_zeros(shift))).float() / 32768
+        whole = codec.quantizer(codec.encoder(moved[None])).codes[0]
     monkeypatch.setattr(coded, "AT_ONCE", 16)
-    pieces = coded.encode(speech, codec)
+    pieces = coded.encode(speech, codec, shift)
     assert [len(piece.codes) for piece in pieces] == [25, 35]
     np.testing.assert_array_equal(np.concatenate([piece.codes for piece in pieces]), whole)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tools.train_voice.codec_model import Codec
@@ -20,21 +21,27 @@ from tools.train_voice.sizes import FRAME_SAMPLES, tokenizer_config
 PART = 100_000  # frames a file
 AT_ONCE = 4_096  # frames in one call of the encoder
 CONTEXT = 8  # frames before them that the encoder may hear: more than it reaches back
+SHIFTS = (0, FRAME_SAMPLES // 2)  # samples by which frames are moved: other codes for the same speech
 
 
 @torch.inference_mode()
-def encode(speech: Recorded, codec: Codec) -> list[Utterance]:
-    """Codes of every recording. They are encoded end to end: each starts after the silence of the one before it."""
-    pieces = [_codes(codec, speech, start) for start in range(0, speech.frames, AT_ONCE)]
+def encode(speech: Recorded, codec: Codec, shift: int = 0) -> list[Utterance]:
+    """Codes of every recording, heard from sample `shift` on, which is to be less than the silence around each.
+
+    They are encoded end to end: each starts after the silence of the one before it.
+    """
+    pieces = [_codes(codec, speech, start, shift) for start in range(0, speech.frames, AT_ONCE)]
     codes, starts = torch.cat(pieces).short().cpu().numpy(), speech.starts.tolist()
     said = zip(speech.texts, speech.speakers, itertools.pairwise(starts), strict=True)
     return [Utterance(text, speaker, codes[start:stop]) for text, speaker, (start, stop) in said]
 
 
-def _codes(codec: Codec, speech: Recorded, start: int) -> Tensor:
+def _codes(codec: Codec, speech: Recorded, start: int, shift: int) -> Tensor:
     """(`AT_ONCE` or what is left, groups) from frame `start` on."""
     context = min(start, CONTEXT)
-    samples = speech.wave[(start - context) * FRAME_SAMPLES : (start + AT_ONCE) * FRAME_SAMPLES].float() / 32768
+    first, end = ((frame * FRAME_SAMPLES + shift) for frame in (start - context, start + AT_ONCE))
+    samples = speech.wave[first:end].float() / 32768
+    samples = F.pad(samples, (0, -len(samples) % FRAME_SAMPLES))  # the last frame's end may be cut off
     return codec.quantizer(codec.encoder(samples[None])).codes[0, context:]
 
 
@@ -92,7 +99,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    utterances = encode(Recorded.load(options.recorded, device), load_codec(options.codec, device))
+    speech, codec = Recorded.load(options.recorded, device), load_codec(options.codec, device)
+    utterances = [said for shift in SHIFTS for said in encode(speech, codec, shift)]
     write_coded(options.out, utterances)
     print(f"{len(utterances)} utterances, {sum(len(u.codes) for u in utterances)} frames")
 

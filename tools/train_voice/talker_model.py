@@ -13,7 +13,7 @@ from engine.model.layers import rope_tables
 from engine.ops.interface import Rope
 from tools.train_voice.codec_model import RMSNorm, attend, swiglu
 
-DROPOUT = 0.15
+DROPOUT = 0.1
 
 
 class SpeechModel(nn.Module):

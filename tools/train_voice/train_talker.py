@@ -8,6 +8,7 @@ on, and not how to read.
 
 import copy
 import itertools
+import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from tools.train_voice.subwords import LooseTokenizer, train_subwords
 from tools.train_voice.talker_model import SpeechModel
 from tools.train_voice.timed import begin, elapsing, falling, leave_default_stream, training_options
 
-HELD_OUT = 200  # utterances that are only listened to
+HELD_OUT = 200  # texts that are only listened to
 PARAGRAPH = 1_000  # characters; the engine cuts longer texts
 WARM_UP = 300  # steps
 AVERAGE = 0.999
@@ -35,11 +36,8 @@ MISREAD_COLUMNS, MISREAD_CODES = 0.1, 0.5  # share of columns that are touched, 
 LABEL_SMOOTHING = 0.02
 PREDICTED = 1 / 3  # frames whose other codes are learnt, for each column: they cost most of a step, and are many
 DROPPED_MERGES = 0.05
-PREDICTOR_WEIGHT = 0.5  # the talker's layers serve both losses, and what is said is told by codebook 0 alone
-GUIDE_WEIGHT, GUIDED = (
-    0.1,
-    0.5,
-)  # of how attention is guided, falling to 0 in this share of the time; 1.0 drowns the rest
+GUIDE_WEIGHT = 0.1  # of how attention is guided, falling to 0 in `GUIDED` of the time; 1.0 drowns the rest
+GUIDED = 0.5
 CUT_OFF = 0.25  # share of the sequences from which frames are dropped
 
 
@@ -59,7 +57,7 @@ class Trainer:
         vectors = [p for p in self.model.parameters() if p.dim() == 1]
         groups = [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}]
         self._rate = torch.tensor(rate, device=device)  # tensors, so that captured steps see them change
-        self._weights = torch.tensor([1.0, PREDICTOR_WEIGHT, GUIDE_WEIGHT], device=device)
+        self._weights = torch.tensor([1.0, 1.0, GUIDE_WEIGHT], device=device)
         captured = device.type == "cuda"
         self.optimizer = torch.optim.AdamW(groups, self._rate, (0.9, 0.95), fused=True, capturable=captured)
         self._update = Replayed(self._learn) if captured and not eager else self._learn
@@ -155,10 +153,12 @@ def _initialise(model: SpeechModel) -> None:
         torch.nn.init.normal_(layer.weight, 0.0, layer.weight.shape[1] ** -0.5)
 
 
-def _split(utterances: list[Utterance], seed: int) -> tuple[list[Utterance], list[Utterance]]:
-    order = torch.randperm(len(utterances), generator=torch.Generator().manual_seed(seed)).tolist()
-    held = min(HELD_OUT, len(order) // 10)
-    return [utterances[i] for i in order[held:]], [utterances[i] for i in order[:held]]
+def split(utterances: Sequence[Utterance], seed: int) -> tuple[list[Utterance], list[Utterance]]:
+    """Those to learn from, and those with texts that nothing is learnt from, whoever speaks them."""
+    texts = sorted({said.text for said in utterances})
+    held = set(random.Random(seed).sample(texts, min(HELD_OUT, len(texts) // 10)))
+    learnt, unheard = ([u for u in utterances if (u.text in held) is out] for out in (False, True))
+    return learnt, unheard
 
 
 def read_vocabulary(path: Path) -> Vocabulary:
@@ -177,7 +177,7 @@ def main() -> None:
     words = read_vocabulary(options.resume) if options.resume else train_subwords(u.text for u in utterances)
     config = talker_config(words.config_ids, words.rows)
     sizes = ModelConfig.from_json(config)
-    learnt, held = _split(utterances, options.seed)
+    learnt, held = split(utterances, options.seed)
     learnt += paragraphs(learnt, len(learnt) // 16, PARAGRAPH, options.seed)
     built = [  # by other processes, so before there is anything on the GPU
         (build_sequences(sizes, tokenizer, part, 0.5, options.seed), columns)
