@@ -9,7 +9,7 @@ from torch import Tensor
 
 from engine.ahead import AheadRunner
 from engine.batch import Batch, Entry, Prefill, Row
-from engine.graphs import Graphs
+from engine.graphs import Graphs, build
 from engine.prompt import Column
 from engine.request import Sampling
 from engine.runner import StepRunner
@@ -133,8 +133,7 @@ def _talker(runner: AnyRunner, table: Tensor) -> Callable[[], object]:
     if isinstance(runner, StepRunner):
         return lambda: half(table)
     graphs = Graphs(half, table, [len(table)], torch.cuda.graph_pool_handle())
-    graphs.prepare()
-    graphs.capture()
+    build([graphs])
     return lambda: graphs.replay(len(table))
 
 
