@@ -27,7 +27,7 @@ OUT = Path("out.wav")
 def main() -> None:
     """Run the demonstration; leaves with an error if any part of it fails."""
     address = f"127.0.0.1:{free_port()}"
-    print(f"starting a server on {address} with the embedded checkpoint (random weights: it speaks in noise)")
+    print(f"starting a server on {address} with the embedded voice: a small one for demonstration, not Qwen's weights")
     with serving(address) as server:
         asyncio.run(demonstrate(address, server))
     print("server stopped")

@@ -8,6 +8,7 @@ import random
 import re
 import signal
 import sys
+import tempfile
 import time
 import urllib.request
 from collections import Counter
@@ -20,6 +21,7 @@ from typing import Any
 import grpc
 import numpy as np
 
+from engine.dummy import write_checkpoint
 from qwentts_grpc.v1 import tts_pb2 as pb
 from qwentts_grpc.v1 import tts_pb2_grpc
 
@@ -76,18 +78,20 @@ class Server:
 
 @asynccontextmanager
 async def started() -> AsyncIterator[Server]:
-    """A server; afterwards it must end by itself."""
+    """A server with random weights, which make turns cheap; afterwards it must end by itself."""
     flags = ("--port", "0", "--metrics-port", "0", "--max-speeches", str(SLOTS), "--log-level", "error")
-    command = (sys.executable, "-m", "qwentts_grpc.cli", "serve", *flags)
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
-    metrics, address = [(await process.stdout.readline()).decode().split()[-1] for _ in range(2)]
-    try:
-        yield Server(process, address, metrics)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        code = await asyncio.wait_for(process.wait(), 60)
-        assert code == 0, f"the server ended with {code}"
+    with tempfile.TemporaryDirectory() as folder:
+        model = write_checkpoint(Path(folder) / "tiny", "0.6B-CustomVoice", seed=8, eos_scale=1.8)
+        command = (sys.executable, "-m", "qwentts_grpc.cli", "serve", "--model", str(model), *flags)
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        metrics, address = [(await process.stdout.readline()).decode().split()[-1] for _ in range(2)]
+        try:
+            yield Server(process, address, metrics)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            code = await asyncio.wait_for(process.wait(), 60)
+            assert code == 0, f"the server ended with {code}"
 
 
 async def one(stub: Any, channel: grpc.aio.Channel, way: str, chance: random.Random) -> str:

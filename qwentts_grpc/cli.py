@@ -50,7 +50,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         "--model",
         action="append",
         help="checkpoint: a folder or a hub id; several may be given, the default one first"
-        " (QWENTTS_MODEL; default: the embedded one, which is noise)",
+        " (QWENTTS_MODEL; default: the embedded one, a small English voice for demonstration)",
     )
     add("--dummy-weights", choices=KINDS, metavar="KIND", help=f"random weights of real size: {', '.join(KINDS)}")
     add("--voice-dir", type=Path, metavar="DIR", help="keep created voices here (default: until the server stops)")

@@ -1,7 +1,7 @@
 """The light Python client: text in, PCM out, over one channel; needs no engine and no torch.
 
 async with AsyncClient("localhost:50051") as client:
-    turn = client.synthesize(["Hello ", "world."], voice="ryan")
+    turn = client.synthesize(["Hello ", "world."], voice="joe")
     await write_wav("out.wav", turn)
     print(turn.summary.audio_duration.ToTimedelta())
 """

@@ -1,13 +1,13 @@
 """The run-ahead runner's bookkeeping, on a CPU: its graphs are run at once, and speak as the plain runner does."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.build import build_engine
 from engine.config import EngineConfig
-from engine.embedded import embedded_checkpoint
 from engine.graphs import Graphs
 from engine.loop import Engine
 from engine.request import Delivery, Sampling, SpeechRequest, TextMode
@@ -24,10 +24,10 @@ class EagerGraphs(Graphs[Any]):
         return self._function(self.tables[self.size(rows)])
 
 
-async def spoken(ahead: bool) -> list[Heard]:
+async def spoken(checkpoint: Path, ahead: bool) -> list[Heard]:
     """Several speeches that share slots, of different first chunks, lengths and prompts."""
     config = EngineConfig(max_speeches=3, device="cpu")
-    async with await build_engine(str(embedded_checkpoint()), config) as engine:
+    async with await build_engine(str(checkpoint), config) as engine:
         assert (type(engine._runner).__name__ == "AheadRunner") is ahead
         return await asyncio.gather(*(speak(engine, request(i), text) for i, text in enumerate(TEXTS)), again(engine))
 
@@ -45,9 +45,9 @@ def request(seed: int) -> SpeechRequest:
     return SpeechRequest(sampling=Sampling(seed=seed, max_frames=9 + 4 * seed), delivery=delivery)
 
 
-async def test_it_speaks_as_the_plain_runner_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = await spoken(ahead=False)
+async def test_it_speaks_as_the_plain_runner_does(noise: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = await spoken(noise, ahead=False)
     for place, name, value in list(replacements(EagerGraphs)):
         monkeypatch.setattr(place, name, value)
-    for one, other in zip(plain, await spoken(ahead=True), strict=True):
+    for one, other in zip(plain, await spoken(noise, ahead=True), strict=True):
         same(one, other)

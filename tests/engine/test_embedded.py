@@ -1,29 +1,33 @@
-"""The embedded checkpoint appears once, complete, whoever asks first."""
+"""The checkpoint that comes with the package: whole, small enough for a repository, and able to speak."""
 
-import multiprocessing
-from pathlib import Path
+import asyncio
 
-import pytest
+import numpy as np
 
+from engine.build import build_engine
+from engine.config import EngineConfig
 from engine.embedded import embedded_checkpoint
+from engine.request import Sampling, SpeechRequest
+from tests.engine.speaking import speak
+
+FILE_BYTES, BYTES = 16_000_000, 48_000_000  # the most of one file, and of all
+VOICES = ("joe", "slt")
+FRAMES = 4
 
 
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "qwentts-grpc"
+def test_its_files_are_small_and_described() -> None:
+    sizes = {path: path.stat().st_size for path in embedded_checkpoint().rglob("*") if path.is_file()}
+    assert embedded_checkpoint() / "README.md" in sizes
+    assert max(sizes.values()) <= FILE_BYTES
+    assert sum(sizes.values()) <= BYTES
 
 
-def test_it_is_written_once_into_the_cache(cache: Path) -> None:
-    folder = embedded_checkpoint()
-    written = (folder / "model.safetensors").stat().st_mtime_ns
-    assert folder.parent == cache
-    assert embedded_checkpoint() == folder
-    assert (folder / "model.safetensors").stat().st_mtime_ns == written
-
-
-def test_processes_may_race_for_it(cache: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(3) as pool:
-        folders = pool.starmap_async(embedded_checkpoint, [()] * 3).get(timeout=120)
-    assert len(set(folders)) == 1
-    assert list(cache.iterdir()) == [folders[0]]
+async def test_it_speaks_english_by_two_voices() -> None:
+    requests = [SpeechRequest(voice=voice, sampling=Sampling(seed=1, max_frames=FRAMES)) for voice in VOICES]
+    async with await build_engine(str(embedded_checkpoint()), EngineConfig(device="cpu", max_speeches=2)) as engine:
+        card, defaults = engine.card, engine.defaults
+        joe, slt = await asyncio.gather(*(speak(engine, request, "Good morning.") for request in requests))
+    assert (card.kind, card.voices, card.languages) == ("custom_voice", VOICES, ("english",))
+    assert defaults != Sampling()  # it brings its own
+    assert joe.end.frames == slt.end.frames == FRAMES
+    assert not np.array_equal(joe.codes, slt.codes)

@@ -1,17 +1,14 @@
 """Speeches on tiny real models: nothing that happens around a speech changes a code or a sample of it."""
 
 import asyncio
-import doctest
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-import engine.loop
 from engine.build import build_engine
 from engine.config import EngineConfig
 from engine.errors import GenerationFailed, RequestTooLarge
@@ -287,9 +284,3 @@ async def test_a_parked_speech_gives_its_slot_away_and_resumes(
         speech.feed(TEXT[half:])
         speech.end()
         same(whole, await listen(speech))
-
-
-async def test_the_docstring_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    failures, tests = await asyncio.to_thread(doctest.testmod, engine.loop, optionflags=doctest.ELLIPSIS)
-    assert (failures, tests > 0) == (0, True)

@@ -18,7 +18,7 @@ from qwentts_grpc.v1 import tts_pb2 as pb
 from tests.service.conftest import Running, serving
 
 ROOT = Path(__file__).parents[2]
-# Where tools/install_tools.sh puts it; read before a test changes the variable.
+# Where tools/install_tools.sh puts it.
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qwentts-grpc"
 PIECES = ("The same wo", "rds, and the sa", "me seed. 你好。")
 CONFIG: dict[str, Any] = {
