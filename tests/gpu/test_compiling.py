@@ -1,11 +1,15 @@
 """Kernels that other processes compile: found in the cache, and compiled on the spot where that fails."""
 
 import logging
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
+
+pytest.importorskip("triton")
+
 from triton import knobs
 
 from engine.ops.reference import ReferenceOps
@@ -48,6 +52,16 @@ def test_a_kernel_that_does_not_come_is_compiled_on_the_spot(
     compiled: list[bool], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(compiling, "LIMIT", 0.0)
+    with caplog.at_level(logging.WARNING), compiling_elsewhere():
+        agrees()
+    assert compiled == [False]
+    assert "_rms_norm was not compiled by another process" in caplog.text
+
+
+def test_without_processes_kernels_are_compiled_on_the_spot(
+    compiled: list[bool], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with caplog.at_level(logging.WARNING), compiling_elsewhere():
         agrees()
     assert compiled == [False]

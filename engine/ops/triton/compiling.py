@@ -1,17 +1,20 @@
 """Kernels compiled by processes, since threads of one interpreter compile little faster than one.
 
 Triton asks a hook before it compiles a kernel. Here the hook waits until another process has written the kernel to
-Triton's cache on disk, where Triton looks next. The processes know the GPU's kind, and never use it.
+Triton's cache on disk, where Triton looks next. The processes know the GPU's kind, and never use it. They are this
+module run as a program, not `multiprocessing`'s, which would run the main program's file once more in each.
 """
 
+import json
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
 from importlib import import_module
-from multiprocessing import get_context
 from threading import Lock
 from typing import Any
 
@@ -29,38 +32,76 @@ DONE = "compiled"  # a file in the cache: the kernel of that entry's name is the
 @contextmanager
 def compiling_elsewhere() -> Iterator[None]:
     """While this is open, launches on any thread that need kernels not in the cache wait for other processes."""
-    before = knobs.runtime.jit_cache_hook
-    processes = min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:  # it starts them when they are needed
-        knobs.runtime.jit_cache_hook = _Hook(pool)
-        try:
-            yield
-        finally:
-            knobs.runtime.jit_cache_hook = before
+    before, hook = knobs.runtime.jit_cache_hook, _Hook(min(len(os.sched_getaffinity(0)), MOST_PROCESSES))
+    knobs.runtime.jit_cache_hook = hook
+    try:
+        yield
+    finally:
+        knobs.runtime.jit_cache_hook = before
+        hook.close()
 
 
 class _Hook:
     """Triton's `jit_cache_hook`: called with what it is about to compile, it says whether that is not to be done."""
 
-    def __init__(self, pool: ProcessPoolExecutor) -> None:
-        self._pool, self._lock, self._begun = pool, Lock(), dict[str, Future[None]]()
-        self._target = driver.active.get_current_target()
+    def __init__(self, processes: int) -> None:
+        self._threads, self._lock = ThreadPoolExecutor(processes, "compile"), Lock()
+        self._idle, self._workers = list[subprocess.Popen[str]](), list[subprocess.Popen[str]]()
+        self._begun = dict[str, Future[None]]()
 
     def __call__(self, *, fn: Any, compile: dict[str, Any], **_about: Any) -> bool:
-        kernel, data = fn.jit_function, compile["specialization_data"]
-        name = sha256(f"{self._target} {kernel.cache_key} {data}".encode()).hexdigest()
+        kernel, target = fn.jit_function, driver.active.get_current_target()
+        kind = target.backend, target.arch, target.warp_size
+        order = json.dumps([*kind, fn.module, fn.name, compile["specialization_data"]])
+        name = sha256(f"{kernel.cache_key} {order}".encode()).hexdigest()
         entry = get_cache_manager(name)
         if entry.has_file(DONE):
             return False
         with self._lock:
             if name not in self._begun:
-                self._begun[name] = self._pool.submit(_compile, self._target, fn.module, fn.name, data)
+                self._begun[name] = self._threads.submit(self._compile, order)
         try:
             self._begun[name].result(LIMIT)
             entry.put(b"", DONE)
         except Exception as error:  # whatever it is, the launch that needs the kernel finds out for itself
             logger.warning("%s was not compiled by another process: %r", fn.name, error)
         return False
+
+    def close(self) -> None:
+        """End all processes, whatever they do."""
+        for worker in self._workers:
+            worker.kill()
+        self._threads.shutdown(cancel_futures=True)
+        for worker in self._workers:
+            with worker:  # closes its pipes
+                pass
+
+    def _compile(self, order: str) -> None:
+        """Have a process do it. Raises `OSError` where there is none, and `RuntimeError` where it did not succeed."""
+        with self._lock:
+            worker = self._idle.pop() if self._idle else None
+        if worker is None:
+            worker = _start()
+            self._workers.append(worker)
+        assert worker.stdin is not None and worker.stdout is not None
+        worker.stdin.write(order + "\n")
+        worker.stdin.flush()
+        if not (answer := worker.stdout.readline()):
+            raise RuntimeError("the process has ended")
+        self._idle.append(worker)
+        if answer.strip():
+            raise RuntimeError(answer.strip())
+
+
+def _start() -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        start_new_session=True,  # what interrupts this process is for this one to handle
+    )
 
 
 class _Elsewhere:
@@ -76,7 +117,19 @@ class _Elsewhere:
         return 0
 
 
-def _compile(target: GPUTarget, module: str, name: str, data: str) -> None:
-    """Write the kernel `name` of a module, specialised as `data` says, to the cache."""
-    driver.set_active(_Elsewhere(target))
-    getattr(import_module(module), name).preload(data)
+def main() -> None:
+    """For each line of standard input, write that kernel to the cache, and print a line: empty, or what went wrong."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what is printed meanwhile is no answer
+    for line in sys.stdin:
+        backend, arch, warp_size, module, name, specialization = json.loads(line)
+        driver.set_active(_Elsewhere(GPUTarget(backend, arch, warp_size)))
+        try:
+            getattr(import_module(module), name).preload(specialization)
+            print(file=answers, flush=True)
+        except Exception as error:
+            print(" ".join(repr(error).split()), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
