@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from qwentts_grpc.client import AsyncClient, Turn, write_wav
 from qwentts_grpc.v1 import tts_pb2
 
-SENTENCE = "Hello world, this is the first light of a good morning, and every word of it was said as it came."
+SENTENCE = "The sun is rising over the hills, and every word that you hear is spoken while the next one is on its way."
 START_LIMIT = 180.0  # seconds for the server to load and warm up
 STOP_LIMIT = 60.0
 WORD_PAUSE = 0.03  # seconds between words, as a language model might give them
