@@ -57,7 +57,7 @@ class Trainer:
         vectors = [p for p in self.model.parameters() if p.dim() == 1]
         groups = [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}]
         self._rate = torch.tensor(rate, device=device)  # tensors, so that captured steps see them change
-        self._weights = torch.tensor([1.0, 1.0, GUIDE_WEIGHT], device=device)
+        self._pull = torch.tensor(GUIDE_WEIGHT, device=device)
         captured = device.type == "cuda"
         self.optimizer = torch.optim.AdamW(groups, self._rate, (0.9, 0.95), fused=True, capturable=captured)
         self._update = Replayed(self._learn) if captured and not eager else self._learn
@@ -66,7 +66,7 @@ class Trainer:
         """One update; `done` of the time has passed. Returns the losses (3,): codebook 0, the others, the guide's."""
         warmed = min(1.0, (self.steps + 1) / WARM_UP)
         self._rate.fill_(self.rate * warmed * falling(done, 0.02))
-        self._weights[2].fill_(GUIDE_WEIGHT * max(0.0, 1 - done / GUIDED))
+        self._pull.fill_(GUIDE_WEIGHT * max(0.0, 1 - done / GUIDED))
         losses = self._update(rows.length, rows.rows)
         self.steps += 1
         with torch.no_grad():
@@ -78,13 +78,12 @@ class Trainer:
         batch = self.batches.batch(length, rows)
         frames = batch.some_frames(int(batch.speaks.numel() * PREDICTED))
         read = batch._replace(codes=dropped(misread(batch.codes)))
-        losses = self._losses(self.model, read, frames, LABEL_SMOOTHING)
-        losses = torch.cat((losses, self._guide.loss(batch)[None]))
+        losses, off_pace = self._losses(self.model, read, frames, LABEL_SMOOTHING), self._guide.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
-        (losses * self._weights).sum().backward()
+        (losses.sum() + self._pull * off_pace).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        return losses.detach()
+        return torch.cat((losses, off_pace[None])).detach()
 
     @torch.no_grad()
     def heard(self, batches: Batches) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from typing import Any
 from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
-from triton.runtime.cache import get_cache_manager
+from triton.runtime.cache import CacheManager, get_cache_manager
 
 logger = logging.getLogger(__name__)
 MOST_PROCESSES = 16  # each holds an interpreter with PyTorch in memory
@@ -59,10 +59,9 @@ class _Hook:
             return False
         with self._lock:
             if name not in self._begun:
-                self._begun[name] = self._threads.submit(self._compile, order)
+                self._begun[name] = self._threads.submit(self._compile, order, entry)
         try:
             self._begun[name].result(LIMIT)
-            entry.put(b"", DONE)
         except Exception as error:  # whatever it is, the launch that needs the kernel finds out for itself
             logger.warning("%s was not compiled by another process: %r", fn.name, error)
         return False
@@ -76,8 +75,8 @@ class _Hook:
             with worker:  # closes its pipes
                 pass
 
-    def _compile(self, order: str) -> None:
-        """Have a process do it. Raises `OSError` where there is none, and `RuntimeError` where it did not succeed."""
+    def _compile(self, order: str, entry: CacheManager) -> None:
+        """Have a process do it, and mark it done. Raises `OSError` without a process, `RuntimeError` if it failed."""
         with self._lock:
             worker = self._idle.pop() if self._idle else None
         if worker is None:
@@ -91,6 +90,7 @@ class _Hook:
         self._idle.append(worker)
         if answer.strip():
             raise RuntimeError(answer.strip())
+        entry.put(b"", DONE)
 
 
 def _start() -> subprocess.Popen[str]:
