@@ -20,7 +20,7 @@ from engine.codecs import SharedCodecs
 from engine.config import EngineConfig
 from engine.errors import EngineFailed
 from engine.loop import Engine
-from qwentts_grpc import __version__
+from qwentts_grpc import __version__, path_decoding
 from qwentts_grpc.auth import Door, Tokens
 from qwentts_grpc.cast import Cast
 from qwentts_grpc.engine_metrics import EngineObserver
@@ -146,6 +146,7 @@ class Server:
 
     async def start(self) -> tuple[int, int]:
         """Open both ports, refusing speeches for now; return them. Raises OSError where one is taken."""
+        path_decoding.install()
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         _check_free(self.config.host, self.config.port)
         side_port = await self._side.start(self.config.host, self.config.metrics_port)

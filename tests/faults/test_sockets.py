@@ -15,51 +15,29 @@ from qwentts_grpc import server as server_module
 from tests.service.conftest import Running
 
 from .conftest import steady
+from .http2 import (
+    CALL,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    HELLO,
+    PING,
+    PRIORITY,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    frame,
+    literal,
+    opening,
+    string,
+)
 from .witness import Witness, witness
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
-END_STREAM, END_HEADERS = 0x1, 0x4
 HANDSHAKE = 1_000  # milliseconds, in place of the server's own ten seconds
-# HPACK: literals without indexing, names and values as they are.
-PATH = "/qwentts.v1.TTSService/Synthesize"
-
-
-def frame(kind: int, payload: bytes = b"", flags: int = 0, stream: int = 0) -> bytes:
-    return struct.pack(">I", len(payload))[1:] + bytes((kind, flags)) + struct.pack(">I", stream) + payload
-
-
-def literal(name: str, value: str) -> bytes:
-    return b"\x00" + _string(name.encode()) + _string(value.encode())
-
-
-def _string(data: bytes) -> bytes:
-    if len(data) < 127:
-        return bytes((len(data),)) + data
-    rest, encoded = len(data) - 127, b"\x7f"
-    while rest >= 128:
-        encoded, rest = encoded + bytes((rest % 128 | 128,)), rest // 128
-    return encoded + bytes((rest,)) + data
-
-
-CALL = b"".join(
-    literal(name, value)
-    for name, value in (
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":path", PATH),
-        (":authority", "x"),
-        ("content-type", "application/grpc"),
-        ("te", "trailers"),
-    )
-)
-HELLO = PREFACE + frame(SETTINGS)
-
-
-def opening(stream: int) -> bytes:
-    return frame(HEADERS, CALL, END_HEADERS, stream)
 
 
 def noise(chance: random.Random) -> bytes:
@@ -107,7 +85,7 @@ def endless_headers(chance: random.Random) -> bytes:
 
 def bomb_of_headers(chance: random.Random) -> bytes:
     """One indexed header of 4 KB, referred to a thousand times."""
-    entry = b"\x40" + _string(b"x-bomb") + _string(b"z" * 4_000)
+    entry = b"\x40" + string(b"x-bomb") + string(b"z" * 4_000)
     return HELLO + frame(HEADERS, CALL + entry + b"\xbe" * 12_000, END_HEADERS, 1)
 
 
