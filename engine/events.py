@@ -50,11 +50,10 @@ class AudioChunk:
 
 @dataclass(frozen=True, slots=True)
 class FlushDone:
-    """All text before `flush(mark)` has been spoken; `frame` is the turn's length so far in frames."""
+    """All text before `flush(mark)` has been spoken; follows the last chunk of it."""
 
     mark: str
     segment: int
-    frame: int
 
 
 @dataclass(frozen=True, slots=True)

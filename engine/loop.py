@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +16,21 @@ from engine.errors import Busy, EngineError, EngineFailed, GenerationFailed, Inp
 from engine.events import AudioChunk, FinishReason, FlushDone, Notice, NoticeCode
 from engine.guard import Guard
 from engine.layouts import Layouts
-from engine.observer import EngineState, Observer
+from engine.metrics import (
+    CHUNK_INTERVAL,
+    GRAPH_FALLBACKS,
+    GRAPH_REPLAYS,
+    LAST_STEP,
+    LATENESS,
+    QUEUE_WAIT,
+    SLOT_RELEASE,
+    STEP_BATCH,
+    STEP_SECONDS,
+    UNDERRUN_SECONDS,
+    UNDERRUNS,
+    EngineState,
+)
+from engine.observer import Observer, StageTiming
 from engine.request import Reference, Sampling, SpeechRequest
 from engine.scheduler import Outcome, Scheduler
 from engine.segment import Layout
@@ -109,7 +124,7 @@ class Engine:
 
     def state(self) -> EngineState:
         """Gauges of this moment."""
-        return self._scheduler.state(time.monotonic())
+        return replace(self._scheduler.state(time.monotonic()), queue_places=self._config.max_queue)
 
     def queue_wait(self) -> float:
         """Seconds that a speech opened now may expect to wait for its slot; 0 where that is not known.
@@ -149,7 +164,7 @@ class Engine:
                 output = await self._on_device(batch)
                 if output is not None:
                     self._deliver(self._scheduler.commit(output))
-                    self._observer.step(output.timings)
+                    self._record(output.timings)
                     await self._linger(output.next_by)
         except Exception as error:  # whatever broke a step ends the engine, loudly, and every speech with it
             self._fail(error)
@@ -162,7 +177,7 @@ class Engine:
             self._deliver(self._scheduler.settle(now))
             for sequence in self._scheduler.admit(now):
                 self._speeches[sequence].started()
-                self._observer.admitted(now - sequence.arrived)
+                self._observer.record(QUEUE_WAIT, now - sequence.arrived)
                 self._wake.set()  # it may have something to settle
             if now >= self._looked + LOOKS:
                 self._look_at_clocks(now)
@@ -211,10 +226,25 @@ class Engine:
         return Sequence(request, seed, layout, self._layouts.tokenizer, Sentences(config.segment_characters), guard)
 
     def _measure(self, sequence: Sequence, chunk: AudioChunk) -> None:
-        now = time.monotonic()
-        first = sequence.playback.frames == 0
-        late, gap = sequence.playback.deliver(len(chunk.codes), now)
-        self._observer.chunk(now - chunk.sampled_at, late, gap, first)
+        record = self._observer.record
+        late, gap = sequence.playback.deliver(len(chunk.codes), time.monotonic())
+        record(LATENESS, late)
+        if late:
+            record(UNDERRUNS)
+            record(UNDERRUN_SECONDS, late)
+        if gap is not None:
+            record(CHUNK_INTERVAL, gap)
+
+    def _record(self, timings: Iterable[StageTiming]) -> None:
+        record = self._observer.record
+        for timing in timings:
+            record(STEP_BATCH, timing.batch, timing.stage)
+            record(STEP_SECONDS, timing.seconds, timing.stage)
+            if timing.graph:
+                record(GRAPH_REPLAYS, 1, timing.stage)
+            elif timing.graph is False:
+                record(GRAPH_FALLBACKS, 1, timing.stage, "disabled")
+        record(LAST_STEP, time.time())
 
     def _check_capacity(self) -> None:
         if self.failed is not None or self._closing:
@@ -260,7 +290,7 @@ class Engine:
         """A caller gives up."""
         seen = time.monotonic()
         self._drop(speech)
-        self._observer.released(time.monotonic() - seen)
+        self._observer.record(SLOT_RELEASE, time.monotonic() - seen)
 
     def _end(self, speech: Speech, error: EngineError) -> None:
         self._drop(speech)

@@ -11,7 +11,8 @@ from engine.batch import Batch, Chunk, StepOutput
 from engine.blocks import BlockPool
 from engine.errors import EngineError, GenerationFailed, RequestTooLarge
 from engine.events import AudioChunk, FinishReason, FlushDone
-from engine.observer import EngineState, Observer
+from engine.metrics import CODEC_FRAMES, PREEMPTIONS, TEXT_STARVED, EngineState
+from engine.observer import Observer
 from engine.plan import Flight, Limits, Plan, slot_of
 from engine.request import SAMPLES_PER_FRAME
 from engine.segment import Segment
@@ -88,7 +89,8 @@ class Scheduler:
                 yield sequence, GenerationFailed("the model's values are not finite")
             else:
                 used += self._commit_frame(sequence, segment, tuple(codes))
-        self._observer.frames(used, discarded)
+        self._observer.record(CODEC_FRAMES, used, "true")
+        self._observer.record(CODEC_FRAMES, discarded, "discarded")
         for (sequence, segment), chunk, pcm in zip(flight.chunks, flight.batch.chunks, output.audio, strict=True):
             if not sequence.closed:
                 self._listen(sequence, segment, chunk, pcm)
@@ -115,7 +117,9 @@ class Scheduler:
         parked = sum(s.starving for s in self.running) + sum(s.admitted is not None for s in self.waiting)
         paced = sum(s.paced(now) for s in self.running)
         queued = sum(s.admitted is None for s in self.waiting)
-        return EngineState(queued, len(self.running), parked, paced, self._pool.used, self._pool.capacity)
+        return EngineState(
+            queued, len(self.running), parked, paced, self._pool.used, self._pool.capacity, self._limits.slots
+        )
 
     def check(self) -> None:
         """Assert that slots and blocks are each owned once; cheap enough to run whenever the engine falls idle."""
@@ -144,7 +148,7 @@ class Scheduler:
         self._leave(sequence)
         sequence.segment.launched = len(sequence.segment.frames) + self._in_flight(sequence.segment)
         self.add(sequence)
-        self._observer.preempted(reason)
+        self._observer.record(PREEMPTIONS, 1, reason)
 
     def _in_flight(self, segment: Segment) -> int:
         return sum(owner is segment for flight in self._flights for _, owner in flight.rows)
@@ -258,9 +262,8 @@ class Scheduler:
 
     def _close_segment(self, sequence: Sequence) -> Iterator[tuple[Sequence, Outcome]]:
         segment, over = sequence.segment, sequence.over
-        frames = sequence.total_frames + len(segment.frames)
         if segment.mark is not None:
-            yield sequence, FlushDone(segment.mark, segment.number, frames)
+            yield sequence, FlushDone(segment.mark, segment.number)
         self._pool.release(sequence.blocks)
         if over:
             yield sequence, sequence.finish
@@ -271,7 +274,7 @@ class Scheduler:
         if sequence.starving and not sequence.closed:
             sequence.starved_since = sequence.starved_since or now
         elif sequence.starved_since is not None:
-            self._observer.starved(now - sequence.starved_since)
+            self._observer.record(TEXT_STARVED, now - sequence.starved_since)
             sequence.starved_since = None
 
 

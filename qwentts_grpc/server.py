@@ -23,7 +23,6 @@ from engine.loop import Engine
 from qwentts_grpc import __version__, path_decoding
 from qwentts_grpc.auth import Door, Tokens
 from qwentts_grpc.cast import Cast
-from qwentts_grpc.engine_metrics import EngineObserver
 from qwentts_grpc.fleet import Fleet
 from qwentts_grpc.gate import Gate
 from qwentts_grpc.handled import Handled
@@ -101,7 +100,6 @@ class Server:
         self.gate = Gate()
         self.metrics = Metrics()
         self.engines: list[Engine] = []  # the default one first
-        self._observers: list[EngineObserver] = []
         self.voices: VoiceStore | None = None
         self._tls = ServerTls(config.tls) if config.tls else None
         self._tokens = Tokens(config.access.token_file) if config.access.token_file else None
@@ -188,8 +186,7 @@ class Server:
     async def _load(self, model: str, shared: SharedCodecs) -> None:
         observer = self.metrics.engine.observer()
         engine = await build_engine(model, self.config.engine, observer, shared)
-        observer.serves(engine)
-        self._observers.append(observer)
+        observer.model = engine.card.name
         self.engines.append(engine)
         log.info("loaded %s: %s", engine.card.name, engine.card.description)
 
@@ -231,8 +228,7 @@ class Server:
 
     def _metrics_page(self) -> Response:
         # An engine tells what happens; where it stands is read when somebody asks.
-        for engine, observer in zip(self.engines, self._observers, strict=True):
-            observer.stand(engine.state())
+        self.metrics.engine.set_states(engine.state() for engine in self.engines)
         if self.voices is not None:
             self.metrics.voices.held(self.voices.cached_bytes)
         return metrics_page(self.metrics.registry)

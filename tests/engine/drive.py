@@ -10,7 +10,8 @@ import numpy.typing as npt
 from engine.blocks import BlockPool
 from engine.errors import EngineError
 from engine.events import AudioChunk, FinishReason, FlushDone
-from engine.observer import NullObserver, Observer
+from engine.metrics import PREEMPTIONS
+from engine.observer import Metric, NullObserver, Observer
 from engine.plan import Limits
 from engine.request import SAMPLES_PER_FRAME, SpeechRequest, TextMode
 from engine.scheduler import Outcome, Scheduler
@@ -70,8 +71,9 @@ class Preemptions(NullObserver):
     def __init__(self) -> None:
         self.reasons: list[str] = []
 
-    def preempted(self, reason: str) -> None:
-        self.reasons.append(reason)
+    def record(self, metric: Metric, value: float = 1.0, *labels: str) -> None:
+        if metric is PREEMPTIONS:
+            self.reasons += labels
 
 
 class Drive:
@@ -162,8 +164,7 @@ class Drive:
                     self._hear(talk, outcome)
                 case FlushDone():
                     assert sequence.admitted is not None
-                    assert outcome.frame == len(talk.codes)
-                    talk.marks.append((outcome.mark, outcome.frame))
+                    talk.marks.append((outcome.mark, len(talk.codes)))
                 case FinishReason() | EngineError():
                     talk.end = outcome
                     self.scheduler.remove(sequence)

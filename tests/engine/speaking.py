@@ -37,7 +37,14 @@ class Heard:
 
     @property
     def marks(self) -> list[tuple[str, int]]:
-        return [(flush.mark, flush.frame) for flush in self.of(FlushDone)]
+        """Each mark with the frames of audio before it."""
+        found, frames = [], 0
+        for event in self.events:
+            if isinstance(event, AudioChunk):
+                frames += len(event.codes)
+            elif isinstance(event, FlushDone):
+                found.append((event.mark, frames))
+        return found
 
     @property
     def notices(self) -> list[str]:

@@ -3,9 +3,10 @@
 import asyncio
 import threading
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ from engine.errors import (
 from engine.events import AudioChunk, Finished, FinishReason, FlushDone, Notice, NoticeCode, Started
 from engine.layouts import Layouts
 from engine.loop import Engine
-from engine.observer import NullObserver, StageTiming
+from engine.metrics import CODEC_FRAMES, LATENESS, QUEUE_WAIT, SLOT_RELEASE, TEXT_STARVED
+from engine.observer import Metric, NullObserver
 from engine.plan import Limits
 from engine.request import Delivery, Pick, Reference, Sampling, SpeechRequest, TextMode
 from engine.scheduler import Scheduler
@@ -65,36 +67,19 @@ class FakeCloner:
         raise AssertionError("it knows them all")
 
 
-@dataclass
 class Notes(NullObserver):
-    """What an observer was told."""
+    """Values recorded, by metric and labels."""
 
-    waits: list[float] = field(default_factory=list)
-    chunks: list[tuple[float, float, float | None, bool]] = field(default_factory=list)
-    pauses: list[float] = field(default_factory=list)
-    releases: list[float] = field(default_factory=list)
-    used: int = 0
-    discarded: int = 0
-    steps: int = 0
+    def __init__(self) -> None:
+        self.values: defaultdict[tuple[Metric, *tuple[str, ...]], list[float]] = defaultdict(list)
 
-    def step(self, timings: tuple[StageTiming, ...]) -> None:
-        self.steps += 1
+    def record(self, metric: Metric, value: float = 1.0, *labels: str) -> None:
+        self.values[metric, *labels].append(value)
 
-    def admitted(self, queue_wait: float) -> None:
-        self.waits.append(queue_wait)
-
-    def chunk(self, latency: float, lateness: float, interval: float | None, first: bool) -> None:
-        self.chunks.append((latency, lateness, interval, first))
-
-    def starved(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-
-    def released(self, seconds: float) -> None:
-        self.releases.append(seconds)
-
-    def frames(self, used: int, discarded: int) -> None:
-        self.used += used
-        self.discarded += discarded
+    @property
+    def used(self) -> int:
+        """Codec frames that were delivered."""
+        return int(sum(self.values[CODEC_FRAMES, "true"]))
 
 
 class SlowSteps:
@@ -176,9 +161,8 @@ async def test_the_events_of_a_speech(flavour: Flavour) -> None:
         assert kinds == [Started, FlushDone, Finished]
         assert heard.end.text_characters == len(TEXT) + len("And more.")
         assert made.notes.used == heard.end.frames
-        assert made.notes.waits == [heard.end.queue_wait]
-        assert [first for *_, first in made.notes.chunks] == [True] + [False] * (len(made.notes.chunks) - 1)
-        assert len(made.notes.chunks) == len([chunk for chunk in heard.of(AudioChunk) if len(chunk.codes)])
+        assert made.notes.values[(QUEUE_WAIT,)] == [heard.end.queue_wait]
+        assert len(made.notes.values[(LATENESS,)]) == len([chunk for chunk in heard.of(AudioChunk) if len(chunk.codes)])
 
 
 @both
@@ -226,7 +210,7 @@ async def test_a_speech_that_waits_for_text_says_so_once_and_goes_on_at_once(fla
         speech.feed("more.")
         speech.end()
         assert (await listen(speech)).notices == ["TEXT_STARVED"]
-        assert made.notes.pauses[0] > 0.25
+        assert made.notes.values[(TEXT_STARVED,)][0] > 0.25
 
 
 @both
@@ -469,7 +453,7 @@ async def test_cancel_after_every_event(flavour: Flavour) -> None:
             rest = [event async for event in speech]
             assert isinstance(rest[-1], Finished)
         await until(lambda: made.engine.state().blocks_used == 0)
-        assert 0 < len(made.notes.releases) <= count + 1
+        assert 0 < len(made.notes.values[(SLOT_RELEASE,)]) <= count + 1
 
 
 @both

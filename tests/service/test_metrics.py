@@ -40,6 +40,8 @@ OTHERS = {
     "tts_text_starved_seconds_total": set(),
     "tts_kv_blocks_used": set(),
     "tts_kv_blocks_capacity": set(),
+    "tts_engine_slots": set(),
+    "tts_queue_capacity_requests": set(),
     "tts_preemptions_total": {"reason"},
     "tts_send_blocked_seconds_count": set(),
     "tts_audio_seconds_total": {"model"},

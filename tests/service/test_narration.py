@@ -81,7 +81,7 @@ def test_an_engine_that_marks_no_last_chunk_gets_an_empty_one() -> None:
 
 
 def test_a_flush_is_answered_with_its_mark_and_place() -> None:
-    messages = narrate([Started(7, 0), chunk(2), FlushDone("one", 0, 2), chunk(1, 2, 1, last=True), FINISHED])
+    messages = narrate([Started(7, 0), chunk(2), FlushDone("one", 0), chunk(1, 2, 1, last=True), FINISHED])
     done = messages[2]
     assert isinstance(done, pb.FlushDone)
     assert (done.mark, done.segment, done.pts.ToMilliseconds()) == ("one", 0, 160)
