@@ -7,7 +7,7 @@ from engine.events import FinishReason
 from engine.model.config import ModelConfig
 from engine.prompt import Column
 from engine.request import TextMode
-from engine.text import TextStream
+from engine.text import TextStream, speakable
 from engine.tokenizer import TextTokenizer
 from engine.voice import Voice
 
@@ -38,7 +38,7 @@ class Segment:
         self.first_frame = first_frame  # in the turn
         self.mark: str | None = None  # of the flush that ended it
         self.ended = False
-        self.characters = 0
+        self.speakable = False  # whether anything in the text so far can be spoken
         self.frames: list[tuple[int, ...]] = []
         self.launched = 0  # frames given to the device, ahead of `frames` by those in flight
         self.decoded = 0  # frames given to the codec
@@ -62,19 +62,19 @@ class Segment:
     def feed(self, text: str) -> None:
         """Append text; legal until `end`."""
         assert not self.ended
-        self.characters += len(text)
+        self.speakable = self.speakable or speakable(text)
         self._unread += text
 
     def end(self, mark: str | None) -> None:
-        """No more text for this segment; `mark` names the flush that ended it."""
+        """No more text for this segment; `mark` names the flush that ended it. Without speakable text it is over."""
         self.ended, self.mark = True, mark
-        if not self.characters:
+        if not self.speakable:
             self.finish = FinishReason.STOP
 
     @property
     def tokens(self) -> int:
-        """Text tokens known so far."""
-        return max(0, len(self._ids) - ROLE)
+        """Text tokens known so far; none where nothing can be spoken."""
+        return max(0, len(self._ids) - ROLE) if self.speakable else 0
 
     @property
     def cap(self) -> int:
@@ -93,10 +93,10 @@ class Segment:
 
     @property
     def prefix(self) -> list[Column] | None:
-        """Columns before text and codes run side by side; None until enough text is known."""
+        """Columns before text and codes run side by side; None until enough text is known, some of it speakable."""
         if self._prefix is not None:
             return self._prefix
-        if self.ended if self._whole else len(self._ids) >= ROLE:
+        if self.speakable and (self.ended if self._whole else len(self._ids) >= ROLE):
             self._prefix = self._build_prefix()
             self._start = len(self._prefix) + self._index(0)
         return self._prefix

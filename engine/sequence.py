@@ -11,6 +11,7 @@ from engine.playback import Playback
 from engine.request import FRAME_SECONDS, SpeechRequest
 from engine.segment import Layout, Segment
 from engine.sentences import Sentences
+from engine.text import speakable
 from engine.tokenizer import TextTokenizer
 
 Block = int
@@ -41,6 +42,7 @@ class Sequence:
     taken: int = 0
     tokens: int = 0  # of finished segments
     characters: int = 0
+    speakable: bool = False  # whether anything in the text so far can be spoken
     playback: Playback = field(default_factory=Playback)
     finish: FinishReason = FinishReason.STOP  # of the turn: its last segment's that is not STOP
     closed: bool = False
@@ -62,6 +64,7 @@ class Sequence:
     def feed(self, text: str) -> None:
         """Append text to the newest segment; a long text goes on in further segments."""
         self.characters += len(text)
+        self.speakable = self.speakable or speakable(text)
         first, *more = self.sentences.feed(text)
         self.segments[-1].feed(first)
         for part in more:
@@ -101,7 +104,7 @@ class Sequence:
     @property
     def speaks_last(self) -> bool:
         """Whether no audio can follow that of the segment being spoken; flushes may still have to be answered."""
-        unspoken = any(segment.characters for segment in islice(self.segments, 1, None))
+        unspoken = any(segment.speakable for segment in islice(self.segments, 1, None))
         return self.finish is not FinishReason.STOP or (self.text_ended and not unspoken)
 
     @property

@@ -50,6 +50,11 @@ class Speech:
         return self._over
 
     @property
+    def speakable(self) -> bool:
+        """Whether anything in the text so far can be spoken."""
+        return self.sequence.speakable
+
+    @property
     def unread(self) -> bool:
         """Whether events wait for the caller."""
         return bool(self._outbox)
@@ -71,11 +76,11 @@ class Speech:
         self._wake()
 
     def end(self) -> None:
-        """No more text. Raises `InvalidRequest` if there was none at all."""
+        """No more text. Raises `InvalidRequest` if none of it could be spoken."""
         if self.sequence.text_ended:
             return
-        if self.sequence.characters == 0:
-            raise InvalidRequest("text", "is empty", "TEXT_EMPTY")
+        if not self.speakable:
+            raise InvalidRequest("text", "has nothing to speak", "TEXT_EMPTY")
         self.sequence.end()
         self._wake()
 

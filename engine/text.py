@@ -1,9 +1,19 @@
 """The token ids of a text that is still growing: only ids that later text cannot change come out."""
 
+import re
+
 from engine.tokenizer import TextTokenizer
 
 # A prompt's text is tokenised together with the chat turn's heading, whose newline may merge with the text's first.
 HEADING = "assistant\n"
+
+# A letter or a number of any script. The four fillers of Hangul count as letters, but are blank.
+_SPOKEN = re.compile("[^\\W_\u115f\u1160\u3164\uffa0]")
+
+
+def speakable(text: str) -> bool:
+    """Whether `text` holds a letter or a number: punctuation, signs, emoji and what is invisible make no speech."""
+    return _SPOKEN.search(text) is not None
 
 
 class TextStream:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 from engine.errors import EngineError, InputIdle, InvalidRequest, TextTooLong
 from engine.speech import Speech
+from engine.text import speakable
 from qwentts_grpc.convert import name
 from qwentts_grpc.limits import Limits
 from qwentts_grpc.v1 import tts_pb2
@@ -32,7 +33,7 @@ async def first_config(requests: Requests, patience: float) -> tts_pb2.Synthesis
 
 def whole_text(text: str) -> str:
     """`text`, or `InvalidRequest` where there is nothing in it to speak."""
-    if not text.strip():
+    if not speakable(text):
         raise InvalidRequest("text", "has nothing to speak", "TEXT_EMPTY")
     return text
 
@@ -66,16 +67,14 @@ class TurnReader:
         self._limits = limits
         self._appends = 0
         self._flushes = 0
-        self._any_text = False
 
     async def feed(self, speech: Speech) -> None:
         """Raises `InvalidRequest` and `TextTooLong`; returns where nothing more can matter."""
         async for request in self._requests:
             if self._take(request, speech):
                 return
-        if not self._any_text:
+        if not speech.speakable:
             await _cancel_may_come()
-        whole_text("text" if self._any_text else "")
         speech.end()
 
     def _take(self, request: tts_pb2.SynthesizeRequest, speech: Speech) -> bool:
@@ -101,7 +100,6 @@ class TurnReader:
     def _text(self, text: str) -> str:
         if len(text.encode()) > self._limits.chunk_bytes:
             raise TextTooLong(f"one text message holds more than {self._limits.chunk_bytes} bytes")
-        self._any_text = self._any_text or bool(text.strip())
         return text
 
 

@@ -10,6 +10,7 @@ from engine import prompt
 from engine.events import FinishReason
 from engine.request import SpeechRequest, TextMode
 from engine.segment import Layout
+from engine.text import speakable
 from engine.tokenizer import TextTokenizer
 from tests.engine.fake_runner import Cell, Codes, FakeModel
 
@@ -31,6 +32,7 @@ def expected(
     model = FakeModel(layout.config)
     made = Expected([], [], [], FinishReason.STOP)
     for text, mark in texts:
+        text = text if speakable(text) else ""
         limit = _limit(request, tokenizer, text, len(made.codes))
         frames = list(_segment(model, layout, tokenizer, request, seed, text, len(made.codes), limit)) if text else []
         _listen(model, layout, frames, made)

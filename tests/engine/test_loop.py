@@ -307,7 +307,7 @@ async def test_what_a_checkpoint_cannot_do_is_refused_at_once() -> None:
 async def test_text_at_the_wrong_time_or_too_much_of_it() -> None:
     async with rig("at once", max_text_characters=10) as made:
         speech = made.engine.open(request())
-        with pytest.raises(InvalidRequest, match="empty"):
+        with pytest.raises(InvalidRequest, match="nothing to speak"):
             speech.end()
         speech.feed("0123456789")
         with pytest.raises(TextTooLong):

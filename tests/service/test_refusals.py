@@ -26,6 +26,7 @@ UNKNOWN_ENCODING = pb.SynthesisConfig(audio_format=pb.AudioFormat(encoding=99)) 
 ODD_RATE = pb.SynthesisConfig(audio_format=pb.AudioFormat(sample_rate_hertz=12_345))
 UNKNOWN_MODE = pb.SynthesisConfig(delivery=pb.DeliveryOptions(text_mode=7))  # type: ignore[arg-type]
 NOT_AUDIO = pb.SynthesisConfig(reference=pb.ReferenceVoice(audio=b"RIFFnonsense", transcript="x"))
+EMPTY = (Code.INVALID_ARGUMENT, "TEXT_EMPTY", ["text"])
 
 
 def only(asked: pb.SynthesisConfig) -> list[Any]:
@@ -41,6 +42,8 @@ TABLE: dict[str, tuple[list[Any], Code, str, list[str]]] = {
     "no text": ([config()], Code.INVALID_ARGUMENT, "TEXT_EMPTY", ["text"]),
     "empty text": ([config(), text(""), flush("x")], Code.INVALID_ARGUMENT, "TEXT_EMPTY", ["text"]),
     "blank text": ([config(), text(" \n")], Code.INVALID_ARGUMENT, "TEXT_EMPTY", ["text"]),
+    "invisible text": ([config(), text("\u200b\u3000"), flush("x"), text("\ufeff")], *EMPTY),
+    "signs alone": ([config(), text("... 👍🏽"), flush("x"), text("***")], *EMPTY),
     "nan": (only(NAN), Code.INVALID_ARGUMENT, "FIELD_INVALID", ["config.sampling.temperature"]),
     "encoding": (only(UNKNOWN_ENCODING), Code.INVALID_ARGUMENT, "FIELD_INVALID", ["config.audio_format.encoding"]),
     "rate": (only(ODD_RATE), Code.INVALID_ARGUMENT, "FIELD_INVALID", ["config.audio_format.sample_rate_hertz"]),
@@ -72,7 +75,7 @@ async def test_a_bad_turn_is_refused(tts: Running, case: str) -> None:
 
 async def test_text_in_one_message_is_refused_alike(tts: Running) -> None:
     for words, code, reason in (
-        ("", Code.INVALID_ARGUMENT, "TEXT_EMPTY"),
+        *((blank, Code.INVALID_ARGUMENT, "TEXT_EMPTY") for blank in ("", " ", "\u2028\u180e", "…", "🙂")),
         ("x" * 2_001, Code.OUT_OF_RANGE, "TEXT_TOO_LONG"),
     ):
         request = pb.SynthesizeTextRequest(config=config().config, text=words)

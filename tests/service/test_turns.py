@@ -122,6 +122,20 @@ async def test_every_flush_is_answered_in_place_and_segments_go_on(tts: Running)
     assert place.index("flush_done") > place.index("audio")
 
 
+@pytest.mark.parametrize("mode", [pb.TEXT_MODE_UNSPECIFIED, pb.TEXT_MODE_INCREMENTAL, pb.TEXT_MODE_WHOLE])
+@pytest.mark.parametrize("blank", ["", "\n\n", "\u2028\u200b", "...", "👍"])
+async def test_a_segment_with_nothing_to_speak_is_answered_without_audio(
+    tts: Running, blank: str, mode: pb.TextMode
+) -> None:
+    asked = config(4.0, delivery=pb.DeliveryOptions(text_mode=mode))
+    with tts.runner(lambda runner: Ending(runner, tts.eos, after=5)):
+        responses = await turn(tts, asked, text(blank), flush("a"), text("Yes."), flush("b"), text(blank))
+    assert check_laws(responses).codec_frames == 5
+    done = [response.flush_done for response in responses if response.HasField("flush_done")]
+    assert [(mark.mark, mark.segment, mark.pts.ToMilliseconds()) for mark in done] == [("a", 0, 0), ("b", 1, 400)]
+    assert {response.audio.segment for response in responses if response.audio.data} == {1}
+
+
 async def test_a_cancel_message_ends_with_a_summary_and_status_ok(tts: Running) -> None:
     call = tts.stub.Synthesize(send([config(60.0), text(SENTENCE), 0.3, cancel(), 60.0]), timeout=20)
     responses = [response async for response in call]
