@@ -32,9 +32,9 @@ class Pick:
 
     def validate(self, prefix: str) -> None:
         """Raise `InvalidRequest` naming `prefix` + the field that is out of range."""
-        _in_range(f"{prefix}temperature", self.temperature, 0.0, 10.0)
-        _in_range(f"{prefix}top_p", self.top_p, 0.0, 1.0, open_low=True)
-        _in_range(f"{prefix}top_k", self.top_k, 0, 1_000_000)
+        in_range(f"{prefix}temperature", self.temperature, 0.0, 10.0)
+        in_range(f"{prefix}top_p", self.top_p, 0.0, 1.0, open_low=True)
+        in_range(f"{prefix}top_k", self.top_k, 0, 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,11 @@ class Sampling:
         """Raise `InvalidRequest` naming the field that is out of range."""
         self.talker.validate("sampling.")
         self.predictor.validate("sampling.predictor_")
-        _in_range("sampling.repetition_penalty", self.repetition_penalty, 0.0, 10.0, open_low=True)
+        in_range("sampling.repetition_penalty", self.repetition_penalty, 0.0, 10.0, open_low=True)
         if self.seed is not None:
-            _in_range("sampling.seed", self.seed, 0, 2**64 - 1)
+            in_range("sampling.seed", self.seed, 0, 2**64 - 1)
         if self.max_frames is not None:
-            _in_range("sampling.max_audio", self.max_frames, 1, 1_000_000)
+            in_range("sampling.max_audio", self.max_frames * FRAME_SECONDS, FRAME_SECONDS, 86_400.0, unit=" s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,10 @@ class Delivery:
 
     def validate(self) -> None:
         """Raise `InvalidRequest` naming the field that is out of range."""
-        _in_range("delivery.first_chunk_frames", self.first_chunk_frames, 1, 12)
-        _in_range("delivery.max_chunk_frames", self.max_chunk_frames, 1, 12)
-        _in_range("delivery.max_lead", self.max_lead, FRAME_SECONDS, 86_400.0)
-        _in_range("delivery.input_idle_timeout", self.input_idle_timeout, 0.0, 86_400.0)
+        in_range("delivery.first_chunk_frames", self.first_chunk_frames, 1, 12)
+        in_range("delivery.max_chunk_frames", self.max_chunk_frames, 1, 12)
+        in_range("delivery.max_lead", self.max_lead, FRAME_SECONDS, 86_400.0, unit=" s")
+        in_range("delivery.input_idle_timeout", self.input_idle_timeout, 0.0, 86_400.0, unit=" s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,9 @@ class SpeechRequest:
             self.reference.validate()
 
 
-def _in_range(field_name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
+def in_range(field_name: str, value: float, low: float, high: float, *, open_low: bool = False, unit: str = "") -> None:
+    """Raise `InvalidRequest` for a value outside [low, high], or (low, high] where `open_low`."""
     inside = math.isfinite(value) and (low < value if open_low else low <= value) and value <= high
     if not inside:
-        raise InvalidRequest(field_name, f"{value} is not in {'(' if open_low else '['}{low}, {high}]")
+        bounds = f"{'(' if open_low else '['}{low:.10g}{unit}, {high:.10g}{unit}]"
+        raise InvalidRequest(field_name, f"{value:.10g}{unit} is not in {bounds}")

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from google.protobuf.duration_pb2 import Duration
 
-from engine.chunks import SIZES
 from engine.config import ModelCard
 from engine.errors import InvalidRequest
-from engine.request import FRAME_SECONDS, Delivery, Pick, Reference, Sampling, SpeechRequest, TextMode
+from engine.request import FRAME_SECONDS, Delivery, Pick, Reference, Sampling, SpeechRequest, TextMode, in_range
 from engine.voice import Voice
 from qwentts_grpc.limits import NAME, REQUEST_ID, Limits
 from qwentts_grpc.v1 import tts_pb2
 
-LARGEST_CHUNK = SIZES[-1]  # frames; the engine refuses more, and a hint is lowered rather than refused
 FRAME_NANOSECONDS = round(FRAME_SECONDS * 1e9)
 
 _TEXT_MODES = {
@@ -36,10 +34,10 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request for the engine, and the hints that were lowered on the way, one line each."""
+    """A request for the engine, and what of the config has no effect here, one line each."""
 
     request: SpeechRequest
-    adjusted: tuple[str, ...]
+    without_effect: tuple[str, ...]
 
 
 def asked(
@@ -53,8 +51,6 @@ def asked(
 
     Raises `InvalidRequest` naming the field inside the config ("sampling.top_p").
     """
-    sampling, longest = _sampling(config.sampling, server.defaults, server.limits)
-    delivery, lowered = _delivery(config.delivery)
     request = SpeechRequest(
         request_id=request_id,
         voice="" if kept else name("voice", config.voice),
@@ -62,11 +58,11 @@ def asked(
         kept=kept,
         instructions=_instructions(config.instructions, server.limits),
         language=name("language", config.language),
-        sampling=sampling,
-        delivery=delivery,
+        sampling=_sampling(config.sampling, server.defaults, server.limits),
+        delivery=_delivery(config.delivery),
     )
     request.validate()
-    return Asked(request, longest + lowered + _unheard(config.instructions, server.card))
+    return Asked(request, _without_effect(config, server.card))
 
 
 @contextmanager
@@ -107,22 +103,24 @@ def _instructions(text: str, limits: Limits) -> str:
     return text
 
 
-def _unheard(instructions: str, card: ModelCard) -> tuple[str, ...]:
-    """Instructions that a small custom-voice checkpoint was never taught to follow."""
-    deaf = card.kind == "custom_voice" and not card.instructions
-    return ("instructions: not followed by this checkpoint",) if instructions and deaf else ()
+def _without_effect(config: tts_pb2.SynthesisConfig, card: ModelCard) -> tuple[str, ...]:
+    """What the config asks for that no turn of this checkpoint can have."""
+    lines = []
+    if config.delivery.word_timings:
+        lines.append("delivery.word_timings: not available from this model")
+    if config.instructions and card.kind == "custom_voice" and not card.instructions:
+        lines.append("instructions: not followed by this checkpoint")
+    return tuple(lines)
 
 
-def _sampling(options: tts_pb2.SamplingOptions, defaults: Sampling, limits: Limits) -> tuple[Sampling, tuple[str, ...]]:
-    frames, adjusted = _longest(options, defaults, limits)
-    sampling = Sampling(
+def _sampling(options: tts_pb2.SamplingOptions, defaults: Sampling, limits: Limits) -> Sampling:
+    return Sampling(
         talker=_pick(options, "", defaults.talker),
         predictor=_pick(options, "predictor_", defaults.predictor),
         repetition_penalty=_real(options, "repetition_penalty", defaults.repetition_penalty),
         seed=options.seed if options.HasField("seed") else defaults.seed,
-        max_frames=frames,
+        max_frames=_longest(options, defaults, limits),
     )
-    return sampling, adjusted
 
 
 def _pick(options: tts_pb2.SamplingOptions, prefix: str, default: Pick) -> Pick:
@@ -139,29 +137,23 @@ def _real(options: tts_pb2.SamplingOptions, field: str, default: float) -> float
     return float(str(np.float32(getattr(options, field)))) if options.HasField(field) else default
 
 
-def _longest(
-    options: tts_pb2.SamplingOptions, defaults: Sampling, limits: Limits
-) -> tuple[int | None, tuple[str, ...]]:
+def _longest(options: tts_pb2.SamplingOptions, defaults: Sampling, limits: Limits) -> int | None:
     if not options.HasField("max_audio"):
-        return defaults.max_frames, ()
-    frames = nanoseconds("sampling.max_audio", options.max_audio) // FRAME_NANOSECONDS
-    most = int(limits.audio_seconds / FRAME_SECONDS)
-    return _lowered("sampling.max_audio", frames, most, f"{limits.audio_seconds:g} s")
+        return defaults.max_frames
+    longest = nanoseconds("sampling.max_audio", options.max_audio)
+    in_range("sampling.max_audio", longest / 1e9, FRAME_SECONDS, limits.audio_seconds, unit=" s")
+    return longest // FRAME_NANOSECONDS
 
 
-def _delivery(options: tts_pb2.DeliveryOptions) -> tuple[Delivery, tuple[str, ...]]:
+def _delivery(options: tts_pb2.DeliveryOptions) -> Delivery:
     default = Delivery()
-    first, first_adjusted = _chunk(options, "first_chunk_frames", default.first_chunk_frames)
-    most, most_adjusted = _chunk(options, "max_chunk_frames", default.max_chunk_frames)
-    delivery = Delivery(
+    return Delivery(
         text_mode=_text_mode(options.text_mode),
-        first_chunk_frames=first,
-        max_chunk_frames=most,
+        first_chunk_frames=_whole(options, "first_chunk_frames", default.first_chunk_frames),
+        max_chunk_frames=_whole(options, "max_chunk_frames", default.max_chunk_frames),
         max_lead=_seconds(options, "max_lead", default.max_lead),
         input_idle_timeout=_seconds(options, "input_idle_timeout", default.input_idle_timeout),
     )
-    timings = ("delivery.word_timings: not available from this model",) if options.word_timings else ()
-    return delivery, first_adjusted + most_adjusted + timings
 
 
 def _text_mode(value: tts_pb2.TextMode) -> TextMode:
@@ -170,14 +162,9 @@ def _text_mode(value: tts_pb2.TextMode) -> TextMode:
     return _TEXT_MODES[value]
 
 
-def _chunk(options: tts_pb2.DeliveryOptions, field: str, default: int) -> tuple[int, tuple[str, ...]]:
-    if not options.HasField(field):
-        return default, ()
-    return _lowered(f"delivery.{field}", getattr(options, field), LARGEST_CHUNK, f"{LARGEST_CHUNK} frames")
-
-
-def _lowered(field: str, value: int, most: int, words: str) -> tuple[int, tuple[str, ...]]:
-    return (value, ()) if value <= most else (most, (f"{field}: lowered to {words}",))
+def _whole(options: tts_pb2.DeliveryOptions, field: str, default: int) -> int:
+    value: int = getattr(options, field)
+    return value if options.HasField(field) else default
 
 
 def _seconds(options: tts_pb2.DeliveryOptions, field: str, default: float) -> float:

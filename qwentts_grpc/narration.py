@@ -33,13 +33,13 @@ FIELDS: dict[type[Payload], str] = {
 
 
 class Narration:
-    """The messages of one turn. `first` is the `Started` to send, less the wait for a slot; `adjusted` the lowered
-    hints to tell of. `samples`: length of the turn so far at the output rate.
+    """The messages of one turn. `first` is the `Started` to send, less the wait for a slot; `without_effect` what of
+    the config to tell of. `samples`: length of the turn so far at the output rate.
 
     `Started` comes first whatever happens: notices wait for it, and a turn that is cancelled in the queue has one.
     """
 
-    def __init__(self, first: tts_pb2.Started, encoder: Encoder, adjusted: tuple[str, ...] = ()) -> None:
+    def __init__(self, first: tts_pb2.Started, encoder: Encoder, without_effect: tuple[str, ...] = ()) -> None:
         self.samples = 0
         self._audio_frames = 0
         self.model = first.model
@@ -47,7 +47,7 @@ class Narration:
         self._rate = first.audio_format.sample_rate_hertz
         self._encoder = encoder
         self._waiting = [
-            tts_pb2.Notice(code=tts_pb2.NOTICE_CODE_VALUE_ADJUSTED, message=message) for message in adjusted
+            tts_pb2.Notice(code=tts_pb2.NOTICE_CODE_VALUE_ADJUSTED, message=message) for message in without_effect
         ]
         self._segment = 0
         self._begun = False

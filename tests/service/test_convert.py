@@ -15,6 +15,7 @@ from qwentts_grpc.v1 import tts_pb2 as pb
 
 DEFAULTS = Sampling(Pick(0.7, 20, 0.8), Pick(0.6, 10, 0.9), 1.1)
 CARD = ModelCard("tiny", "custom_voice", ("english",), ("ryan",), True, "")
+SAMPLING, DELIVERY = pb.SamplingOptions, pb.DeliveryOptions
 SERVER = convert.Server(CARD, DEFAULTS, Limits(text_characters=50, audio_seconds=60.0))
 
 
@@ -78,39 +79,28 @@ def test_max_audio_is_never_exceeded(seconds: int, nanos: int, frames: int) -> N
     assert asked(pb.SynthesisConfig(sampling=options)).request.sampling.max_frames == frames
 
 
-def test_hints_that_are_too_high_are_lowered_and_told() -> None:
-    config = pb.SynthesisConfig(
-        sampling=pb.SamplingOptions(max_audio=Duration(seconds=61)),
-        delivery=pb.DeliveryOptions(first_chunk_frames=26, max_chunk_frames=100, word_timings=True),
+def test_what_has_no_effect_is_told() -> None:
+    assert asked(pb.SynthesisConfig(delivery=DELIVERY(word_timings=True))).without_effect == (
+        "delivery.word_timings: not available from this model",
     )
-    result = asked(config)
-    assert result.request.sampling.max_frames == 750
-    assert (
-        result.request.delivery.first_chunk_frames == result.request.delivery.max_chunk_frames == convert.LARGEST_CHUNK
-    )
-    assert [line.split(":")[0] for line in result.adjusted] == [
-        "sampling.max_audio",
-        "delivery.first_chunk_frames",
-        "delivery.max_chunk_frames",
-        "delivery.word_timings",
-    ]
 
 
-def test_the_largest_chunk_is_the_engines() -> None:
-    Delivery(first_chunk_frames=convert.LARGEST_CHUNK).validate()
-    with pytest.raises(InvalidRequest):
-        Delivery(first_chunk_frames=convert.LARGEST_CHUNK + 1).validate()
+def test_bounds_are_inside() -> None:
+    sampling = pb.SamplingOptions(max_audio=Duration(seconds=60))
+    delivery = DELIVERY(first_chunk_frames=12, max_chunk_frames=1, max_lead=Duration(nanos=80_000_000))
+    request = asked(pb.SynthesisConfig(sampling=sampling, delivery=delivery)).request
+    assert request.sampling.max_frames == 750
+    assert (request.delivery.first_chunk_frames, request.delivery.max_chunk_frames) == (12, 1)
 
 
 def test_instructions_that_the_checkpoint_does_not_follow_are_told() -> None:
     deaf = convert.Server(ModelCard("tiny", "custom_voice", (), (), False, ""), DEFAULTS, Limits())
-    assert asked(pb.SynthesisConfig(instructions="softly"), deaf).adjusted == (
+    assert asked(pb.SynthesisConfig(instructions="softly"), deaf).without_effect == (
         "instructions: not followed by this checkpoint",
     )
-    assert asked(pb.SynthesisConfig(instructions="softly")).adjusted == ()
+    assert asked(pb.SynthesisConfig(instructions="softly")).without_effect == ()
 
 
-SAMPLING, DELIVERY = pb.SamplingOptions, pb.DeliveryOptions
 BAD: list[tuple[str, Callable[[], pb.SynthesisConfig]]] = [
     ("sampling.temperature", lambda: pb.SynthesisConfig(sampling=SAMPLING(temperature=math.nan))),
     ("sampling.temperature", lambda: pb.SynthesisConfig(sampling=SAMPLING(temperature=-1))),
@@ -143,6 +133,30 @@ def test_a_bad_value_is_refused_by_name(field: str, config: Callable[[], pb.Synt
     with pytest.raises(InvalidRequest) as refused:
         asked(config())
     assert refused.value.field == field
+
+
+def seconds(value: float) -> Duration:
+    return Duration(seconds=int(value), nanos=round(value % 1 * 1e9))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (pb.SynthesisConfig(sampling=SAMPLING(max_audio=seconds(0.05))), "0.05 s is not in [0.08 s, 60 s]"),
+        (pb.SynthesisConfig(sampling=SAMPLING(max_audio=seconds(61))), "61 s is not in [0.08 s, 60 s]"),
+        (pb.SynthesisConfig(delivery=DELIVERY(first_chunk_frames=99)), "99 is not in [1, 12]"),
+        (pb.SynthesisConfig(delivery=DELIVERY(max_chunk_frames=13)), "13 is not in [1, 12]"),
+        (pb.SynthesisConfig(delivery=DELIVERY(max_lead=seconds(86_401))), "86401 s is not in [0.08 s, 86400 s]"),
+        (pb.SynthesisConfig(delivery=DELIVERY(max_lead=seconds(0.001))), "0.001 s is not in [0.08 s, 86400 s]"),
+        (pb.SynthesisConfig(delivery=DELIVERY(input_idle_timeout=seconds(1e5))), "100000 s is not in [0 s, 86400 s]"),
+        (pb.SynthesisConfig(sampling=SAMPLING(temperature=10.5)), "10.5 is not in [0, 10]"),
+        (pb.SynthesisConfig(sampling=SAMPLING(top_p=0)), "0 is not in (0, 1]"),
+    ],
+)
+def test_a_range_is_told_in_the_fields_own_unit(config: pb.SynthesisConfig, message: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        asked(config)
+    assert refused.value.description == message
 
 
 @pytest.mark.parametrize("bad", ["x" * 129, "two\nlines", "naïve", "\x7f"])

@@ -21,10 +21,10 @@ def chunk(frames: int, first: int = 0, segment: int = 0, last: bool = False) -> 
 
 
 def narrate(
-    events: list[Event], rate: int = 24_000, encoding: int = 1, adjusted: tuple[str, ...] = ()
+    events: list[Event], rate: int = 24_000, encoding: int = 1, without_effect: tuple[str, ...] = ()
 ) -> list[Payload]:
     wanted = pb.AudioFormat(encoding=encoding, sample_rate_hertz=rate)  # type: ignore[arg-type]
-    narration = Narration(pb.Started(seed=7, audio_format=wanted), formats.encoder(wanted), adjusted)
+    narration = Narration(pb.Started(seed=7, audio_format=wanted), formats.encoder(wanted), without_effect)
     return [message for event in events for message in narration.messages(event)]
 
 
@@ -62,7 +62,9 @@ def test_sequence_pts_and_samples_add_up(sizes: list[int], rate: int, encoding: 
 
 def test_started_comes_first_even_where_a_notice_was_earlier() -> None:
     notice = Notice(NoticeCode.DRAINING, "soon")
-    messages = narrate([notice, Started(7, 0.25), chunk(1, last=True), FINISHED], adjusted=("top_p: lowered",))
+    messages = narrate(
+        [notice, Started(7, 0.25), chunk(1, last=True), FINISHED], without_effect=("instructions: not followed",)
+    )
     assert [type(message) for message in messages] == [pb.Started, pb.Notice, pb.Notice, pb.AudioFrame, pb.Summary]
     assert isinstance(messages[0], pb.Started) and messages[0].queue_wait.ToMilliseconds() == 250
     codes = [message.code for message in messages if isinstance(message, pb.Notice)]

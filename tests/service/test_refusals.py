@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from engine.errors import TextTooLong
 from qwentts_grpc.limits import Limits
@@ -26,6 +27,9 @@ UNKNOWN_ENCODING = pb.SynthesisConfig(audio_format=pb.AudioFormat(encoding=99)) 
 ODD_RATE = pb.SynthesisConfig(audio_format=pb.AudioFormat(sample_rate_hertz=12_345))
 UNKNOWN_MODE = pb.SynthesisConfig(delivery=pb.DeliveryOptions(text_mode=7))  # type: ignore[arg-type]
 NOT_AUDIO = pb.SynthesisConfig(reference=pb.ReferenceVoice(audio=b"RIFFnonsense", transcript="x"))
+FIRST_CHUNK = pb.SynthesisConfig(delivery=pb.DeliveryOptions(first_chunk_frames=99))
+LITTLE = pb.SynthesisConfig(sampling=pb.SamplingOptions(max_audio=Duration(nanos=50_000_000)))
+INVALID = (Code.INVALID_ARGUMENT, "FIELD_INVALID")
 EMPTY = (Code.INVALID_ARGUMENT, "TEXT_EMPTY", ["text"])
 
 
@@ -48,6 +52,8 @@ TABLE: dict[str, tuple[list[Any], Code, str, list[str]]] = {
     "encoding": (only(UNKNOWN_ENCODING), Code.INVALID_ARGUMENT, "FIELD_INVALID", ["config.audio_format.encoding"]),
     "rate": (only(ODD_RATE), Code.INVALID_ARGUMENT, "FIELD_INVALID", ["config.audio_format.sample_rate_hertz"]),
     "mode": (only(UNKNOWN_MODE), Code.INVALID_ARGUMENT, "FIELD_INVALID", ["config.delivery.text_mode"]),
+    "first chunk": (only(FIRST_CHUNK), *INVALID, ["config.delivery.first_chunk_frames"]),
+    "little audio": (only(LITTLE), *INVALID, ["config.sampling.max_audio"]),
     "model": ([config(model="other"), HELLO], Code.INVALID_ARGUMENT, "FIELD_INVALID", ["config.model"]),
     "language": ([config(language="klingon"), HELLO], Code.INVALID_ARGUMENT, "FIELD_INVALID", ["config.language"]),
     "request id": ([config(request_id="a\nb"), HELLO], Code.INVALID_ARGUMENT, "FIELD_INVALID", ["config.request_id"]),
