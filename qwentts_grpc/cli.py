@@ -87,6 +87,7 @@ def _add_security(parser: argparse.ArgumentParser) -> None:
     add("--token-file", type=Path, metavar="FILE", help="one bearer token a line, and perhaps its tenant; see SIGHUP")
     add("--tenant-limit", type=_whole(0, 100_000), default=0, help="open turns of one tenant (default: any number)")
     add("--tenant-key", default="", metavar="KEY", help="metadata key that names the tenant where no token does")
+    add("--insecure", action="store_true", help="serve where others could do harm: warn in place of a refusal")
     add("--no-reflection", action="store_true", help="do not tell tools the contract")
 
 

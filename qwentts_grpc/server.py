@@ -44,6 +44,7 @@ from qwentts_grpc.watchdog import watch
 SERVICES = tuple(service.full_name for service in tts_pb2.DESCRIPTOR.services_by_name.values())
 WATCHDOG = 8.0  # seconds; with the watchdog's own pace liveness fails within 10 s
 REHEARSAL = 20.0  # seconds that kept voices may take to get ready before the server serves; on a GPU all are
+VOICES_REFRESH = 1.0  # seconds between looks at what other servers changed in the voice directory
 CLOSING = 2.0  # seconds for the step that runs to end, and for the last spans to be sent
 SPARE_CALLS = 64  # beyond slots and queue: health, reflection, lists, and refusals with their details
 
@@ -74,7 +75,8 @@ class ServerConfig:
     the port closes, `drain_seconds` the most that open turns get to end.
     `tls` None serves plaintext; `reflection` lets tools ask for the contract. `watchdog_seconds` without a step end
     the server; None for `WATCHDOG` on a GPU and the engine's own limit on a CPU, whose steps may be long.
-    `voice_dir` keeps created voices; None for as long as the process lives."""
+    `voice_dir` keeps created voices, and may be shared with other servers; None for as long as the process lives.
+    `insecure` serves where others could do harm, with a warning in place of a refusal."""
 
     model: str
     host: str = "127.0.0.1"
@@ -87,6 +89,7 @@ class ServerConfig:
     reflection: bool = True
     watchdog_seconds: float | None = None
     voice_dir: Path | None = None
+    insecure: bool = False
     more_models: tuple[str, ...] = ()
     engine: EngineConfig = field(default_factory=EngineConfig)
 
@@ -101,6 +104,7 @@ class Server:
         self.metrics = Metrics()
         self.engines: list[Engine] = []  # the default one first
         self.voices: VoiceStore | None = None
+        self._closed = threading.Event()
         self._tls = ServerTls(config.tls) if config.tls else None
         self._tokens = Tokens(config.access.token_file) if config.access.token_file else None
         self.tenants = Tenants(config.access, self._tokens)
@@ -171,6 +175,8 @@ class Server:
     async def load(self) -> None:
         """Build the engines, each of which speaks once, and serve. Raises `CheckpointError` and OSError."""
         self.voices = await asyncio.to_thread(self._voice_store)
+        if self.config.voice_dir:  # a thread of its own, which nothing waits for: a disk may hang
+            threading.Thread(target=self.voices.follow, args=(VOICES_REFRESH, self._closed), daemon=True).start()
         shared = SharedCodecs()
         for model in (self.config.model, *self.config.more_models):
             await self._load(model, shared)
@@ -191,7 +197,8 @@ class Server:
         log.info("loaded %s: %s", engine.card.name, engine.card.description)
 
     def _voice_store(self) -> VoiceStore:
-        shelf = DirectoryShelf(self.config.voice_dir) if self.config.voice_dir else MemoryShelf()
+        path = self.config.voice_dir
+        shelf = DirectoryShelf(path, self.config.insecure) if path else MemoryShelf()
         return VoiceStore(shelf, on_lookup=self.metrics.voices.looked_up)
 
     async def watch(self) -> EngineFailed:
@@ -240,6 +247,7 @@ class Server:
 
     async def close(self) -> None:
         """Close both ports and the engines."""
+        self._closed.set()
         await self._grpc.stop(0.5)
         await self._side.close()
         with suppress(TimeoutError):  # a step that hangs is left to the end of the process

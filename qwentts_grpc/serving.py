@@ -43,6 +43,7 @@ def _config(options: argparse.Namespace) -> ServerConfig:
         reflection=not options.no_reflection,
         watchdog_seconds=options.watchdog_seconds,
         voice_dir=options.voice_dir,
+        insecure=options.insecure,
         engine=EngineConfig(
             device=options.device,
             dtype=options.dtype,

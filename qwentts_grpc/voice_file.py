@@ -1,7 +1,9 @@
 """A created voice as one safetensors file: two arrays, and a JSON card in the header. No pickle, no recording."""
 
 import json
-from dataclasses import asdict, dataclass
+import math
+import re
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -9,19 +11,30 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from engine.request import FRAME_SECONDS
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+LONGEST = {"transcript": 10_000, "description": 1_000, "consent_reference": 1_000}  # characters
+MAX_FRAMES = math.ceil(60 / FRAME_SECONDS) + 1  # of the longest recording
+
 _FORMAT = "qwentts-voice-1"
 _LENGTH_BYTES = 8  # a safetensors file starts with the length of its JSON header, little-endian
+_LONGEST_OTHER = 512  # characters of a model's name, an owner, a digest
+_LAST_TIME = 253_402_300_799 * 10**9  # the end of the year 9999, where timestamps on the wire end
+# What parsers raise for bytes that are none of theirs.
+_UNPARSABLE = (SafetensorError, AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 
 
 class DamagedVoice(ValueError):
-    """The bytes are not a voice that this version wrote."""
+    """What was read is not a voice that this version wrote."""
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceCard:
     """What is known of a voice besides its sound. `create_time_ns` since the epoch; `model` is the checkpoint's name.
 
-    `audio_sha256` is the recording's, in hex; `consent_reference` is whatever the creator gave as proof of consent.
+    `audio_sha256` is the recording's, in hex; `consent_reference` is whatever the creator gave as proof of consent;
+    `owner` is the tenant whose voice it is, empty for one that all share.
     """
 
     name: str
@@ -31,6 +44,7 @@ class VoiceCard:
     description: str = ""
     audio_sha256: str = ""
     consent_reference: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,9 +72,10 @@ def from_bytes(data: bytes) -> StoredVoice:
     try:
         tensors, card = load(data), _card(data)
         voice = StoredVoice(card, tensors["codes"], tensors["embedding"])
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except _UNPARSABLE as error:
         raise DamagedVoice(f"not a voice file: {type(error).__name__}") from error
-    _check(voice)
+    _check_card(card)
+    _check_arrays(voice)
     for array in (voice.codes, voice.embedding):
         array.setflags(write=False)
     return voice
@@ -75,7 +90,27 @@ def _card(data: bytes) -> VoiceCard:
     return VoiceCard(**json.loads(metadata["card"]))
 
 
-def _check(voice: StoredVoice) -> None:
+def _check_card(card: VoiceCard) -> None:
+    """The card is a stranger's as much as the arrays are: every value has its type, and fits on the wire."""
+    for field in fields(card):
+        value = getattr(card, field.name)
+        if field.type is int:
+            fits = type(value) is int and 0 <= value <= _LAST_TIME
+        else:
+            fits = isinstance(value, str) and _fits(value, LONGEST.get(field.name, _LONGEST_OTHER))
+        if not fits:
+            raise DamagedVoice(f"{field.name} of its card cannot be used")
+    if not NAME.fullmatch(card.name):
+        raise DamagedVoice("its card names no voice")
+
+
+def _fits(value: str, longest: int) -> bool:
+    return len(value) <= longest and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _check_arrays(voice: StoredVoice) -> None:
     codes, embedding = voice.codes, voice.embedding
     if codes.dtype != np.int32 or codes.ndim != 2 or embedding.dtype != np.float32 or embedding.ndim != 1:
         raise DamagedVoice(f"codes {codes.dtype} {codes.shape}, embedding {embedding.dtype} {embedding.shape}")
+    if len(codes) > MAX_FRAMES or not np.isfinite(embedding).all():
+        raise DamagedVoice("its codes are too many, or its embedding is not finite")

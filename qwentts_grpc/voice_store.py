@@ -1,19 +1,24 @@
-"""The voices that callers created: by name, in any case, one of each."""
+"""The voices that callers created: each its owner's, by name, in any case."""
 
 import logging
-import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Lock
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import count
+from threading import Event, Lock
 
 from engine.byte_cache import ByteCache
 from engine.errors import EngineError, InvalidRequest, VoiceNotFound
-from qwentts_grpc.voice_file import DamagedVoice, StoredVoice, VoiceCard, from_bytes, to_bytes
-from qwentts_grpc.voice_shelf import Shelf
+from qwentts_grpc.voice_file import NAME, DamagedVoice, StoredVoice, VoiceCard, from_bytes, to_bytes
+from qwentts_grpc.voice_shelf import MAX_BYTES, Shelf
+
+COMMON = ""  # the owner of voices that all share
+OWNED = "@"  # between a name, which has none, and the digest of its owner
+THOROUGH = 15  # looks: every so many also sees a file that was changed in place
 
 _log = logging.getLogger(__name__)
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class VoiceExists(EngineError):
@@ -27,18 +32,27 @@ class VoiceExists(EngineError):
 
 
 class VoicesFull(EngineError):
-    """The store holds as many voices as it may."""
+    """The owner, or the store, holds as many voices as it may."""
 
     reason = "VOICES_FULL"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One key of the shelf at one version; without a card where no voice could be read from it."""
+
+    version: str
+    card: VoiceCard | None
 
 
 class VoiceStore:
     """Cards of all voices in memory, their arrays on a shelf, the most recently used arrays in a cache.
 
+    A caller's name for a voice means its owner's own voice first, then the common one. Names are one for each owner.
     Methods may be called from any thread and hold no lock across the shelf's work. `card` and `cards` never block;
-    the others may wait for a disk, except `get` of a cached voice: call them on a worker thread. `on_lookup` hears
-    of each `get` whether the cache had the voice. A file that cannot be read is reported and left alone, and its
-    name stays taken.
+    the others may wait for a disk, except `get` of a cached voice: call them on a worker thread. `on_lookup` is called
+    with each `get`: whether the cache had the voice. What cannot be read is reported and left alone, and its name
+    stays taken. `refresh` takes in what other servers changed on the shelf.
     """
 
     def __init__(
@@ -46,123 +60,222 @@ class VoiceStore:
         shelf: Shelf,
         *,
         max_voices: int = 1_000,
+        max_total: int = 10_000,
         cache_bytes: int = 64 * 2**20,
         on_lookup: Callable[[bool], None] = lambda hit: None,
     ) -> None:
+        """`max_voices` of one owner. Raises OSError where the shelf shows nothing."""
         self._shelf = shelf
-        self._max_voices = max_voices
+        self._max_voices, self._max_total = max_voices, max_total
         self._on_lookup = on_lookup
         self._lock = Lock()
         self._cache: ByteCache[str, StoredVoice] = ByteCache(cache_bytes)
-        self._cards = dict(_readable(shelf))
-        self._taken = set(shelf.names())
+        self._entries: dict[str, _Entry] = {}
+        self._owned: defaultdict[str, set[str]] = defaultdict(set)  # keys by digest of owner
+        self._changing: set[str] = set()  # keys that are being written or deleted here
+        self.refresh()
 
     @property
     def cached_bytes(self) -> int:
         """Bytes of the arrays in the cache."""
         return self._cache.bytes
 
-    def cards(self) -> list[VoiceCard]:
-        """All voices in order of name."""
+    def cards(self, owner: str = COMMON) -> list[VoiceCard]:
+        """The owner's voices and the common ones, in order of name; an own one hides a common one of its name."""
         with self._lock:
-            return sorted(self._cards.values(), key=lambda card: card.name)
+            cards = [self._entries[key].card for tag in {"", _tag(owner)} for key in self._owned.get(tag, ())]
+        named: dict[str, VoiceCard] = {}
+        for card in sorted(filter(None, cards), key=lambda card: card.owner):
+            named[card.name.casefold()] = card
+        return sorted(named.values(), key=lambda card: card.name)
 
-    def card(self, name: str) -> VoiceCard:
+    def all_cards(self) -> list[VoiceCard]:
+        """Every owner's."""
+        with self._lock:
+            return [entry.card for entry in self._entries.values() if entry.card is not None]
+
+    def card(self, name: str, owner: str = COMMON) -> VoiceCard:
         """The card of one voice; raises `VoiceNotFound`."""
         with self._lock:
-            return self._known(name)
+            return self._known(name, owner)[1]
 
-    def get(self, name: str) -> StoredVoice:
+    def get(self, name: str, owner: str = COMMON) -> StoredVoice:
         """The voice with its arrays; raises `VoiceNotFound`."""
-        key = name.casefold()
         with self._lock:
-            card, voice = self._known(name), self._cache.get(key)
+            key, card = self._known(name, owner)
+            voice = self._cache.get(key)
         self._on_lookup(voice is not None)
         return self._load(key, card) if voice is None else voice
 
-    def check_new(self, name: str) -> None:
+    def check_new(self, name: str, owner: str = COMMON, *, replace: bool = False) -> None:
         """Raise what `create` would raise for this name now."""
-        key = _checked(name).casefold()
+        key = _key(_checked(name), owner)
         with self._lock:
-            self._check_room(key, name)
+            self._check_room(key, name, owner, replace)
 
-    def create(self, voice: StoredVoice) -> None:
-        """Keep a new voice; raises `InvalidRequest` for its name, `VoiceExists` or `VoicesFull`."""
-        key = _checked(voice.card.name).casefold()
+    def create(self, voice: StoredVoice, *, replace: bool = False) -> None:
+        """Keep a new voice, or one in place of the owner's voice of this name.
+
+        Raises `InvalidRequest` for its name, `VoiceExists` or `VoicesFull`.
+        """
+        card = voice.card
+        key = _key(_checked(card.name), card.owner)
         data = to_bytes(voice)
         kept = from_bytes(data)
-        with self._reserved(key, voice.card.name):
-            self._shelf.write(key, data)
-        with self._lock:
-            self._cards[key] = kept.card
-            self._cache.put(key, kept, kept.size)
-
-    def delete(self, name: str) -> None:
-        """Forget a voice; speeches that hold it go on. Raises `VoiceNotFound`."""
-        key = name.casefold()
-        with self._lock:
-            card = self._known(name)
-            del self._cards[key]
-            self._cache.drop(key)
-        try:
-            self._shelf.remove(key)
-        except OSError:
+        assert len(data) <= MAX_BYTES
+        with self._changes(key, lambda: self._check_room(key, card.name, card.owner, replace)):
+            try:
+                version = self._shelf.write(key, data, replace=replace)
+            except FileExistsError:  # another server's
+                raise VoiceExists(card.name) from None
             with self._lock:
-                self._cards[key] = card
-            raise
-        with self._lock:
-            self._taken.discard(key)
+                self._put(key, _Entry(version, kept.card))
+                self._cache.put(key, kept, kept.size)
 
-    def _known(self, name: str) -> VoiceCard:
-        card = self._cards.get(name.casefold())
-        if card is None:
+    def delete(self, name: str, owner: str = COMMON) -> None:
+        """Forget a voice of this very owner; speeches that hold it go on. Raises `VoiceNotFound`."""
+        key = _key(name, owner)
+        with self._changes(key, lambda: self._own(key, name)):
+            self._shelf.delete(key)
+            with self._lock:
+                self._drop(key)
+
+    def refresh(self) -> None:
+        """Take in what has changed on the shelf; raises OSError. What changes here meanwhile is newer."""
+        with self._lock:
+            before = self._entries.copy()
+        now = self._shelf.list()
+        for key in before.keys() - now.keys():
+            self._settle(key, before[key], None)
+        for key, version in sorted(now.items()):
+            old = before.get(key)
+            if old is None or old.version != version:
+                self._settle(key, old, _Entry(version, self._readable(key)))
+
+    def follow(self, seconds: float, stop: Event) -> None:
+        """Take in changes every so many seconds until `stop`; a fault is reported once."""
+        fault, seen = "", ""
+        for turn in count(1):
+            if stop.wait(seconds):
+                return
+            try:
+                mark = self._shelf.mark()
+                if mark != seen or turn % THOROUGH == 0:
+                    self.refresh()
+                fault, seen = "", mark
+            except OSError as error:
+                if fault != str(error):
+                    fault = str(error)
+                    _log.warning("changes of other servers are not seen: %s", fault)
+
+    def _settle(self, key: str, before: _Entry | None, after: _Entry | None) -> None:
+        with self._lock:
+            if key in self._changing or self._entries.get(key) is not before:
+                return
+            if after is None:
+                self._drop(key)
+            elif before is None and len(self._entries) >= self._max_total:
+                _log.warning("voice file %a is ignored: there are %d voices", key, self._max_total)
+            else:
+                self._cache.drop(key)
+                self._put(key, after)
+
+    def _readable(self, key: str) -> VoiceCard | None:
+        """The card, or None where there is none to be had; files are strangers', and so are their names."""
+        try:
+            return self._read(key).card
+        except KeyError:
+            return None
+        except (DamagedVoice, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            _log.warning("voice file %a is ignored: %s", key, reason)
+            return None
+
+    def _read(self, key: str) -> StoredVoice:
+        voice = from_bytes(self._shelf.read(key))
+        if _key(voice.card.name, voice.card.owner) != key:
+            raise DamagedVoice("it belongs to another name")
+        return voice
+
+    def _known(self, name: str, owner: str) -> tuple[str, VoiceCard]:
+        for key in (_key(name, owner), _key(name, COMMON)):
+            entry = self._entries.get(key)
+            if entry is not None and entry.card is not None:
+                return key, entry.card
+        raise VoiceNotFound(name)
+
+    def _own(self, key: str, name: str) -> None:
+        entry = self._entries.get(key)
+        if entry is None or entry.card is None or key in self._changing:
             raise VoiceNotFound(name)
-        return card
 
     def _load(self, key: str, card: VoiceCard) -> StoredVoice:
         try:
-            voice = from_bytes(self._shelf.read(key))
-        except KeyError as error:  # deleted since the look-up
+            voice = self._read(key)
+        except (KeyError, DamagedVoice) as error:  # deleted or spoilt since the look-up
             raise VoiceNotFound(card.name) from error
         with self._lock:
-            if self._cards.get(key) is card:
+            entry = self._entries.get(key)
+            if entry is not None and entry.card is card and key not in self._changing:
                 self._cache.put(key, voice, voice.size)
         return voice
 
-    def _check_room(self, key: str, name: str) -> None:
-        if key in self._taken:
+    def _check_room(self, key: str, name: str, owner: str, replace: bool) -> None:
+        entry = self._entries.get(key)
+        if key in self._changing or (entry is not None and not (replace and entry.card)):
             raise VoiceExists(name)
-        if len(self._taken) >= self._max_voices:
+        if entry is not None:
+            return
+        if _key(name, COMMON) in self._entries:
+            raise VoiceExists(name)
+        coming = [other for other in self._changing if other not in self._entries]
+        owned = {*self._owned.get(_tag(owner), ()), *(other for other in coming if _owned_by(other) == _tag(owner))}
+        if len(owned) >= self._max_voices:
             raise VoicesFull(f"there are {self._max_voices} voices; delete one first")
+        if len(self._entries) + len(coming) >= self._max_total:
+            raise VoicesFull("the server keeps no more voices")
 
     @contextmanager
-    def _reserved(self, key: str, name: str) -> Iterator[None]:
-        """Hold `key` against others; it stays taken unless the body fails."""
+    def _changes(self, key: str, check: Callable[[], None]) -> Iterator[None]:
+        """Hold `key` against others while it changes; `check` says with the lock held whether it may."""
         with self._lock:
-            self._check_room(key, name)
-            self._taken.add(key)
+            check()
+            self._changing.add(key)
+            self._cache.drop(key)
         try:
             yield
-        except BaseException:
+        finally:
             with self._lock:
-                self._taken.discard(key)
-            raise
+                self._changing.discard(key)
+
+    def _put(self, key: str, entry: _Entry) -> None:
+        self._entries[key] = entry
+        self._owned[_owned_by(key)].add(key)
+
+    def _drop(self, key: str) -> None:
+        self._entries.pop(key, None)
+        self._cache.drop(key)
+        self._owned[_owned_by(key)].discard(key)
+        if not self._owned[_owned_by(key)]:
+            del self._owned[_owned_by(key)]
 
 
-def _readable(shelf: Shelf) -> Iterator[tuple[str, VoiceCard]]:
-    for key in shelf.names():
-        try:
-            card = from_bytes(shelf.read(key)).card
-        except DamagedVoice as error:
-            _log.warning("voice file %s is ignored: %s", key, error)
-            continue
-        if _NAME.fullmatch(card.name) and card.name.casefold() == key:
-            yield key, card
-        else:
-            _log.warning("voice file %s is ignored: it belongs to another name", key)
+def _owned_by(key: str) -> str:
+    return key.partition(OWNED)[2]
+
+
+def _tag(owner: str) -> str:
+    return sha256(owner.encode()).hexdigest()[:32] if owner else ""
+
+
+def _key(name: str, owner: str) -> str:
+    """The key of an owner's voice; of what is no name, one that nothing has."""
+    if not NAME.fullmatch(name):
+        return ""
+    return f"{name.casefold()}{OWNED}{_tag(owner)}" if owner else name.casefold()
 
 
 def _checked(name: str) -> str:
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise InvalidRequest("spec.name", "needs 1 to 64 letters, digits, '_' or '-', a letter or digit first")
     return name

@@ -111,6 +111,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("checkpoints") / "tiny-custom", "1.7B-CustomVoice", seed=3)
 
 
+@pytest.fixture(scope="session")
+def base_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("created") / "tiny-base", "0.6B-Base", seed=5)
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def session_server(checkpoint: Path) -> AsyncIterator[Running]:
     async with serving(checkpoint, max_speeches=4, max_queue=8, max_text_characters=2_000) as running:

@@ -27,11 +27,6 @@ WORDS = "A tone."
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
-@pytest.fixture(scope="module")
-def base_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("created") / "tiny-base", "0.6B-Base", seed=5)
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def base(base_checkpoint: Path) -> AsyncIterator[Running]:
     async with serving(base_checkpoint, max_speeches=2) as running:
