@@ -1,5 +1,11 @@
 """The engine's typed errors: few, each with a stable `reason` that the service maps to one status code."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+LONGEST_QUOTE = 80  # characters of a name that is not known
+LONGEST_LIST = 200  # characters of the names listed in its place
+
 
 class EngineError(Exception):
     """Base of all errors raised by the engine; `reason` is a stable upper-case word for machines."""
@@ -21,12 +27,12 @@ class InvalidRequest(EngineError):
 
 
 class VoiceNotFound(EngineError):
-    """No built-in or created voice has this name."""
+    """No built-in or created voice has this name; `known` are names that there are."""
 
     reason = "VOICE_NOT_FOUND"
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"voice {name!r} is not known")
+    def __init__(self, name: str, known: Iterable[str] = ()) -> None:
+        super().__init__(f"voice {name[:LONGEST_QUOTE]!r} is not known{_some(name, list(known))}")
         self.name = name
 
 
@@ -86,3 +92,15 @@ class CheckpointError(EngineError):
     """A checkpoint folder is missing, incomplete or not of this architecture; the message is one clear line."""
 
     reason = "CHECKPOINT"
+
+
+def _some(name: str, known: list[str]) -> str:
+    """The end of a message about `name`: some names that are known, those like it first."""
+    close = get_close_matches(name.casefold()[:LONGEST_QUOTE], [other.casefold() for other in known])
+    ordered = sorted(set(known), key=lambda other: (other.casefold() not in close, other.casefold(), other))
+    listed = ""
+    for count, other in enumerate(ordered):
+        if len(listed) + len(other) > LONGEST_LIST:
+            return f"; there are {listed}and {len(ordered) - count} more" if count else ""
+        listed += f"{other}, "
+    return f"; there are {listed.removesuffix(', ')}" if listed else ""

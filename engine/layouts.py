@@ -101,7 +101,7 @@ class Layouts:
             raise InvalidRequest("voice", "name a voice, or give a reference recording")
         voice = self.voices.get(name) or self.voices.get(name.lower())
         if voice is None:
-            raise VoiceNotFound(name)
+            raise VoiceNotFound(name, self.voices)
         return voice
 
     def _instruct(self, instructions: str) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ frames (in-context cloning) and then the generated frames. The two text modes di
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from engine.errors import InvalidRequest
+from engine.languages import language_name, unknown_language
 from engine.model.config import ModelConfig
 from engine.voice import Voice
 
@@ -24,17 +24,17 @@ VECTOR: tuple[int, ...] = (-1,)  # in `Column.codes`: the speaker's vector stand
 
 
 def language_row(config: ModelConfig, language: str, voice: Voice) -> int | None:
-    """The codec row of a language by name, None to let the model detect it; a dialect speaker's Chinese is a dialect.
+    """The codec row of a language, None to let the model detect it; a dialect speaker's Chinese is a dialect.
 
-    Raises `InvalidRequest` for a language that the checkpoint does not list.
+    `language` as in `language_name`. Raises `InvalidRequest` for one that the checkpoint does not list.
     """
-    name = language.lower()
-    if voice.dialect and name in ("", "auto", "chinese"):
+    name = language_name(language)
+    if voice.dialect and name in ("", "chinese"):
         return config.languages[voice.dialect]
-    if name in ("", "auto"):
+    if not name:
         return None
     if name not in languages(config):
-        raise InvalidRequest("language", f"{language!r} is not one of {', '.join(languages(config))}")
+        raise unknown_language(language, languages(config))
     return config.languages[name]
 
 

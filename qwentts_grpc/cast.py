@@ -37,7 +37,15 @@ class Cast:
         for voice in self.everyone():
             if voice.name.casefold() == name.casefold():
                 return voice
-        raise VoiceNotFound(name)
+        raise VoiceNotFound(name, self._names())
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """Let a `VoiceNotFound` name voices of all checkpoints, and created ones."""
+        try:
+            yield
+        except VoiceNotFound as error:
+            raise VoiceNotFound(error.name, self._names()) from error
 
     def home(self, name: str) -> str:
         """The checkpoint that made a created voice; empty for any other name."""
@@ -89,7 +97,11 @@ class Cast:
         `InvalidRequest`."""
         if self._is_built_in(name):
             raise InvalidRequest("name", "is a built-in voice, which stays")
-        await asyncio.to_thread(self.store.delete, name)
+        with self.naming():
+            await asyncio.to_thread(self.store.delete, name)
+
+    def _names(self) -> Iterator[str]:
+        return (voice.name for voice in self.everyone())
 
     def _is_built_in(self, name: str) -> bool:
         return any(has_voice(engine, name) for engine in self.fleet.engines)

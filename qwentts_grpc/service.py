@@ -125,7 +125,8 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
             self._check_time(call, self._limits.shortest_deadline)
             engine, asked, encoder = await self._prepare(call, config)
             self._check_time(call, self._limits.shortest_deadline + engine.queue_wait())
-            speech = engine.open(asked.request)
+            with self._gate.cast().naming():
+                speech = engine.open(asked.request)
         narration = Narration(_started(config, speech, engine.card), encoder, asked.without_effect)
         telling = Telling(call, narration, self._metrics, self._tracing, response, self._limits.write_timeout)
         async with speech, asyncio.TaskGroup() as group:

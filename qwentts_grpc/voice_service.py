@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from hashlib import sha256
 
 from engine.errors import Busy, InputIdle, InvalidRequest
+from engine.languages import language_name
 from qwentts_grpc import convert
 from qwentts_grpc.audio.decode import MAX_BYTES
 from qwentts_grpc.calls import Call, Context, answer
@@ -115,7 +116,7 @@ def page(request: tts_pb2.ListVoicesRequest, everyone: list[tts_pb2.Voice]) -> t
     if request.page_size < 0:
         raise InvalidRequest("page_size", f"{request.page_size} is below 0")
     after = _key_in(request.page_token)
-    language = request.language.casefold()
+    language = language_name(request.language)
     rest = [voice for voice in sorted(everyone, key=_key) if _key(voice) > after and _speaks(voice, language)]
     size = min(request.page_size or PAGE, LARGEST_PAGE)
     token = _token(rest[size - 1]) if len(rest) > size else ""

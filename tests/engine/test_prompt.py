@@ -162,9 +162,33 @@ def test_languages_that_may_be_asked_for() -> None:
     assert "english" in languages(CONFIG)
     assert not any("dialect" in name for name in languages(CONFIG))
     assert language_row(CONFIG, "Beijing_dialect".replace("Beijing_dialect", ""), UNSPECIFIED) is None
-    for wrong in ("klingon", "beijing_dialect"):
-        with pytest.raises(InvalidRequest):
+    for wrong in ("klingon", "beijing_dialect", "tlh", "yue-HK", "sv", "en-", "e", "en--US", "english-US", "日本語"):
+        with pytest.raises(InvalidRequest, match=r"english.*such as 'en'"):
             language_row(CONFIG, wrong, UNSPECIFIED)
+
+
+@pytest.mark.parametrize(
+    ("language", "name"),
+    [
+        *(("EN", "english"), ("en-US", "english"), ("en_GB", "english"), ("en_US.UTF-8", "english")),
+        *(("de", "german"), ("de-DE-1996", "german"), ("de_DE@euro", "german"), ("es-419", "spanish")),
+        *(("zh", "chinese"), ("zh-CN", "chinese"), ("zh-Hans-CN", "chinese"), ("cmn-Hans-CN", "chinese")),
+        *(("ja", "japanese"), ("ko-KR", "korean"), ("pt_br", "portuguese"), ("fr-x-old", "french")),
+        *(("it", "italian"), ("ru", "russian"), ("Russian", "russian"), (" english ", "english")),
+    ],
+)
+def test_languages_by_code(language: str, name: str) -> None:
+    assert language_row(CONFIG, language, UNSPECIFIED) == CONFIG.languages[name]
+
+
+@pytest.mark.parametrize("language", ["", "auto", "AUTO", "und", "und-Latn"])
+def test_languages_that_are_detected(language: str) -> None:
+    assert language_row(CONFIG, language, UNSPECIFIED) is None
+
+
+def test_a_dialect_speakers_chinese_by_code() -> None:
+    voice = Voice(row=1, dialect="beijing_dialect")
+    assert language_row(CONFIG, "zh-CN", voice) == language_row(CONFIG, "und", voice) == 2074
 
 
 @pytest.mark.parametrize(
@@ -185,7 +209,7 @@ def test_a_kept_voice_of_another_checkpoint_is_refused(voice: Voice) -> None:
 def test_voices_by_name() -> None:
     of = layouts("1.7B-CustomVoice").of
     assert of(SpeechRequest()).voice is of(SpeechRequest(voice=next(iter(CONFIG.speakers)))).voice
-    with pytest.raises(VoiceNotFound):
+    with pytest.raises(VoiceNotFound, match="'nobody' is not known; there are aiden, dylan"):
         of(SpeechRequest(voice="nobody"))
     with pytest.raises(Unsupported):
         of(SpeechRequest(reference=Reference(np.zeros(24_000, np.float32), "x")))

@@ -177,6 +177,7 @@ class Failure:
 
     code: grpc.StatusCode
     reason: str
+    message: str
     fields: list[str]
     retry_milliseconds: int | None
     trailers: dict[str, str | bytes]
@@ -203,4 +204,4 @@ def decoded(error: grpc.aio.AioRpcError) -> Failure:
         detail.Unpack(bad)
     fields = [violation.field for violation in bad.field_violations]
     wait = retry.retry_delay.ToMilliseconds() if waits else None
-    return Failure(error.code(), info.reason, fields, wait, trailers)
+    return Failure(error.code(), info.reason, error.details() or "", fields, wait, trailers)

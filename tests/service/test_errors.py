@@ -79,7 +79,9 @@ def test_a_bad_field_is_named() -> None:
     assert [(v.field, v.description) for v in bad.field_violations] == [("config.voice", "is odd")]
 
 
-@pytest.mark.parametrize("error", [VoiceNotFound("ы" * 100_000), InvalidRequest("voice", "ы" * 100_000)])
+@pytest.mark.parametrize(
+    "error", [VoiceNotFound("ы" * 100_000, ["ы" * 190] * 2), InvalidRequest("voice", "ы" * 100_000)]
+)
 def test_what_callers_write_cannot_burst_the_metadata(error: EngineError) -> None:
     refused = refusal(error, "x" * 128)
     escaped = 3 * len(refused.message.encode())  # grpc-message is percent-encoded
@@ -98,3 +100,17 @@ def test_an_unknown_reason_is_internal_and_says_nothing() -> None:
     refused = refusal(error, "")
     assert refused.code is StatusCode.INTERNAL
     assert "secret" not in refused.message
+
+
+@pytest.mark.parametrize(
+    ("known", "end"),
+    [
+        ([], "is not known"),
+        (["joe"], "is not known; there are joe"),
+        (["slt", "joe", "slt", "Jo"], "is not known; there are Jo, joe, slt"),
+        ([f"voice {number:02}" for number in range(99)], " voice 19, and 79 more"),
+        (["x" * 256], "is not known"),
+    ],
+)
+def test_some_of_the_voices_are_listed(known: list[str], end: str) -> None:
+    assert str(VoiceNotFound("jo", known)).endswith(end)

@@ -49,7 +49,9 @@ def test_a_voice_that_comes_between_two_pages_moves_no_other() -> None:
     assert [voice.name for voice in second.voices] == ["carl", "zoe"]
 
 
-@pytest.mark.parametrize(("language", "count"), [("", 3), ("English", 3), ("french", 0)])
+@pytest.mark.parametrize(
+    ("language", "count"), [("", 3), ("English", 3), ("french", 0), ("en-GB", 3), ("zh", 3), ("fr", 0)]
+)
 def test_the_language_filter(language: str, count: int) -> None:
     assert len(page(pb.ListVoicesRequest(language=language), voices(CARD)).voices) == count
 
@@ -81,3 +83,17 @@ async def test_built_in_voices_over_the_wire(tts: Running) -> None:
 async def test_a_voice_that_is_not_there(tts: Running) -> None:
     refused = await failure(tts.voices.GetVoice(pb.GetVoiceRequest(name="nobody")))
     assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "VOICE_NOT_FOUND")
+
+
+@pytest_session
+@pytest.mark.parametrize("call", ["get", "delete", "speak"])
+async def test_the_voices_that_there_are_come_with_the_error(tts: Running, call: str) -> None:
+    spoken = pb.SynthesizeTextRequest(config=pb.SynthesisConfig(voice="vivien"), text="Hello.")
+    calls = {
+        "get": lambda: tts.voices.GetVoice(pb.GetVoiceRequest(name="vivien")),
+        "delete": lambda: tts.voices.DeleteVoice(pb.DeleteVoiceRequest(name="vivien")),
+        "speak": lambda: tts.stub.SynthesizeText(spoken),
+    }
+    refused = await failure(calls[call]())
+    assert refused.reason == "VOICE_NOT_FOUND"
+    assert "there are vivian, aiden, dylan" in refused.message
