@@ -1,8 +1,10 @@
 """Where a checkpoint lies: a local folder, or a hub id that is downloaded once."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+from engine import downloads
 from engine.errors import CheckpointError
 
 FILES = ("config.json", "generation_config.json", "vocab.json", "merges.txt")
@@ -21,10 +23,30 @@ def checkpoint_folder(model: str) -> Path:
         folder = _download(model)
     names = [*FILES, *CODEC_FILES, *weight_files(folder)]
     names += [f"speech_tokenizer/{name}" for name in weight_files(folder / "speech_tokenizer")]
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise CheckpointError(f"{folder} is not a Qwen3-TTS checkpoint: {', '.join(missing)} is missing")
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise CheckpointError(_missing(folder, missing))
+    if faults := list(_faults(folder, names)):
+        more = f" ({len(faults) - 1} more files are unusable too)" if len(faults) > 1 else ""
+        raise CheckpointError(faults[0] + more)
     return folder
+
+
+def _missing(folder: Path, names: list[str]) -> str:
+    """One line for the files that are not there: why the weights are not, or the list of all."""
+    why = {name: downloads.absent(folder, name) for name in names}
+    known = next((f"{folder / name} {reason}" for name, reason in why.items() if reason != "is missing"), "")
+    if known:
+        return known
+    shards = [name for name in names if name.endswith(".safetensors") and Path(name).name != WEIGHTS]
+    if shards == names:
+        return f"{folder}: {', '.join(names)} is missing, which the index of the weights lists: download it again"
+    return f"{folder} is not a Qwen3-TTS checkpoint: {', '.join(names)} is missing"
+
+
+def _faults(folder: Path, names: list[str]) -> Iterator[str]:
+    for name in names:
+        if fault := downloads.fault(folder / name):
+            yield f"{folder / name} {fault}"
 
 
 def weight_files(folder: Path) -> list[str]:
@@ -32,6 +54,8 @@ def weight_files(folder: Path) -> list[str]:
     index = folder / INDEX
     if not index.is_file():
         return [WEIGHTS]
+    if fault := downloads.fault(index):
+        raise CheckpointError(f"{index} {fault}")
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
