@@ -82,6 +82,13 @@ def request_id(config: tts_pb2.SynthesisConfig) -> str:
     return value
 
 
+def frame_nanoseconds(options: tts_pb2.DeliveryOptions) -> int | None:
+    """The exact length of the audio frames, where the caller asks for one."""
+    if not options.HasField("frame_duration"):
+        return None
+    return nanoseconds("delivery.frame_duration", options.frame_duration)
+
+
 def name(field: str, value: str) -> str:
     """`value`, or `InvalidRequest` where it is too long for a name."""
     if len(value) > NAME:

@@ -26,12 +26,15 @@ def effective(wanted: tts_pb2.AudioFormat) -> tts_pb2.AudioFormat:
     )
 
 
-def encoder(chosen: tts_pb2.AudioFormat) -> Encoder:
-    """An encoder for one turn; raises `InvalidRequest` for an encoding or a rate that there is not."""
+def encoder(chosen: tts_pb2.AudioFormat, frame_nanoseconds: int | None = None) -> Encoder:
+    """An encoder for one turn, with frames of that length exactly where it is given.
+
+    Raises `InvalidRequest` for an encoding, a rate or frames that there are not.
+    """
     encoding = _ENCODINGS.get(chosen.encoding)
     if encoding is None:
         raise InvalidRequest("audio_format.encoding", f"{chosen.encoding} is not a value of AudioEncoding")
-    return make_encoder(encoding, chosen.sample_rate_hertz)
+    return make_encoder(encoding, chosen.sample_rate_hertz, frame_nanoseconds)
 
 
 def offered() -> Iterator[tts_pb2.AudioFormat]:

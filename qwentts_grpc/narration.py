@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 from google.protobuf.duration_pb2 import Duration
 
 from engine.events import AudioChunk, Event, Finished, FinishReason, FlushDone, Notice, NoticeCode, Started
+from engine.request import FRAME_SECONDS
 from qwentts_grpc.audio.encoded import Encoded
 from qwentts_grpc.audio.encoders import Encoder
+from qwentts_grpc.audio.resample import Pcm
 from qwentts_grpc.v1 import tts_pb2
 
 Payload = tts_pb2.Started | tts_pb2.AudioFrame | tts_pb2.FlushDone | tts_pb2.Notice | tts_pb2.Summary
@@ -31,6 +34,8 @@ FIELDS: dict[type[Payload], str] = {
     tts_pb2.Summary: "summary",
 }
 
+NOTHING: Pcm = np.zeros(0, np.int16)
+
 
 class Narration:
     """The messages of one turn. `first` is the `Started` to send, less the wait for a slot; `without_effect` what of
@@ -41,7 +46,7 @@ class Narration:
 
     def __init__(self, first: tts_pb2.Started, encoder: Encoder, without_effect: tuple[str, ...] = ()) -> None:
         self.samples = 0
-        self._audio_frames = 0
+        self._audio_frames = self._codec_frames = 0
         self.model = first.model
         self._first = first
         self._rate = first.audio_format.sample_rate_hertz
@@ -49,7 +54,7 @@ class Narration:
         self._waiting = [
             tts_pb2.Notice(code=tts_pb2.NOTICE_CODE_VALUE_ADJUSTED, message=message) for message in without_effect
         ]
-        self._segment = 0
+        self._segment = self._newest = 0  # of the next frame's first sample, and of the latest audio
         self._begun = False
         self._ended = False
 
@@ -69,7 +74,9 @@ class Narration:
                 yield from self._begin()
                 yield from self._audio(event)
             case FlushDone():
-                yield tts_pb2.FlushDone(mark=event.mark, segment=event.segment, pts=self._at(self.samples))
+                yield from self._end_segment()
+                end = seconds(self._codec_frames * FRAME_SECONDS)
+                yield tts_pb2.FlushDone(mark=event.mark, segment=event.segment, pts=end)
             case Finished():
                 yield from self._begin(event.queue_wait)
                 yield from self._finished(event)
@@ -88,16 +95,22 @@ class Narration:
             self._waiting.append(notice)
 
     def _audio(self, event: AudioChunk) -> Iterator[Payload]:
-        self._segment = event.segment
-        encoded = self._encoder.encode(event.pcm)
+        self._newest = event.segment
+        self._codec_frames += len(event.codes)
+        if not self._encoder.holds:
+            self._segment = event.segment
         if event.last:
-            yield self._last(encoded)
-        elif encoded.data:
-            yield self._frame(encoded)
+            yield from self._last(event.pcm)
+        else:
+            yield from map(self._frame, self._encoder.encode(event.pcm))
+
+    def _end_segment(self) -> Iterator[Payload]:
+        if not self._ended:
+            yield from map(self._frame, self._encoder.end_segment())
 
     def _finished(self, event: Finished) -> Iterator[Payload]:
         if not self._ended:
-            yield self._last(Encoded(b"", 0))
+            yield from self._last(NOTHING)
         yield tts_pb2.Summary(
             finish_reason=_FINISH_REASONS[event.reason],
             audio_duration=self._at(self.samples),
@@ -114,21 +127,22 @@ class Narration:
             underruns=event.underruns,
         )
 
-    def _last(self, encoded: Encoded) -> tts_pb2.AudioFrame:
+    def _last(self, pcm: Pcm) -> Iterator[tts_pb2.AudioFrame]:
         self._ended = True
-        frame = self._frame(encoded + self._encoder.finish())
-        frame.last = True
-        return frame
+        *frames, last = map(self._frame, self._encoder.finish(pcm))
+        last.last = True
+        yield from (*frames, last)
 
     def _frame(self, encoded: Encoded) -> tts_pb2.AudioFrame:
         start, self.samples = self.samples, self.samples + encoded.samples
         sequence, self._audio_frames = self._audio_frames, self._audio_frames + 1
+        segment, self._segment = self._segment, self._newest
         return tts_pb2.AudioFrame(
             data=encoded.data,
             sequence=sequence,
             pts=self._at(start),
             duration=_nanoseconds(self._nanoseconds_at(self.samples) - self._nanoseconds_at(start)),
-            segment=self._segment,
+            segment=segment,
         )
 
     def _at(self, samples: int) -> Duration:

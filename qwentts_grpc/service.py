@@ -147,7 +147,8 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
     async def _prepare(self, call: Call, config: tts_pb2.SynthesisConfig) -> tuple[Engine, convert.Asked, Encoder]:
         """Check all that needs no engine; the encoder is made here because it knows its own rates."""
         call.identify(convert.request_id(config) or call.request_id)
-        encoder = formats.encoder(formats.effective(config.audio_format))
+        frame = convert.frame_nanoseconds(config.delivery)
+        encoder = formats.encoder(formats.effective(config.audio_format), frame)
         reference = await self._reference(config)
         engine, kept = await self._speaker(config)
         server = convert.Server(engine.card, engine.defaults, self._limits)

@@ -54,9 +54,11 @@ class Telling:
         """Send what `event` comes to; the last one ends the call."""
         if isinstance(event, Started):
             self._tracing.event("admitted", queue_wait=event.queue_wait)
-        for message in self._narration.messages(event):
-            if isinstance(event, AudioChunk) and event.pcm.size:
-                self._heard(event)
+        messages = self._narration.messages(event)
+        if isinstance(event, AudioChunk) and event.pcm.size and (message := next(messages, None)) is not None:
+            self._heard(event)
+            await self._send(message)
+        for message in messages:
             await self._send(message)
         if isinstance(event, Finished):
             self._finish(event)

@@ -1,12 +1,16 @@
-"""The encodings that callers can ask for: 24 kHz PCM in, bytes of the wire out, in step with the audio."""
+"""The encodings that callers can ask for: 24 kHz PCM in, frames of the wire out, in step with the audio."""
 
 from collections.abc import Callable
 from enum import StrEnum
 
+import numpy as np
+
 from engine.errors import InvalidRequest
+from engine.request import in_range
 from qwentts_grpc.audio import opus, resample
 from qwentts_grpc.audio.encoded import Body, Encoded
 from qwentts_grpc.audio.flac import Flac
+from qwentts_grpc.audio.libav import PACKETS_PER_SECOND
 from qwentts_grpc.audio.resample import Pcm, Resampler
 from qwentts_grpc.audio.samplewise import Samplewise, alaw, f32le, mulaw, s16le, wav_head
 
@@ -33,29 +37,60 @@ _BODIES: dict[Encoding, Callable[[int], Body]] = {
     Encoding.WAV: lambda rate: Samplewise(s16le, wav_head(rate)),
 }
 
+_PACKETS = frozenset({Encoding.OGG_OPUS, Encoding.FLAC})
+FRAME_FIELD = "delivery.frame_duration"
+SHORTEST_FRAME, LONGEST_FRAME = 0.01, 1.0  # seconds
+
 
 class Encoder:
     """One turn's audio: `encode` every chunk, then `finish` once; the bytes in order are one valid stream.
 
-    What decodes from the bytes does not depend on how the PCM was cut (Opus: the packets are the same bytes). The
-    `samples` of each result count at `sample_rate`; together they are the resampler's exact output length, so a
-    frame's start is the sum of the durations before it. A header travels with the first bytes of audio.
+    Every frame but the last is a whole multiple of 20 ms, or exactly `exact` samples. What decodes from the bytes does
+    not depend on how a segment's PCM was cut (Opus: the packets are the same bytes). The `samples` of each frame count
+    at `sample_rate`; together they are the resampler's exact output length, so a frame's start is the sum of the
+    durations before it. A header travels with the first bytes of audio. Opus is 6.5 ms behind from its first frame on.
     """
 
-    def __init__(self, sample_rate: int, body: Body) -> None:
-        self.sample_rate = sample_rate
+    def __init__(self, sample_rate: int, body: Body, exact: int = 0) -> None:
         self._resampler = Resampler(sample_rate)
         self._body = body
         self._head = body.head
+        self._exact = exact
+        self._unit = exact or sample_rate // PACKETS_PER_SECOND
+        self._held = np.zeros(0, np.int16)
 
-    def encode(self, pcm: Pcm) -> Encoded:
-        """What (n,) int16 at 24 kHz completes: `data` is empty where `samples` is 0."""
-        body = self._body.encode(self._resampler.process(pcm))
-        return self._headed(body) if body.data else body
+    @property
+    def holds(self) -> bool:
+        """Whether the next frame begins with samples of earlier input."""
+        return self._held.size > 0
 
-    def finish(self) -> Encoded:
-        """The rest, and whatever ends the stream; a turn without audio is a header alone."""
-        return self._headed(self._body.encode(self._resampler.finish()) + self._body.finish())
+    def encode(self, pcm: Pcm) -> list[Encoded]:
+        """The frames that (n,) int16 at 24 kHz complete."""
+        return self._encoded(self._whole(self._resampler.process(pcm)))
+
+    def end_segment(self) -> list[Encoded]:
+        """The frames that the end of a segment completes: what follows it is resampled by itself."""
+        return self._encoded(self._whole(self._resampler.finish()))
+
+    def finish(self, pcm: Pcm) -> list[Encoded]:
+        """The last frames, at least one, with all that is left; a turn without audio is a header at most."""
+        frames = [*self.encode(pcm), *self.end_segment()]
+        last = self._headed(self._body.encode(self._held) + self._body.finish())
+        if not self._exact:
+            return [sum(frames, Encoded(b"", 0)) + last]
+        if frames and not last.samples:
+            return [*frames[:-1], frames[-1] + last]
+        return [*frames, last]
+
+    def _whole(self, pcm: Pcm) -> list[Pcm]:
+        """What is held and `pcm`, in whole frames; the rest is held."""
+        held = np.concatenate((self._held, pcm))
+        count = len(held) // self._unit * self._unit
+        self._held = held[count:]
+        return np.split(held[:count], range(self._unit, count, self._unit)) if self._exact else [held[:count]]
+
+    def _encoded(self, pieces: list[Pcm]) -> list[Encoded]:
+        return [self._headed(frame) for frame in map(self._body.encode, pieces) if frame.data]
 
     def _headed(self, body: Encoded) -> Encoded:
         head, self._head = self._head, b""
@@ -67,10 +102,24 @@ def sample_rates(encoding: Encoding) -> tuple[int, ...]:
     return opus.SAMPLE_RATES if encoding is Encoding.OGG_OPUS else resample.SAMPLE_RATES
 
 
-def make_encoder(encoding: Encoding, sample_rate: int) -> Encoder:
-    """An encoder for one turn; raises `InvalidRequest` for a rate that the encoding does not have."""
+def make_encoder(encoding: Encoding, sample_rate: int, frame_nanoseconds: int | None = None) -> Encoder:
+    """An encoder for one turn, with frames of that length exactly where it is given.
+
+    Raises `InvalidRequest` for a rate that the encoding does not have, and for frames that it cannot cut.
+    """
     rates = sample_rates(encoding)
     if sample_rate not in rates:
         known = ", ".join(map(str, rates))
         raise InvalidRequest("audio_format.sample_rate_hertz", f"{encoding.value} has {known}, not {sample_rate}")
-    return Encoder(sample_rate, _BODIES[encoding](sample_rate))
+    exact = 0 if frame_nanoseconds is None else _frame_samples(encoding, sample_rate, frame_nanoseconds)
+    return Encoder(sample_rate, _BODIES[encoding](sample_rate), exact)
+
+
+def _frame_samples(encoding: Encoding, sample_rate: int, nanoseconds: int) -> int:
+    in_range(FRAME_FIELD, nanoseconds / 1e9, SHORTEST_FRAME, LONGEST_FRAME, unit=" s")
+    samples, rest = divmod(nanoseconds * sample_rate, 1_000_000_000)
+    if rest:
+        raise InvalidRequest(FRAME_FIELD, f"{nanoseconds / 1e6:.10g} ms are no whole samples at {sample_rate} Hz")
+    if encoding in _PACKETS and samples % (sample_rate // PACKETS_PER_SECOND):
+        raise InvalidRequest(FRAME_FIELD, f"{encoding.value} is made of packets of 20 ms: ask for a multiple of that")
+    return samples

@@ -16,10 +16,11 @@ _FULL_SCALE = 32_768.0
 class Resampler:
     """24 kHz int16 mono to `rate`, by soxr at its HQ setting (linear phase).
 
-    Exact at seams: the concatenated output is the same, bit for bit, for any division of the input. After
-    `finish`, n samples in have become the integer nearest to n * rate / 24000 (exact for whole codec frames; at a
-    tie either neighbour, which one depends on n alone). soxr works in blocks, so output trails input by at most
-    39 ms (8 kHz: 74 ms; 24 kHz: none, samples pass untouched); a first chunk of 80 ms gives at least 61 ms at once.
+    Exact at seams: the concatenated output is the same, bit for bit, for any division of the input. At `finish`, which
+    ends one stream and begins the next, n samples in have become the integer nearest to n * rate / 24000 (exact for
+    whole codec frames; at a tie either neighbour, which one depends on n alone). soxr works in blocks, so output trails
+    input by at most 39 ms (8 kHz: 74 ms; 24 kHz: none, samples pass untouched); a first chunk of 80 ms gives at least
+    61 ms at once.
     The filter runs on float32 and is rounded here, because soxr's own int16 output is dithered from a random seed.
     """
 
@@ -32,8 +33,11 @@ class Resampler:
         return self._run(pcm, last=False)
 
     def finish(self) -> Pcm:
-        """The samples still held; call once, after the last `process`."""
-        return self._run(np.zeros(0, np.int16), last=True)
+        """The samples still held."""
+        rest = self._run(np.zeros(0, np.int16), last=True)
+        if self._stream is not None:
+            self._stream.clear()
+        return rest
 
     def _run(self, pcm: Pcm, last: bool) -> Pcm:
         if self._stream is None:

@@ -160,20 +160,22 @@ class SamplingOptions(_message.Message):
     def __init__(self, temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., repetition_penalty: _Optional[float] = ..., seed: _Optional[int] = ..., predictor_temperature: _Optional[float] = ..., predictor_top_p: _Optional[float] = ..., predictor_top_k: _Optional[int] = ..., max_audio: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class DeliveryOptions(_message.Message):
-    __slots__ = ("text_mode", "first_chunk_frames", "max_chunk_frames", "max_lead", "input_idle_timeout", "word_timings")
+    __slots__ = ("text_mode", "first_chunk_frames", "max_chunk_frames", "max_lead", "input_idle_timeout", "word_timings", "frame_duration")
     TEXT_MODE_FIELD_NUMBER: _ClassVar[int]
     FIRST_CHUNK_FRAMES_FIELD_NUMBER: _ClassVar[int]
     MAX_CHUNK_FRAMES_FIELD_NUMBER: _ClassVar[int]
     MAX_LEAD_FIELD_NUMBER: _ClassVar[int]
     INPUT_IDLE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     WORD_TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    FRAME_DURATION_FIELD_NUMBER: _ClassVar[int]
     text_mode: TextMode
     first_chunk_frames: int
     max_chunk_frames: int
     max_lead: _duration_pb2.Duration
     input_idle_timeout: _duration_pb2.Duration
     word_timings: bool
-    def __init__(self, text_mode: _Optional[_Union[TextMode, str]] = ..., first_chunk_frames: _Optional[int] = ..., max_chunk_frames: _Optional[int] = ..., max_lead: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., input_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., word_timings: bool = ...) -> None: ...
+    frame_duration: _duration_pb2.Duration
+    def __init__(self, text_mode: _Optional[_Union[TextMode, str]] = ..., first_chunk_frames: _Optional[int] = ..., max_chunk_frames: _Optional[int] = ..., max_lead: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., input_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., word_timings: bool = ..., frame_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class TextChunk(_message.Message):
     __slots__ = ("text",)

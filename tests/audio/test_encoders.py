@@ -1,8 +1,10 @@
 """Every encoding at every rate: seams that leave no trace, exact counts, and bytes that other decoders read."""
 
 import io
+import re
 import struct
 import wave
+from contextlib import suppress
 from fractions import Fraction
 
 import av
@@ -21,12 +23,14 @@ from qwentts_grpc.audio.resample import Pcm, Resampler
 
 COMBINATIONS = [(encoding, rate) for encoding in Encoding for rate in sample_rates(encoding)]
 EVERY = pytest.mark.parametrize(("encoding", "rate"), COMBINATIONS)
+NOTHING: Pcm = np.zeros(0, np.int16)
 SILENT_HEAD = {Encoding.OGG_OPUS, Encoding.FLAC, Encoding.WAV}
 
 
-def pieces(encoding: Encoding, rate: int, chunks: list[Pcm]) -> list[Encoded]:
-    encoder = make_encoder(encoding, rate)
-    return [*(encoder.encode(chunk) for chunk in chunks), encoder.finish()]
+def pieces(encoding: Encoding, rate: int, chunks: list[Pcm], exact_ms: float | None = None) -> list[Encoded]:
+    encoder = make_encoder(encoding, rate, None if exact_ms is None else round(exact_ms * 1e6))
+    frames = [frame for chunk in chunks for frame in encoder.encode(chunk)]
+    return [*frames, *encoder.finish(NOTHING)]
 
 
 def joined(parts: list[Encoded]) -> bytes:
@@ -76,29 +80,120 @@ def test_seams_leave_no_trace(speech: Pcm, encoding: Encoding, rate: int, cuts: 
         assert joined(split) == joined(whole)
 
 
+def in_frames(pcm: Pcm) -> list[Pcm]:
+    """In codec frames, as the engine gives it."""
+    return np.split(pcm, range(1_920, len(pcm), 1_920))
+
+
 @EVERY
 def test_samples_add_up_to_the_length_of_the_turn(speech: Pcm, encoding: Encoding, rate: int) -> None:
-    parts = pieces(encoding, rate, np.split(speech, range(1_920, len(speech), 1_920)))
+    parts = pieces(encoding, rate, in_frames(speech))
     assert sum(part.samples for part in parts) == len(resampled(rate, speech))
-    assert all(part.samples >= 0 for part in parts)
-    assert all(bool(part.samples) == bool(part.data) for part in parts[:-1])
+    assert all(part.samples > 0 and part.data for part in parts)
+
+
+@EVERY
+def test_frames_are_whole_multiples_of_20_ms(speech: Pcm, encoding: Encoding, rate: int) -> None:
+    """At 24 kHz of 80 ms; an Opus stream is its look-ahead of 6.5 ms behind."""
+    whole_frames = speech[: 1_920 * 16]
+    *parts, last = pieces(encoding, rate, in_frames(whole_frames))
+    samples = [part.samples for part in parts]
+    delay = round(0.0065 * rate) if encoding is Encoding.OGG_OPUS else 0
+    samples[0] += delay
+    unit = rate // (12.5 if rate == 24_000 else 50)
+    assert [count % unit for count in samples] == [0] * len(samples)
+    assert (last.samples - delay) % (rate // 50) == 0
+    assert max(samples) <= 0.16 * rate
+
+
+@EVERY
+@pytest.mark.parametrize("milliseconds", [10, 20, 30, 40, 60, 80, 100, 200, 1_000])
+def test_frames_of_one_exact_length(speech: Pcm, encoding: Encoding, rate: int, milliseconds: int) -> None:
+    """Whatever the chunks, and the bytes are those of frames as they come."""
+    packets = encoding in (Encoding.OGG_OPUS, Encoding.FLAC)
+    if milliseconds * rate % 1_000 or (packets and milliseconds % 20):
+        with pytest.raises(InvalidRequest) as refused:
+            make_encoder(encoding, rate, milliseconds * 1_000_000)
+        assert refused.value.field == "delivery.frame_duration"
+        return
+    length = milliseconds * rate // 1_000
+    for cuts in (range(1_920, len(speech), 1_920), [1_920, 9_600, 32 * 960], []):
+        *parts, last = pieces(encoding, rate, np.split(speech, cuts), milliseconds)
+        samples = [part.samples for part in parts]
+        if encoding is Encoding.OGG_OPUS and samples:
+            samples[0] += round(0.0065 * rate)
+        assert samples == [length] * len(samples)
+        assert 0 < last.samples <= length
+        if encoding is Encoding.OGG_OPUS:
+            assert opus_packets(joined([*parts, last]))[0] == opus_packets(joined(pieces(encoding, rate, [speech])))[0]
+        else:
+            assert joined([*parts, last]) == joined(pieces(encoding, rate, [speech]))
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "message"),
+    [
+        (0, r"0 s is not in [0.01 s, 1 s]"),
+        (9_999_999, r"0.009999999 s is not in [0.01 s, 1 s]"),
+        (1_000_000_001, r"is not in [0.01 s, 1 s]"),
+        (20_000_001, r"20.000001 ms are no whole samples at 24000 Hz"),
+        (12_500_000, ""),
+        (1_000_000_000, ""),
+    ],
+)
+def test_exact_lengths_have_bounds(nanoseconds: int, message: str) -> None:
+    if message:
+        with pytest.raises(InvalidRequest, match=re.escape(message)):
+            make_encoder(Encoding.PCM_S16LE, 24_000, nanoseconds)
+    else:
+        make_encoder(Encoding.PCM_S16LE, 24_000, nanoseconds)
+
+
+@EVERY
+@pytest.mark.parametrize(("milliseconds", "at_once"), [(None, 60), (10, 60), (20, 60), (30, 60), (40, 40), (60, 60)])
+def test_the_first_audio_is_there_with_the_first_codec_frame(
+    speech: Pcm, encoding: Encoding, rate: int, milliseconds: int | None, at_once: int
+) -> None:
+    with suppress(InvalidRequest):
+        encoder = make_encoder(encoding, rate, milliseconds and milliseconds * 1_000_000)
+        delay = 6.5 if encoding is Encoding.OGG_OPUS else 0.0
+        assert sum(frame.samples for frame in encoder.encode(speech[:1_920])) * 1_000 / rate >= at_once - delay
+
+
+@EVERY
+def test_the_end_of_a_segment_holds_no_audio_back(speech: Pcm, encoding: Encoding, rate: int) -> None:
+    """Nobody who waits for more text lacks the end of what was said, and the whole is as long as its parts."""
+    encoder, frames = make_encoder(encoding, rate), list[Encoded]()
+    delay = 0.0065 if encoding is Encoding.OGG_OPUS else 0.0
+    for segment in (1, 2, 3):
+        for chunk in in_frames(speech[: 1_920 * 5]):
+            frames += encoder.encode(chunk)
+        frames += encoder.end_segment()
+        assert sum(frame.samples for frame in frames) / rate == pytest.approx(0.4 * segment - delay)
+        assert not encoder.holds
+    frames += encoder.finish(NOTHING)
+    assert sum(frame.samples for frame in frames) == 1.2 * rate
+    if encoding in (Encoding.PCM_S16LE, Encoding.FLAC):
+        segment_alone = resampled(rate, speech[: 1_920 * 5])
+        heard = np.frombuffer(joined(frames), "<i2") if encoding is Encoding.PCM_S16LE else decoded(joined(frames))[0]
+        assert np.array_equal(heard, np.tile(segment_alone, 3))
 
 
 @EVERY
 def test_audio_is_at_most_a_resampler_and_a_packet_behind(speech: Pcm, encoding: Encoding, rate: int) -> None:
     encoder, out = make_encoder(encoding, rate), 0
     resampler = {8_000: 0.074, 24_000: 0.0}.get(rate, 0.039)
-    packet = {Encoding.OGG_OPUS: 0.0265, Encoding.FLAC: 0.020}.get(encoding, 0.0)
-    for chunks, chunk in enumerate(np.split(speech, range(1_920, len(speech), 1_920))[:-1], start=1):
-        out += encoder.encode(chunk).samples
+    packet = 0.020 + (0.0065 if encoding is Encoding.OGG_OPUS else 0.0)
+    for chunks, chunk in enumerate(in_frames(speech)[:-1], start=1):
+        out += sum(frame.samples for frame in encoder.encode(chunk))
         assert Fraction(chunks * 1_920, 24_000) - Fraction(out, rate) <= resampler + packet
 
 
 @EVERY
 def test_a_turn_without_audio_is_a_header_at_most(encoding: Encoding, rate: int) -> None:
     encoder = make_encoder(encoding, rate)
-    assert encoder.encode(np.zeros(0, np.int16)) == Encoded(b"", 0)
-    rest = encoder.finish()
+    assert encoder.encode(NOTHING) == []
+    (rest,) = encoder.finish(NOTHING)
     assert rest.samples == 0 and bool(rest.data) == (encoding in SILENT_HEAD)
 
 
@@ -143,7 +238,7 @@ def test_opus_decodes_to_the_same_length_and_nearly_the_same_sound(speech: Pcm, 
 
 
 def test_opus_pages_are_numbered_timed_and_closed(speech: Pcm) -> None:
-    parts = pieces(Encoding.OGG_OPUS, 24_000, np.split(speech, range(1_920, len(speech), 1_920)))
+    parts = pieces(Encoding.OGG_OPUS, 24_000, in_frames(speech))
     packets, pages = opus_packets(joined(parts))
     assert packets[0].startswith(b"OpusHead") and packets[1].startswith(b"OpusTags")
     assert [number for _, _, number in pages] == list(range(len(pages)))
@@ -160,7 +255,7 @@ def test_opus_of_a_long_chunk_spreads_over_pages() -> None:
 
 
 def test_opus_of_nothing_is_a_closed_stream() -> None:
-    packets, pages = opus_packets(make_encoder(Encoding.OGG_OPUS, 24_000).finish().data)
+    packets, pages = opus_packets(joined(pieces(Encoding.OGG_OPUS, 24_000, [])))
     assert len(packets) == 2 and [flags for flags, _, _ in pages] == [2, 0, 4]
 
 

@@ -21,10 +21,15 @@ def chunk(frames: int, first: int = 0, segment: int = 0, last: bool = False) -> 
 
 
 def narrate(
-    events: list[Event], rate: int = 24_000, encoding: int = 1, without_effect: tuple[str, ...] = ()
+    events: list[Event],
+    rate: int = 24_000,
+    encoding: int = 1,
+    without_effect: tuple[str, ...] = (),
+    milliseconds: int | None = None,
 ) -> list[Payload]:
     wanted = pb.AudioFormat(encoding=encoding, sample_rate_hertz=rate)  # type: ignore[arg-type]
-    narration = Narration(pb.Started(seed=7, audio_format=wanted), formats.encoder(wanted), without_effect)
+    encoder = formats.encoder(wanted, milliseconds and milliseconds * 1_000_000)
+    narration = Narration(pb.Started(seed=7, audio_format=wanted), encoder, without_effect)
     return [message for event in events for message in narration.messages(event)]
 
 
@@ -105,3 +110,26 @@ def test_durations_are_exact_at_a_rate_that_nanoseconds_cannot_hold() -> None:
     frames = audio(narrate([Started(7, 0), *[chunk(1) for _ in range(9)], FINISHED], rate=44_100))
     total = sum(length for _, length in nanoseconds(frames))
     assert total == round(9 * 3_528 * 1_000_000_000 / 44_100)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000])
+def test_a_flush_comes_behind_all_audio_of_its_segment_at_every_rate(rate: int) -> None:
+    events: list[Event] = [Started(7, 0)]
+    for segment in range(3):
+        events += [chunk(1, segment=segment), chunk(2, segment=segment), FlushDone(f"{segment}", segment)]
+    messages = narrate([*events, FINISHED], rate)
+    marks = [message for message in messages if isinstance(message, pb.FlushDone)]
+    for number, mark in enumerate(marks):
+        before = audio(messages[: messages.index(mark)])
+        assert mark.pts.ToNanoseconds() == sum(nanoseconds(before)[-1]) == (number + 1) * 240_000_000
+        assert {frame.segment for frame in before} == set(range(number + 1))
+
+
+def test_frames_of_one_length_keep_it_across_segments() -> None:
+    events: list[Event] = [chunk(1), FlushDone("a", 0), chunk(1, 1, 1), FlushDone("b", 1), chunk(1, 2, 2, last=True)]
+    messages = narrate([Started(7, 0), *events, FINISHED], 8_000, milliseconds=60)
+    frames = audio(messages)
+    assert [frame.duration.ToMilliseconds() for frame in frames] == [60, 60, 60, 60]
+    assert [frame.segment for frame in frames] == [0, 0, 1, 2]
+    marks = [message for message in messages if isinstance(message, pb.FlushDone)]
+    assert [mark.pts.ToMilliseconds() for mark in marks] == [80, 160]

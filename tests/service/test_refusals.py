@@ -29,6 +29,10 @@ UNKNOWN_MODE = pb.SynthesisConfig(delivery=pb.DeliveryOptions(text_mode=7))  # t
 NOT_AUDIO = pb.SynthesisConfig(reference=pb.ReferenceVoice(audio=b"RIFFnonsense", transcript="x"))
 FIRST_CHUNK = pb.SynthesisConfig(delivery=pb.DeliveryOptions(first_chunk_frames=99))
 LITTLE = pb.SynthesisConfig(sampling=pb.SamplingOptions(max_audio=Duration(nanos=50_000_000)))
+ODD_FRAMES = pb.SynthesisConfig(
+    audio_format=pb.AudioFormat(sample_rate_hertz=22_050),
+    delivery=pb.DeliveryOptions(frame_duration=Duration(nanos=10_000_000)),
+)
 INVALID = (Code.INVALID_ARGUMENT, "FIELD_INVALID")
 EMPTY = (Code.INVALID_ARGUMENT, "TEXT_EMPTY", ["text"])
 
@@ -54,6 +58,7 @@ TABLE: dict[str, tuple[list[Any], Code, str, list[str]]] = {
     "mode": (only(UNKNOWN_MODE), Code.INVALID_ARGUMENT, "FIELD_INVALID", ["config.delivery.text_mode"]),
     "first chunk": (only(FIRST_CHUNK), *INVALID, ["config.delivery.first_chunk_frames"]),
     "little audio": (only(LITTLE), *INVALID, ["config.sampling.max_audio"]),
+    "frames": (only(ODD_FRAMES), *INVALID, ["config.delivery.frame_duration"]),
     "model": ([config(model="other"), HELLO], Code.INVALID_ARGUMENT, "FIELD_INVALID", ["config.model"]),
     "language": ([config(language="klingon"), HELLO], Code.INVALID_ARGUMENT, "FIELD_INVALID", ["config.language"]),
     "request id": ([config(request_id="a\nb"), HELLO], Code.INVALID_ARGUMENT, "FIELD_INVALID", ["config.request_id"]),

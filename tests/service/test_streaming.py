@@ -116,7 +116,8 @@ async def test_every_format_on_offer_comes_whole(server: Running) -> None:
         asked.config.audio_format.CopyFrom(wanted)
         responses = await turn(server, asked, text(SENTENCE))
         encoder = formats.encoder(wanted)
-        parts = [*map(encoder.encode, np.split(plain, 10)), encoder.finish()]  # an Ogg page ends with a chunk
+        chunks = np.split(plain, 10)  # an Ogg page ends with a chunk
+        parts = [*(part for chunk in chunks[:-1] for part in encoder.encode(chunk)), *encoder.finish(chunks[-1])]
         assert pcm(responses) == b"".join(part.data for part in parts)
         assert responses[0].started.audio_format == wanted
         assert responses[-1].summary.audio_samples == round(0.8 * wanted.sample_rate_hertz)

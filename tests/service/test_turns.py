@@ -205,6 +205,18 @@ async def test_float_and_wav_hold_the_same_samples(tts: Running) -> None:
     assert_same_audio(file[44:], plain.tobytes())
 
 
+@pytest.mark.parametrize("milliseconds", [10, 20, 30, 40, 60, 100])
+async def test_frames_of_one_length_for_telephony(tts: Running, milliseconds: int) -> None:
+    asked = config(audio_format=pb.AudioFormat(encoding=pb.AUDIO_ENCODING_MULAW, sample_rate_hertz=8_000))
+    asked.config.delivery.frame_duration.FromMilliseconds(milliseconds)
+    with tts.runner(lambda runner: Ending(runner, tts.eos, after=5)):
+        responses = await turn(tts, asked, text(SENTENCE), flush("a"), text(SENTENCE))
+    *frames, last = [response.audio for response in responses if response.HasField("audio")]
+    assert {len(frame.data) for frame in frames} == {8 * milliseconds} and 0 < len(last.data) <= 8 * milliseconds
+    assert responses[-1].summary.audio_samples == sum(len(frame.data) for frame in (*frames, last)) == 6_400
+    assert [frame.pts.ToMilliseconds() for frame in frames] == [n * milliseconds for n in range(len(frames))]
+
+
 async def test_many_turns_at_once_say_what_each_says_alone(tts: Running) -> None:
     async def speak(seed: int) -> bytes:
         request = config(0.8)
