@@ -19,13 +19,13 @@ def most_streams(budget: int, size: int) -> int:
     return max(0, budget - CALL_FRAMES) // size
 
 
-def may_grow(slack: float, waited: float, step: float) -> bool:
-    """Whether a later chunk can wait for more frames, with `slack` seconds until the listener runs dry.
+def patience(slack: float, waited: float) -> float:
+    """Seconds for which a later chunk can wait for more frames, with `slack` seconds until the listener runs dry.
 
-    It can if a `step` from now no more than a third of what the last chunk left, `waited` seconds ago, will be gone:
-    twice as long stays for all that may hold it up.
+    It can until a third of what the last chunk left, `waited` seconds ago, is gone: twice as long stays for all that
+    may hold it up.
     """
-    return waited + step < (slack + waited) / 3
+    return (slack + waited) / 3 - waited
 
 
 def due(pending: int, enough: int, largest: int) -> int:

@@ -1,10 +1,12 @@
 """What a speech gives back: the events that iterating over it yields, in order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
+
+from engine.lateness import LatenessTotals
 
 
 class FinishReason(Enum):
@@ -66,9 +68,11 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Always last. Times in seconds since `Engine.open`; `longest_gap` between the arrival of two chunks.
+    """Always last. Times in seconds since the request arrived; `longest_gap` between two chunks taken by the caller.
 
-    `underruns` counts chunks that came after ideal playback had run dry, with no buffer at the listener.
+    `server_first_audio`: of `time_to_first_audio`, what came after the text allowed it. `underruns` counts chunks
+    taken after ideal playback had run dry, with no buffer at the listener; `lateness` splits them by cause. `work`:
+    time in which the speech had its slot, its text, and room ahead of playback.
     """
 
     reason: FinishReason
@@ -79,8 +83,11 @@ class Finished:
     queue_wait: float
     time_to_first_audio: float
     total_time: float
-    longest_gap: float
-    underruns: int
+    longest_gap: float = 0.0
+    underruns: int = 0
+    server_first_audio: float = 0.0
+    work: float = 0.0
+    lateness: LatenessTotals = field(default_factory=LatenessTotals)
 
 
 Event = Started | AudioChunk | FlushDone | Notice | Finished

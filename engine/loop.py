@@ -17,17 +17,13 @@ from engine.events import AudioChunk, FinishReason, FlushDone, Notice, NoticeCod
 from engine.guard import Guard
 from engine.layouts import Layouts
 from engine.metrics import (
-    CHUNK_INTERVAL,
     GRAPH_FALLBACKS,
     GRAPH_REPLAYS,
     LAST_STEP,
-    LATENESS,
     QUEUE_WAIT,
     SLOT_RELEASE,
     STEP_BATCH,
     STEP_SECONDS,
-    UNDERRUN_SECONDS,
-    UNDERRUNS,
     EngineState,
 )
 from engine.observer import Observer, StageTiming
@@ -88,9 +84,11 @@ class Engine:
 
     # ---- the caller's side
 
-    def open(self, request: SpeechRequest) -> Speech:
+    def open(self, request: SpeechRequest, arrived: float | None = None) -> Speech:
         """Queue a speech and return its handle, at once; text may be fed right away.
 
+        `arrived`: `time.monotonic()` when the request came, now where it is None; its turn in the queue and all times
+        count from there.
         Raises `InvalidRequest`, `VoiceNotFound`, `Unsupported`, `RequestTooLarge`, `Busy` when the queue is full, or
         `EngineFailed`.
         """
@@ -99,8 +97,9 @@ class Engine:
         layout = self._layouts.of(request)
         seed = secrets.randbits(64) if request.sampling.seed is None else request.sampling.seed
         speech = Speech(
-            self._sequence(request, seed, layout),
+            self._sequence(request, seed, layout, time.monotonic() if arrived is None else arrived),
             self._config.max_text_characters,
+            self._observer,
             self._wake.set,
             self._cancelled,
         )
@@ -208,7 +207,7 @@ class Engine:
                 continue
             match outcome:
                 case AudioChunk():
-                    self._measure(sequence, outcome)
+                    sequence.playback.deliver(len(outcome.codes), time.monotonic())
                     speech.deliver(outcome)
                 case FlushDone():
                     speech.deliver(outcome)
@@ -220,20 +219,10 @@ class Engine:
 
     # ---- everything else
 
-    def _sequence(self, request: SpeechRequest, seed: int, layout: Layout) -> Sequence:
-        config = self._config
+    def _sequence(self, request: SpeechRequest, seed: int, layout: Layout, arrived: float) -> Sequence:
+        config, tokenizer = self._config, self._layouts.tokenizer
         guard = Guard(0.0 if request.sampling.greedy else config.guard_seconds)
-        return Sequence(request, seed, layout, self._layouts.tokenizer, Sentences(config.segment_characters), guard)
-
-    def _measure(self, sequence: Sequence, chunk: AudioChunk) -> None:
-        record = self._observer.record
-        late, gap = sequence.playback.deliver(len(chunk.codes), time.monotonic())
-        record(LATENESS, late)
-        if late:
-            record(UNDERRUNS)
-            record(UNDERRUN_SECONDS, late)
-        if gap is not None:
-            record(CHUNK_INTERVAL, gap)
+        return Sequence(request, seed, layout, tokenizer, Sentences(config.segment_characters), guard, arrived)
 
     def _record(self, timings: Iterable[StageTiming]) -> None:
         record = self._observer.record
@@ -253,7 +242,7 @@ class Engine:
             raise Busy(retry_after=self.queue_wait() or UNKNOWN_WAIT)
 
     def _enqueue(self, speech: Speech) -> None:
-        speech.sequence.queued = time.monotonic()
+        speech.sequence.queue(time.monotonic())
         self._scheduler.add(speech.sequence)
         self._wake.set()
 
@@ -317,7 +306,7 @@ class Engine:
             error = self._overdue(sequence, speech, now)
             if error is not None:
                 self._end(speech, error)
-            elif sequence.starved_since is not None and sequence.playback.frames:
+            elif sequence.waits.starved_since is not None and sequence.playback.frames:
                 speech.notify(Notice(NoticeCode.TEXT_STARVED, "waiting for more text"))
             elif sequence.paced(now):
                 speech.notify(Notice(NoticeCode.PACED, "far enough ahead of playback"))
@@ -327,7 +316,8 @@ class Engine:
         waited = 0.0 if sequence.queued is None else now - sequence.queued
         if sequence.admitted is None and waited > self._config.queue_timeout:
             return Busy(retry_after=self._config.queue_timeout)
-        if idle and sequence.starved_since is not None and now - sequence.starved_since > idle:
+        starved_since = sequence.waits.starved_since
+        if idle and starved_since is not None and now - starved_since > idle:
             return InputIdle(f"no text for {idle:g} s")
         if speech.unread and now - speech.last_taken > self._config.slow_consumer_timeout:
             return SlowConsumer(f"no audio was taken for {self._config.slow_consumer_timeout:g} s")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.lateness import CAUSES
 from engine.observer import Kind, Metric
 
 STAGES = ("prefill", "talker", "predictor", "frame", "codec")  # frame: talker and predictor as one graph
@@ -32,10 +33,13 @@ CHUNK_INTERVAL = _histogram(
     (0.005, 0.01, 0.02, 0.04, 0.08, 0.12, 0.16, 0.24, 0.32, 0.5, 1, 2.5),
 )
 LATENESS = _histogram(
-    "tts_audio_chunk_lateness_seconds", "Behind ideal playback.", (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
+    "tts_audio_chunk_lateness_seconds",
+    "Share of each cause in how far a chunk was behind ideal playback; every chunk counts once for each cause.",
+    (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),
+    cause=CAUSES,
 )
-UNDERRUNS = _counter("tts_underruns", "Times that ideal playback ran dry.")
-UNDERRUN_SECONDS = _counter("tts_underrun_seconds", "Time for which ideal playback was dry.")
+UNDERRUNS = _counter("tts_underruns", "Times that ideal playback ran dry, by the main cause.", cause=CAUSES)
+UNDERRUN_SECONDS = _counter("tts_underrun_seconds", "Time for which ideal playback was dry.", cause=CAUSES)
 STEP_BATCH = _histogram(
     "tts_engine_step_batch_size",
     "Rows of a stage in a step.",

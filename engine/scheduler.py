@@ -108,8 +108,9 @@ class Scheduler:
             self._track_starvation(sequence, now)
 
     def wake_at(self, now: float) -> float | None:
-        """When time alone makes a paced speech ready again."""
+        """When time alone makes a paced speech ready again, or frames due as audio."""
         waits = [s.ready_in(now) for s in self.running if s.segment.ready and s.paced(now)]
+        waits += [_patience(s, now) for s in self.running if s.segment.launched > s.segment.decoded]
         return min((now + wait for wait in waits if wait is not None), default=None)
 
     def state(self, now: float) -> EngineState:
@@ -162,10 +163,10 @@ class Scheduler:
 
     def _evict_parked(self, candidate: Sequence, now: float) -> bool:
         """Free the slot that has waited longest for text, if the candidate could use it at once."""
-        parked = [s for s in self.running if s.starved_since is not None and now - s.starved_since > EVICT_AFTER]
+        parked = [s for s in self.running if (since := s.waits.starved_since) is not None and now - since > EVICT_AFTER]
         if not parked or not candidate.segment.ready:
             return False
-        self._evict(min(parked, key=lambda s: s.starved_since or now), "priority")
+        self._evict(min(parked, key=lambda s: s.waits.starved_since or now), "priority")
         return True
 
     def _fits(self, sequence: Sequence) -> bool:
@@ -193,7 +194,10 @@ class Scheduler:
 
     def _plan_frame(self, plan: Plan, sequence: Sequence, now: float) -> None:
         segment = sequence.segment
-        if segment.finish is not None or not segment.ready or self._at_limit(sequence) or sequence.paced(now):
+        able = segment.finish is None and segment.ready and not self._at_limit(sequence)
+        paced = able and sequence.paced(now)
+        sequence.waits.pace(paced, now)
+        if paced or not able:
             return
         position = segment.position
         stop = min(position, sequence.cached + plan.columns)
@@ -271,11 +275,13 @@ class Scheduler:
             sequence.next_segment()
 
     def _track_starvation(self, sequence: Sequence, now: float) -> None:
+        waits = sequence.waits
         if sequence.starving and not sequence.closed:
-            sequence.starved_since = sequence.starved_since or now
-        elif sequence.starved_since is not None:
-            self._observer.record(TEXT_STARVED, now - sequence.starved_since)
-            sequence.starved_since = None
+            waits.starve(now)
+        else:
+            sequence.note_text(None, now)
+            if waits.starved_since is not None:
+                self._observer.record(TEXT_STARVED, waits.resume(now, sequence.admitted))
 
 
 def _audio(
@@ -308,7 +314,13 @@ def _frames_enough(sequence: Sequence, now: float, step: float) -> int:
         return 1
     if slack is None:
         return delivery.first_chunk_frames
-    return delivery.max_chunk_frames if chunks.may_grow(slack, sequence.playback.waited(now), step) else 1
+    return delivery.max_chunk_frames if step < chunks.patience(slack, sequence.playback.waited(now)) else 1
+
+
+def _patience(sequence: Sequence, now: float) -> float | None:
+    """Seconds for which its frames may stay undecoded; None before the first chunk."""
+    slack = sequence.slack(now)
+    return None if slack is None else chunks.patience(slack, sequence.playback.waited(now))
 
 
 def _urgency(sequence: Sequence, now: float) -> tuple[float, int]:

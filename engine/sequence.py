@@ -13,6 +13,7 @@ from engine.segment import Layout, Segment
 from engine.sentences import Sentences
 from engine.text import speakable
 from engine.tokenizer import TextTokenizer
+from engine.waits import Waits
 
 Block = int
 
@@ -37,13 +38,14 @@ class Sequence:
     entered: bool = False  # the slot has been set up for this segment
     warm: bool = False  # the slot's last codes are this segment's
     admitted: float | None = None
-    starved_since: float | None = None
     total_frames: int = 0  # of finished segments
     taken: int = 0
     tokens: int = 0  # of finished segments
     characters: int = 0
     speakable: bool = False  # whether anything in the text so far can be spoken
     playback: Playback = field(default_factory=Playback)
+    waits: Waits = field(default_factory=Waits)
+    early: list[tuple[float, str | None]] = field(default_factory=list)  # text before the queue; None is an end
     finish: FinishReason = FinishReason.STOP  # of the turn: its last segment's that is not STOP
     closed: bool = False
 
@@ -83,6 +85,20 @@ class Sequence:
         self.segments[-1].end(None)
         self.text_ended = True
 
+    def queue(self, now: float) -> None:
+        """Join the queue, with the layout complete."""
+        self.queued = now
+        came = self._early_text()
+        if came is not None:
+            self.waits.feed(0, came)
+
+    def note_text(self, text: str | None, came: float) -> None:
+        """Note that `text`, or with None the end of a segment, came, in case the next frame has waited for it."""
+        if self.queued is None:
+            self.early.append((came, text))
+        elif self.waits.for_text and self.segment.finish is None and not self.starving:
+            self.waits.feed(self.total_frames + self.segment.launched, came)
+
     def next_segment(self) -> None:
         """The segment being spoken is over: go on with the next one, whose cache starts empty."""
         done = self.segments.popleft()
@@ -118,7 +134,7 @@ class Sequence:
     def settled(self) -> bool:
         """Whether it is in the midst of a segment whose text is complete: nothing but frames can happen to it."""
         segment = self.segments[0]
-        return segment.finish is None and segment.ended and bool(segment.frames) and self.starved_since is None
+        return segment.finish is None and segment.ended and bool(segment.frames) and self.waits.starved_since is None
 
     @property
     def starving(self) -> bool:
@@ -147,6 +163,20 @@ class Sequence:
         if made - self.taken * FRAME_SECONDS >= self.request.delivery.max_lead:
             return None
         return max(0.0, self.lead(now) - self.request.delivery.max_lead)
+
+    def _early_text(self) -> float | None:
+        """When the text that came before the queue allowed the first frame; None where it does not."""
+        probe = Segment(self.layout, self.tokenizer, 0, 0)
+        for came, text in self.early:
+            if text is not None:
+                probe.feed(text)
+            else:
+                probe.end(None)
+            if probe.finish is None and probe.ready:
+                return came
+            if probe.ended:
+                probe = Segment(self.layout, self.tokenizer, 0, 0)
+        return None
 
     def _open_segment(self, number: int) -> None:
         self.segments.append(Segment(self.layout, self.tokenizer, number, self.total_frames))

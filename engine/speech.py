@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -11,6 +12,8 @@ import numpy as np
 
 from engine.errors import EngineError, InvalidRequest, TextTooLong
 from engine.events import AudioChunk, Event, Finished, FinishReason, Notice, NoticeCode, Started
+from engine.observer import Observer
+from engine.receiver import Receiver
 from engine.sequence import Sequence
 
 
@@ -21,17 +24,25 @@ class Speech:
     thread. The outbox is bounded by the pacing: a caller who stops reading stops the synthesis `max_lead` later.
     """
 
-    def __init__(self, sequence: Sequence, characters: int, wake: Callable[[], None], drop: Callable[["Speech"], None]):
+    def __init__(
+        self,
+        sequence: Sequence,
+        characters: int,
+        observer: Observer,
+        wake: Callable[[], None],
+        drop: Callable[["Speech"], None],
+    ) -> None:
         self.sequence = sequence
         self._characters, self._wake, self._drop = characters, wake, drop
-        self._outbox: deque[Event] = deque()
+        self._outbox: deque[tuple[Event, float]] = deque()  # each with the moment it was ready
+        self._receiver = Receiver(observer)
         self._arrival = asyncio.Event()
         self._error: EngineError | None = None
         self._over = False
         self._last_sent = False
         self._noticed: dict[NoticeCode, Notice] = {}
         self._started = False
-        self._first_audio = 0.0
+        self._first_audio: float | None = None
         self.last_taken = time.monotonic()
 
     @property
@@ -59,30 +70,38 @@ class Speech:
         """Whether events wait for the caller."""
         return bool(self._outbox)
 
-    def feed(self, text: str) -> None:
-        """Append text verbatim; it may end inside a word. Raises `TextTooLong` past the limit of characters."""
+    @property
+    def text_came(self) -> float:
+        """When the text allowed the first audio; the request's arrival where the text was there by then."""
+        return max(self.sequence.arrived, self.sequence.waits.text_came or 0.0)
+
+    def feed(self, text: str, came: float | None = None) -> None:
+        """Append text verbatim; it may end inside a word. Raises `TextTooLong` past the limit of characters.
+
+        `came`: `time.monotonic()` when it reached the server, where that was not just now.
+        """
         if self.sequence.text_ended:
             raise InvalidRequest("text", "came after the end of the text")
         if self.sequence.characters + len(text) > self._characters:
             raise TextTooLong(f"the text is over {self._characters} characters")
         self.sequence.feed(text)
-        self._wake()
+        self._note_text(text, came)
 
-    def flush(self, mark: str) -> None:
+    def flush(self, mark: str, came: float | None = None) -> None:
         """Speak all text so far to its end, then send `FlushDone(mark)`; later text starts the next segment."""
         if self.sequence.text_ended:
             raise InvalidRequest("flush", "came after the end of the text")
         self.sequence.flush(mark)
-        self._wake()
+        self._note_text(None, came)
 
-    def end(self) -> None:
+    def end(self, came: float | None = None) -> None:
         """No more text. Raises `InvalidRequest` if none of it could be spoken."""
         if self.sequence.text_ended:
             return
         if not self.speakable:
             raise InvalidRequest("text", "has nothing to speak", "TEXT_EMPTY")
         self.sequence.end()
-        self._wake()
+        self._note_text(None, came)
 
     def cancel(self) -> None:
         """Stop now; `Finished` with reason CANCELLED follows the audio already queued."""
@@ -101,6 +120,7 @@ class Speech:
         return self
 
     async def __anext__(self) -> Event:
+        asked = time.monotonic()
         while not self._outbox:
             if self._error is not None:
                 raise self._error
@@ -108,11 +128,13 @@ class Speech:
                 raise StopAsyncIteration
             self._arrival.clear()
             await self._arrival.wait()
-        event = self._outbox.popleft()
+        event, ready = self._outbox.popleft()
         self.last_taken = time.monotonic()
-        if isinstance(event, AudioChunk):
-            self.sequence.taken += len(event.codes)
-            self._wake()
+        match event:
+            case AudioChunk():
+                self._take(event, ready, asked)
+            case Finished():
+                return self._measured(event)
         return event
 
     async def __aenter__(self) -> Self:
@@ -136,7 +158,8 @@ class Speech:
         """Queue an event for the caller."""
         if isinstance(event, AudioChunk):
             self._last_sent = event.last
-            self._first_audio = self._first_audio or time.monotonic() - self.sequence.arrived
+            if self._first_audio is None and len(event.codes):
+                self._first_audio = time.monotonic()
         self._put(event)
 
     def finish(self, reason: FinishReason) -> None:
@@ -155,8 +178,24 @@ class Speech:
     def _put(self, event: Event) -> None:
         if not self._outbox:
             self.last_taken = time.monotonic()
-        self._outbox.append(event)
+        self._outbox.append((event, time.monotonic()))
         self._arrival.set()
+
+    def _note_text(self, text: str | None, came: float | None) -> None:
+        self.sequence.note_text(text, time.monotonic() if came is None else came)
+        self._wake()
+
+    def _take(self, chunk: AudioChunk, ready: float, asked: float) -> None:
+        if frames := len(chunk.codes):
+            text_came = self.sequence.waits.text_for(chunk.first_frame + frames)
+            self._receiver.take(frames, ready, asked, text_came)
+            self.sequence.taken += frames
+            self._wake()
+
+    def _measured(self, finished: Finished) -> Finished:
+        """With what is known only once the caller has taken all audio."""
+        playback, lateness = self._receiver.playback, self._receiver.lateness
+        return replace(finished, longest_gap=playback.longest_gap, underruns=playback.underruns, lateness=lateness)
 
     @property
     def _queue_wait(self) -> float:
@@ -177,16 +216,17 @@ class Speech:
         )
 
     def _summary(self, reason: FinishReason) -> Finished:
-        sequence, playback = self.sequence, self.sequence.playback
+        sequence, now = self.sequence, time.monotonic()
+        first_audio = self._first_audio
         return Finished(
             reason=reason,
-            frames=playback.frames,
+            frames=sequence.playback.frames,
             text_characters=sequence.characters,
             text_tokens=sequence.tokens + (sequence.segment.tokens if sequence.segments else 0),
             seed=sequence.seed,
             queue_wait=self._queue_wait,
-            time_to_first_audio=self._first_audio,
-            total_time=time.monotonic() - sequence.arrived,
-            longest_gap=playback.longest_gap,
-            underruns=playback.underruns,
+            time_to_first_audio=0.0 if first_audio is None else first_audio - sequence.arrived,
+            total_time=now - sequence.arrived,
+            server_first_audio=0.0 if first_audio is None else first_audio - self.text_came,
+            work=0.0 if sequence.admitted is None else sequence.waits.work(sequence.admitted, now),
         )

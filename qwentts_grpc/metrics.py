@@ -66,8 +66,15 @@ class CallMetrics:
         self._open = Gauge("tts_streams_open", "Calls now open.", ("method",), registry=registry)
         self._first_audio = Histogram(
             "tts_time_to_first_audio_seconds",
-            "From the call's arrival to its first audio at gRPC.",
-            ("method",),
+            "From the call's arrival to its first audio at gRPC, the caller's own waits included.",
+            ("method", "model"),
+            buckets=_FIRST_AUDIO,
+            registry=registry,
+        )
+        self._server_first_audio = Histogram(
+            "tts_server_time_to_first_audio_seconds",
+            "From the moment that text and config allowed it to the first audio at gRPC.",
+            ("method", "model"),
             buckets=_FIRST_AUDIO,
             registry=registry,
         )
@@ -84,14 +91,16 @@ class CallMetrics:
         self._audio = Counter("tts_audio_seconds", "Audio sent.", ("model",), registry=registry)
         self._characters = Counter("tts_text_characters", "Text spoken.", ("model",), registry=registry)
         self._real_time = Histogram(
-            "tts_real_time_factor", "Time taken over length of the audio.", buckets=_REAL_TIME, registry=registry
+            "tts_real_time_factor",
+            "Time in which a turn could go on, over the length of its audio.",
+            buckets=_REAL_TIME,
+            registry=registry,
         )
         self._start_at_zero()
 
     def _start_at_zero(self) -> None:
         for method in METHODS:
             self._open.labels(method)
-            self._first_audio.labels(method)
             for outcome in OUTCOMES:
                 self._requests.labels(method, outcome)
         for reason in REJECTIONS:
@@ -105,6 +114,9 @@ class CallMetrics:
         """Counters of a model that has said nothing yet."""
         self._audio.labels(model)
         self._characters.labels(model)
+        for method in METHODS:
+            self._first_audio.labels(method, model)
+            self._server_first_audio.labels(method, model)
 
     def opened(self, method: str) -> None:
         """A call came in."""
@@ -133,9 +145,10 @@ class CallMetrics:
         """A call came without a token that the server knows."""
         self._strangers.inc()
 
-    def first_audio(self, method: str, seconds: float) -> None:
-        """The first audio of a call was handed to gRPC `seconds` after its arrival."""
-        self._first_audio.labels(method).observe(seconds)
+    def first_audio(self, method: str, model: str, seconds: float, share: float) -> None:
+        """The first audio of a call was handed to gRPC `seconds` after its arrival; `share` of them the server's."""
+        self._first_audio.labels(method, model).observe(seconds)
+        self._server_first_audio.labels(method, model).observe(share)
 
     def chunk(self, latency: float, first: bool) -> None:
         """A chunk was handed to gRPC `latency` seconds after its last frame was sampled."""

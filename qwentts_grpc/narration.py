@@ -125,6 +125,11 @@ class Narration:
             total_time=seconds(event.total_time),
             longest_gap=seconds(event.longest_gap),
             underruns=event.underruns,
+            server_time_to_first_audio=seconds(event.server_first_audio),
+            text_underruns=_underruns(event, "text"),
+            engine_underruns=_underruns(event, "engine"),
+            client_underruns=_underruns(event, "client"),
+            work_time=seconds(event.work),
         )
 
     def _last(self, pcm: Pcm) -> Iterator[tts_pb2.AudioFrame]:
@@ -151,6 +156,11 @@ class Narration:
     def _nanoseconds_at(self, samples: int) -> int:
         # Rounded as a point in time, so that durations, being differences, add up to it exactly.
         return round(samples * 1_000_000_000 / self._rate)
+
+
+def _underruns(event: Finished, cause: str) -> tts_pb2.Underruns:
+    lateness = event.lateness
+    return tts_pb2.Underruns(count=lateness.underruns[cause], duration=seconds(lateness.seconds[cause]))
 
 
 def seconds(value: float) -> Duration:

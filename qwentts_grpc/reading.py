@@ -60,22 +60,35 @@ async def _cancel_may_come() -> None:
 
 
 class TurnReader:
-    """Feeds a speech from the messages that follow the config, until half-close or a cancel."""
+    """Feeds a speech from the messages that follow the config, until half-close or a cancel.
 
-    def __init__(self, requests: Requests, limits: Limits) -> None:
+    `since`: when the config came; messages that need not be waited for have lain there while the turn was prepared,
+    so they count as having come then.
+    """
+
+    def __init__(self, requests: Requests, limits: Limits, since: float) -> None:
         self._requests = requests
         self._limits = limits
+        self._came: float | None = since  # of the message at hand; None: just now
         self._appends = 0
         self._flushes = 0
 
     async def feed(self, speech: Speech) -> None:
         """Raises `InvalidRequest` and `TextTooLong`; returns where nothing more can matter."""
+        asked = time.monotonic()
         async for request in self._requests:
+            self._note_wait(time.monotonic() - asked)
             if self._take(request, speech):
                 return
+            asked = time.monotonic()
+        self._note_wait(time.monotonic() - asked)
         if not speech.speakable:
             await _cancel_may_come()
-        speech.end()
+        speech.end(self._came)
+
+    def _note_wait(self, seconds: float) -> None:
+        if seconds > MOMENT:
+            self._came = None
 
     def _take(self, request: tts_pb2.SynthesizeRequest, speech: Speech) -> bool:
         """One message into the speech; True where nothing counts any more: after a cancel, or when it has ended."""
@@ -84,10 +97,10 @@ class TurnReader:
         match request.WhichOneof("payload"):
             case "text":
                 self._appends = _counted(self._appends, self._limits.appends, "messages of text")
-                speech.feed(self._text(request.text.text))
+                speech.feed(self._text(request.text.text), self._came)
             case "flush":
                 self._flushes = _counted(self._flushes, self._limits.flushes, "flushes")
-                speech.flush(name("flush.mark", request.flush.mark))
+                speech.flush(name("flush.mark", request.flush.mark), self._came)
             case "cancel":
                 speech.cancel()
                 return True

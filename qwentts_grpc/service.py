@@ -1,6 +1,7 @@
 """TTSService: each call is one turn, from its config to its Summary."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -58,20 +59,21 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         async with self._counted(Call("Synthesize", context)) as call, heard_out(request_iterator):
             with self._seat(context):
                 config = await first_config(request_iterator, self._limits.config_timeout)
-                reader = TurnReader(request_iterator, self._limits)
-                await self._speak(call, config, reader.feed, tts_pb2.SynthesizeResponse)
+                since = time.monotonic()
+                reader = TurnReader(request_iterator, self._limits, since)
+                await self._speak(call, config, since, reader.feed, tts_pb2.SynthesizeResponse)
 
     async def SynthesizeText(self, request: tts_pb2.SynthesizeTextRequest, context: Context) -> None:
         """The text is complete; the audio still streams."""
 
         async def feed(speech: Speech) -> None:
-            speech.feed(text)
-            speech.end()
+            speech.feed(text, call.arrived)
+            speech.end(call.arrived)
 
         async with self._counted(Call("SynthesizeText", context)) as call:
             with self._seat(context):
                 text = whole_text(request.text)
-                await self._speak(call, request.config, feed, tts_pb2.SynthesizeTextResponse)
+                await self._speak(call, request.config, call.arrived, feed, tts_pb2.SynthesizeTextResponse)
 
     async def GetServerInfo(
         self, request: tts_pb2.GetServerInfoRequest, context: Context
@@ -119,16 +121,21 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         if ending.cancelled is not None:
             self._metrics.cancelled(ending.cancelled)
 
-    async def _speak(self, call: Call, config: tts_pb2.SynthesisConfig, feed: Feed, response: Response) -> None:
-        """Nothing is sent before `Started`, which waits for a slot, so a call refused until then can be retried."""
+    async def _speak(
+        self, call: Call, config: tts_pb2.SynthesisConfig, since: float, feed: Feed, response: Response
+    ) -> None:
+        """Speak one turn, whose config came at `since`.
+
+        Nothing is sent before `Started`, which waits for a slot, so a call refused until then can be retried.
+        """
         with convert.fields_of_config():
             self._check_time(call, self._limits.shortest_deadline)
             engine, asked, encoder = await self._prepare(call, config)
             self._check_time(call, self._limits.shortest_deadline + engine.queue_wait())
             with self._gate.cast().naming():
-                speech = engine.open(asked.request)
+                speech = engine.open(asked.request, since)
         narration = Narration(_started(config, speech, engine.card), encoder, asked.without_effect)
-        telling = Telling(call, narration, self._metrics, self._tracing, response, self._limits.write_timeout)
+        telling = Telling(call, speech, narration, self._metrics, self._tracing, response, self._limits.write_timeout)
         async with speech, asyncio.TaskGroup() as group:
             with self._gate.holds(speech):
                 feeding, watching = (group.create_task(task) for task in (feed(speech), self._gate.fault()))

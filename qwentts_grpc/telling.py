@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 
 from engine.errors import SlowConsumer
 from engine.events import AudioChunk, Event, Finished, FinishReason, Started
+from engine.speech import Speech
 from qwentts_grpc.calls import Call, Ending
 from qwentts_grpc.metrics import CallMetrics, Finish
 from qwentts_grpc.narration import FIELDS, Narration, Payload
@@ -36,6 +37,7 @@ class Telling:
     def __init__(
         self,
         call: Call,
+        speech: Speech,
         narration: Narration,
         metrics: CallMetrics,
         tracing: Tracing,
@@ -43,6 +45,7 @@ class Telling:
         patience: float,
     ) -> None:
         self._call = call
+        self._speech = speech
         self._narration = narration
         self._metrics = metrics
         self._tracing = tracing
@@ -71,20 +74,19 @@ class Telling:
         self._metrics.written(time.monotonic() - handed)
 
     def _heard(self, chunk: AudioChunk) -> None:
-        first = self._first_audio is None
-        self._metrics.chunk(time.monotonic() - chunk.sampled_at, first)
+        first, now = self._first_audio is None, time.monotonic()
+        self._metrics.chunk(now - chunk.sampled_at, first)
         if first:
-            self._first_audio = self._call.elapsed()
-            self._metrics.first_audio(self._call.method, self._first_audio)
-            self._tracing.event("first audio", after=self._first_audio)
+            self._first_audio = now - self._call.arrived
+            share = now - self._speech.text_came
+            self._metrics.first_audio(self._call.method, self._narration.model, self._first_audio, share)
+            self._tracing.event("first audio", after=self._first_audio, server=share)
 
     def _finish(self, event: Finished) -> None:
         self._call.ending = _ENDINGS[event.reason]
         audio = self._narration.seconds
         self._tracing.event("finish", reason=event.reason.value, audio_seconds=audio, frames=event.frames)
-        self._metrics.finished(
-            Finish(self._narration.model, audio, event.total_time - event.queue_wait, event.text_characters)
-        )
+        self._metrics.finished(Finish(self._narration.model, audio, event.work, event.text_characters))
         self._call.context.set_trailing_metadata(
             (("audio-samples", str(self._narration.samples)), ("finish-reason", event.reason.value))
         )

@@ -280,7 +280,7 @@ class Notice(_message.Message):
     def __init__(self, code: _Optional[_Union[NoticeCode, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Summary(_message.Message):
-    __slots__ = ("finish_reason", "audio_duration", "audio_samples", "audio_frames", "codec_frames", "text_characters", "text_tokens", "seed", "queue_wait", "time_to_first_audio", "total_time", "longest_gap", "underruns")
+    __slots__ = ("finish_reason", "audio_duration", "audio_samples", "audio_frames", "codec_frames", "text_characters", "text_tokens", "seed", "queue_wait", "time_to_first_audio", "total_time", "longest_gap", "underruns", "server_time_to_first_audio", "text_underruns", "engine_underruns", "client_underruns", "work_time")
     FINISH_REASON_FIELD_NUMBER: _ClassVar[int]
     AUDIO_DURATION_FIELD_NUMBER: _ClassVar[int]
     AUDIO_SAMPLES_FIELD_NUMBER: _ClassVar[int]
@@ -294,6 +294,11 @@ class Summary(_message.Message):
     TOTAL_TIME_FIELD_NUMBER: _ClassVar[int]
     LONGEST_GAP_FIELD_NUMBER: _ClassVar[int]
     UNDERRUNS_FIELD_NUMBER: _ClassVar[int]
+    SERVER_TIME_TO_FIRST_AUDIO_FIELD_NUMBER: _ClassVar[int]
+    TEXT_UNDERRUNS_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_UNDERRUNS_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_UNDERRUNS_FIELD_NUMBER: _ClassVar[int]
+    WORK_TIME_FIELD_NUMBER: _ClassVar[int]
     finish_reason: FinishReason
     audio_duration: _duration_pb2.Duration
     audio_samples: int
@@ -307,7 +312,20 @@ class Summary(_message.Message):
     total_time: _duration_pb2.Duration
     longest_gap: _duration_pb2.Duration
     underruns: int
-    def __init__(self, finish_reason: _Optional[_Union[FinishReason, str]] = ..., audio_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audio_samples: _Optional[int] = ..., audio_frames: _Optional[int] = ..., codec_frames: _Optional[int] = ..., text_characters: _Optional[int] = ..., text_tokens: _Optional[int] = ..., seed: _Optional[int] = ..., queue_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., time_to_first_audio: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., total_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., longest_gap: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., underruns: _Optional[int] = ...) -> None: ...
+    server_time_to_first_audio: _duration_pb2.Duration
+    text_underruns: Underruns
+    engine_underruns: Underruns
+    client_underruns: Underruns
+    work_time: _duration_pb2.Duration
+    def __init__(self, finish_reason: _Optional[_Union[FinishReason, str]] = ..., audio_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audio_samples: _Optional[int] = ..., audio_frames: _Optional[int] = ..., codec_frames: _Optional[int] = ..., text_characters: _Optional[int] = ..., text_tokens: _Optional[int] = ..., seed: _Optional[int] = ..., queue_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., time_to_first_audio: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., total_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., longest_gap: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., underruns: _Optional[int] = ..., server_time_to_first_audio: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., text_underruns: _Optional[_Union[Underruns, _Mapping]] = ..., engine_underruns: _Optional[_Union[Underruns, _Mapping]] = ..., client_underruns: _Optional[_Union[Underruns, _Mapping]] = ..., work_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class Underruns(_message.Message):
+    __slots__ = ("count", "duration")
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    DURATION_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    duration: _duration_pb2.Duration
+    def __init__(self, count: _Optional[int] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class SynthesizeTextRequest(_message.Message):
     __slots__ = ("config", "text")

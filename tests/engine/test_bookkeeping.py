@@ -56,7 +56,7 @@ def test_a_chunk_is_as_large_as_its_frames_allow(enough: int, pending: int, coun
 def test_a_chunk_grows_until_a_third_of_the_slack_is_gone(
     slack: float, waited: float, step: float, grows: bool
 ) -> None:
-    assert chunks.may_grow(slack, waited, step) is grows
+    assert (step < chunks.patience(slack, waited)) is grows
 
 
 @given(st.integers(0, 200), st.sampled_from(chunks.SIZES))

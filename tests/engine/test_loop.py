@@ -162,7 +162,9 @@ async def test_the_events_of_a_speech(flavour: Flavour) -> None:
         assert heard.end.text_characters == len(TEXT) + len("And more.")
         assert made.notes.used == heard.end.frames
         assert made.notes.values[(QUEUE_WAIT,)] == [heard.end.queue_wait]
-        assert len(made.notes.values[(LATENESS,)]) == len([chunk for chunk in heard.of(AudioChunk) if len(chunk.codes)])
+        assert len(made.notes.values[LATENESS, "engine"]) == len(
+            [chunk for chunk in heard.of(AudioChunk) if len(chunk.codes)]
+        )
 
 
 @both

@@ -18,6 +18,7 @@ from .test_lifecycle import page
 HISTOGRAMS = {
     "tts_queue_wait_seconds": "0.001 0.0025 0.005 0.01 0.025 0.05 0.1 0.25 0.5 1.0 2.5 5.0 10.0",
     "tts_time_to_first_audio_seconds": "0.01 0.02 0.03 0.04 0.05 0.075 0.1 0.15 0.2 0.3 0.5 1.0 2.5 5.0 10.0",
+    "tts_server_time_to_first_audio_seconds": "0.01 0.02 0.03 0.04 0.05 0.075 0.1 0.15 0.2 0.3 0.5 1.0 2.5 5.0 10.0",
     "tts_audio_chunk_latency_seconds": "0.001 0.002 0.005 0.01 0.02 0.04 0.08 0.16 0.32 0.64",
     "tts_audio_chunk_interval_seconds": "0.005 0.01 0.02 0.04 0.08 0.12 0.16 0.24 0.32 0.5 1.0 2.5",
     "tts_audio_chunk_lateness_seconds": "0.0 0.01 0.02 0.05 0.1 0.2 0.5 1.0 5.0",
@@ -32,8 +33,8 @@ OTHERS = {
     "tts_cancellations_total": {"origin"},
     "tts_streams_open": {"method"},
     "tts_queue_depth_requests": set(),
-    "tts_underruns_total": set(),
-    "tts_underrun_seconds_total": set(),
+    "tts_underruns_total": {"cause"},
+    "tts_underrun_seconds_total": {"cause"},
     "tts_engine_sequences_running": set(),
     "tts_engine_sequences_parked": set(),
     "tts_engine_sequences_paced": set(),
@@ -139,13 +140,15 @@ async def test_each_call_ends_in_exactly_one_outcome(tts: Running) -> None:
 
 @pytest_session
 async def test_figures_agree_with_what_the_caller_saw(tts: Running) -> None:
+    labels = {"method": "SynthesizeText", "model": "tiny-custom"}
+
     def figures() -> dict[str, float]:
         return {
             "audio": tts.sample("tts_audio_seconds_total", model="tiny-custom"),
             "characters": tts.sample("tts_text_characters_total", model="tiny-custom"),
             "frames": tts.sample("tts_codec_frames_total", used="true", model="tiny-custom"),
-            "first": tts.sample("tts_time_to_first_audio_seconds_sum", method="SynthesizeText"),
-            "calls": tts.sample("tts_time_to_first_audio_seconds_count", method="SynthesizeText"),
+            "first": tts.sample("tts_time_to_first_audio_seconds_sum", **labels),
+            "calls": tts.sample("tts_time_to_first_audio_seconds_count", **labels),
             "chunks": tts.sample("tts_audio_chunk_latency_seconds_count", position="first"),
         }
 
