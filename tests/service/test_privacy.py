@@ -81,7 +81,7 @@ async def test_no_line_of_the_log_has_a_word_of_it(
         await failure(call)
     with server.runner(Infinite):
         broken = await failure(server.stub.Synthesize(send([config(), text(SECRET)])))
-    monkeypatch.setattr(formats, "encoder", lambda chosen: 1 // 0)
+    monkeypatch.setattr(formats, "encoder", lambda *_: 1 // 0)
     fault = await failure(server.stub.Synthesize(send([config(), text(SECRET)])))
     assert (broken.reason, fault.reason) == ("GENERATION_FAILED", "INTERNAL")
     lines = [record.getMessage() for record in caplog.records]
