@@ -66,6 +66,11 @@ class Speech:
         return self.sequence.speakable
 
     @property
+    def limited(self) -> bool:
+        """Whether the request limits the length of the audio."""
+        return self.sequence.request.sampling.max_frames is not None
+
+    @property
     def unread(self) -> bool:
         """Whether events wait for the caller."""
         return bool(self._outbox)

@@ -120,8 +120,5 @@ async def _refuse(call: Call, error: EngineError) -> None:
 def _ending(error: EngineError, answer: Refusal) -> Ending:
     if isinstance(error, Cut):
         return Ending("failed", cancelled="drain")
-    if answer.rejected is not None:
-        return Ending("rejected", rejected=answer.rejected)
-    if answer.code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return Ending("deadline")
-    return Ending("failed", cancelled="slow_consumer" if answer.reason == "SLOW_CONSUMER" else None)
+    slow = answer.outcome == "slow_consumer"
+    return Ending(answer.outcome, rejected=answer.rejected, cancelled="slow_consumer" if slow else None)

@@ -75,12 +75,16 @@ class Internal(EngineError):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How one reason leaves the server. `rejected`: its label in metrics, None where the call counts as failed."""
+    """How one reason leaves the server.
+
+    In metrics a call that is `rejected` counts under that label, any other by its `outcome`.
+    """
 
     code: grpc.StatusCode
     rejected: str | None = None
     details: tuple[Detail, ...] = ()
     pushback: Callable[[EngineError], str] | None = None
+    outcome: str = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ class Refusal:
     message: str
     trailers: Trailers
     reason: str
+    outcome: str
     rejected: str | None
 
 
@@ -108,7 +113,8 @@ def refusal(error: EngineError, request_id: str) -> Refusal:
     trailers: Trailers = tuple(rpc_status.to_status(status).trailing_metadata)
     if rule.pushback is not None:
         trailers += ((PUSHBACK, rule.pushback(error)),)
-    return Refusal(rule.code, message, trailers, error.reason, rule.rejected)
+    outcome = "rejected" if rule.rejected else rule.outcome
+    return Refusal(rule.code, message, trailers, error.reason, outcome, rule.rejected)
 
 
 def _number(code: grpc.StatusCode) -> int:
@@ -169,11 +175,11 @@ TABLE: dict[str, Rule] = {
     "FIELD_INVALID": _INVALID,
     "TEXT_EMPTY": _INVALID,
     "REFERENCE_DURATION": _INVALID,
-    "TEXT_TOO_LONG": Rule(grpc.StatusCode.OUT_OF_RANGE, "invalid", (_bad_field,)),
-    "VOICE_NOT_FOUND": Rule(grpc.StatusCode.NOT_FOUND, "invalid", (_voice,)),
-    "VOICE_EXISTS": Rule(grpc.StatusCode.ALREADY_EXISTS, "invalid", (_voice,)),
-    "VOICES_FULL": Rule(grpc.StatusCode.RESOURCE_EXHAUSTED, "too_large", (_store,), lambda error: "-1"),
-    "MODEL_CAPABILITY": Rule(grpc.StatusCode.FAILED_PRECONDITION, "invalid", (_capability,)),
+    "TEXT_TOO_LONG": Rule(grpc.StatusCode.OUT_OF_RANGE, "text_too_long", (_bad_field,)),
+    "VOICE_NOT_FOUND": Rule(grpc.StatusCode.NOT_FOUND, "not_found", (_voice,)),
+    "VOICE_EXISTS": Rule(grpc.StatusCode.ALREADY_EXISTS, "exists", (_voice,)),
+    "VOICES_FULL": Rule(grpc.StatusCode.RESOURCE_EXHAUSTED, "voices_full", (_store,), lambda error: "-1"),
+    "MODEL_CAPABILITY": Rule(grpc.StatusCode.FAILED_PRECONDITION, "unsupported", (_capability,)),
     "QUEUE_FULL": Rule(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         "queue_full",
@@ -187,13 +193,15 @@ TABLE: dict[str, Rule] = {
         lambda error: str(_retry_milliseconds(error)),
     ),
     "REQUEST_TOO_LARGE": Rule(grpc.StatusCode.RESOURCE_EXHAUSTED, "too_large", pushback=lambda error: "-1"),
-    "TOKEN_MISSING": Rule(grpc.StatusCode.UNAUTHENTICATED),
+    "TOKEN_MISSING": Rule(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated"),
     "STARTING": Rule(grpc.StatusCode.UNAVAILABLE, "starting", (_retry,)),
     "DRAINING": Rule(grpc.StatusCode.UNAVAILABLE, "draining", (_retry,)),
     "ENGINE_FAILED": Rule(grpc.StatusCode.UNAVAILABLE, None, (_retry,)),
-    "DEADLINE": Rule(grpc.StatusCode.DEADLINE_EXCEEDED),
-    "SLOW_CONSUMER": Rule(grpc.StatusCode.ABORTED),
-    "INPUT_IDLE": Rule(grpc.StatusCode.ABORTED),
+    "DEADLINE": Rule(grpc.StatusCode.DEADLINE_EXCEEDED, outcome="deadline"),
+    "SLOW_CONSUMER": Rule(grpc.StatusCode.ABORTED, outcome="slow_consumer"),
+    "INPUT_IDLE": Rule(grpc.StatusCode.ABORTED, outcome="input_idle"),
     "GENERATION_FAILED": Rule(grpc.StatusCode.INTERNAL),
     "INTERNAL": Rule(grpc.StatusCode.INTERNAL),
 }
+
+REJECTIONS = sorted({rule.rejected for rule in TABLE.values() if rule.rejected})

@@ -6,10 +6,22 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 
 from qwentts_grpc.engine_metrics import EngineMetrics
+from qwentts_grpc.errors import REJECTIONS
 
 METHODS = ("Synthesize", "SynthesizeText")
-OUTCOMES = ("stop", "length", "guard", "cancelled_soft", "cancelled_rpc", "deadline", "rejected", "failed")
-REJECTIONS = ("queue_full", "tenant_limit", "draining", "starting", "invalid", "too_large")
+OUTCOMES = (
+    "stop",
+    "length",  # the caller's own max_audio
+    "cap",  # the longest that its text may take
+    "guard",
+    "cancelled_soft",
+    "cancelled_rpc",
+    "deadline",
+    "input_idle",
+    "slow_consumer",
+    "rejected",
+    "failed",
+)
 CANCELLATIONS = ("message", "rpc", "slow_consumer", "drain")
 
 _FIRST_AUDIO = (0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5, 10)

@@ -83,7 +83,8 @@ class Telling:
             self._tracing.event("first audio", after=self._first_audio, server=share)
 
     def _finish(self, event: Finished) -> None:
-        self._call.ending = _ENDINGS[event.reason]
+        capped = event.reason is FinishReason.LENGTH and not self._speech.limited
+        self._call.ending = Ending("cap") if capped else _ENDINGS[event.reason]
         audio = self._narration.seconds
         self._tracing.event("finish", reason=event.reason.value, audio_seconds=audio, frames=event.frames)
         self._metrics.finished(Finish(self._narration.model, audio, event.work, event.text_characters))

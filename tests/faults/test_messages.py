@@ -96,8 +96,7 @@ async def test_mutants_are_refused_or_spoken(server: Running) -> None:
             ends.update(await asyncio.gather(*(status(server, SYNTHESIZE, turn) for turn in turns[start : start + 25])))
     assert set(ends) <= {*SANE, LOST} and len(ends) >= 3 and ends[LOST] < MUTANTS / 50, ends
     await server.idle()
-    idle = ends["ABORTED"]
-    assert server.sample("tts_requests_total", method="Synthesize", outcome="failed") - failed <= idle
+    assert server.sample("tts_requests_total", method="Synthesize", outcome="failed") == failed
     print(f"{MUTANTS} mutants: {dict(ends)}; gap p99 beside them {heard.worst:.0f} ms")
 
 

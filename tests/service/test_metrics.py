@@ -1,14 +1,18 @@
 """Metrics tell the truth: agreed names and buckets, children from the start, each call in exactly one outcome."""
 
 import asyncio
+import io
 import shutil
 import statistics
 import subprocess
 import time
 
 import grpc
+import numpy as np
 import pytest
+import soundfile
 
+from qwentts_grpc.errors import REJECTIONS
 from qwentts_grpc.metrics import METHODS, OUTCOMES, Metrics
 from qwentts_grpc.v1 import tts_pb2 as pb
 
@@ -134,7 +138,7 @@ async def test_each_call_ends_in_exactly_one_outcome(tts: Running) -> None:
     idle = config()
     idle.config.delivery.input_idle_timeout.FromMilliseconds(200)
     await failure(tts.stub.Synthesize(send([idle, 30.0])))
-    await expect("failed", "ABORTED")
+    await expect("input_idle", "ABORTED")
     assert sum(tts.sample("tts_streams_open", method=method) for method in METHODS) == 0
 
 
@@ -201,3 +205,41 @@ async def test_the_side_port_answers_nothing_else(tts: Running) -> None:
     writer.write(b"GET /" + b"x" * 100_000)
     assert await asyncio.wait_for(reader.read(), 5) == b""
     writer.close()
+
+
+@pytest_session
+async def test_refusals_count_by_what_the_caller_can_do_about_them(tts: Running) -> None:
+    async def reason(*requests: pb.SynthesizeRequest) -> str:
+        before = {reason: tts.sample("tts_requests_rejected_total", reason=reason) for reason in REJECTIONS}
+        await failure(tts.stub.Synthesize(send(requests)))
+        await tts.idle()
+        (changed,) = (
+            reason for reason in REJECTIONS if tts.sample("tts_requests_rejected_total", reason=reason) > before[reason]
+        )
+        return changed
+
+    clone = config(voice="")
+    file = io.BytesIO()
+    soundfile.write(file, np.random.default_rng(1).normal(0, 0.1, 24_000), 24_000, format="WAV")
+    clone.config.reference.audio = file.getvalue()
+    clone.config.reference.speaker_embedding_only = True
+    assert await reason(config(voice="nobody"), text("One.")) == "not_found"
+    assert await reason(text("One.")) == "invalid"
+    assert await reason(config(language="Klingon"), text("One.")) == "invalid"
+    assert await reason(config(), text(" ")) == "invalid"
+    assert await reason(config(), text("x" * 5_000)) == "text_too_long"
+    assert await reason(clone, text("One.")) == "unsupported"
+
+
+@pytest_session
+async def test_a_turn_that_its_caller_cut_is_no_runaway(tts: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = outcomes(tts)
+    await turn(tts, config(0.8), text("One."))
+    monkeypatch.setattr("engine.segment.CAP_FRAMES", 8)
+    monkeypatch.setattr("engine.segment.CAP_FRAMES_PER_TOKEN", 0)
+    unlimited = config()
+    unlimited.config.sampling.ClearField("max_audio")
+    responses = await turn(tts, unlimited, text("One."))
+    assert responses[-1].summary.finish_reason == pb.FINISH_REASON_LENGTH
+    after = outcomes(tts)
+    assert {name: after[name] - before[name] for name in ("length", "cap")} == {"length": 1, "cap": 1}
