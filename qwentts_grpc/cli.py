@@ -3,12 +3,13 @@
 import argparse
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from qwentts_grpc import __version__, speaking
+from qwentts_grpc import __version__, logs, speaking
 from qwentts_grpc.speaking import UsageError
 
 BAD_USE, INTERRUPTED = 2, 130
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options = _parser().parse_args(arguments)
         code = options.run(options)
     except UsageError as error:
+        if re.search("--log-format[= ]json", " ".join(sys.argv if arguments is None else arguments)):
+            logs.configure("info", "json")
         print(f"qwentts-grpc: error: {error}", file=sys.stderr)
         code = BAD_USE
     except KeyboardInterrupt:

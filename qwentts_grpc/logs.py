@@ -1,41 +1,126 @@
-"""Logging: one line a happening, each with its request id, and never what a user said or heard."""
+"""Logging: one line an event, with its request id and fields, and never what a user said or heard."""
 
 import json
 import logging
+import os
+import re
+import sys
+import threading
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Literal
 
-request_id: ContextVar[str] = ContextVar("request_id", default="-")
+from qwentts_grpc.stderr_capture import StderrCapture
 
-FORMAT = "%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s"
+NO_REQUEST = "-"
+LONGEST_FIELD = 128  # characters
+
+request_id: ContextVar[str] = ContextVar("request_id", default=NO_REQUEST)
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-class _WithRequestId(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = request_id.get()
-        return True
+def fields(**values: object) -> dict[str, object]:
+    """`extra` of a log call: what its JSON line has beside the message; None is left out, text cut to a bound."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return {
+        "fields": {name: value[:LONGEST_FIELD] if isinstance(value, str) else value for name, value in given.items()}
+    }
 
 
-class _Json(logging.Formatter):
+class TextFormatter(logging.Formatter):
+    """One line an event for people; an exception's lines follow."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s%(request)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text."""
+        current = request_id.get()
+        record.request = "" if current == NO_REQUEST else f" [{current}]"
+        return super().format(record)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """One line whatever the message holds."""
+        return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), super().formatMessage(record))
+
+
+class JsonFormatter(logging.Formatter):
     """One JSON object a line, an exception's lines within it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = {
+        """The record as JSON."""
+        line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "request_id": request_id.get(),
             "message": record.getMessage(),
         }
+        if request_id.get() != NO_REQUEST:
+            line["request_id"] = request_id.get()
+        line |= getattr(record, "fields", {})
         if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields)
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class CaptureHandler(logging.Handler):
+    """Writes to the process's stderr, and passes on as records what anything else writes there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(JsonFormatter())
+        self._capture = StderrCapture(self._line)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line; where nobody reads them any more it is lost."""
+        with suppress(OSError):
+            self._capture.write(self.format(record) + "\n")
+
+    def close(self) -> None:
+        """Give stderr back."""
+        self._capture.close()
+        super().close()
+
+    def _line(self, line: str) -> None:
+        # Past the handler's lock, which logging.shutdown holds while it waits for the last lines.
+        self.emit(logging.LogRecord("stderr", logging.WARNING, "", 0, line, None, None))
 
 
 def configure(level: str, form: Literal["text", "json"] = "text") -> None:
-    """Send the process's log lines to stderr from `level` (a name such as "info") on."""
-    handler = logging.StreamHandler()
-    handler.addFilter(_WithRequestId())
-    handler.setFormatter(_Json() if form == "json" else logging.Formatter(FORMAT))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    """Send the process's log lines to stderr from `level` (a name such as "info") on, warnings among them.
+
+    As JSON nothing else gets there: what libraries print and exceptions that nobody catches become lines too.
+    """
+    for earlier in logging.root.handlers[:]:  # before the descriptors are replaced once more
+        logging.root.removeHandler(earlier)
+        earlier.close()
+    handler: logging.Handler
+    if form == "json":
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # our own lines say how far it is
+        handler = CaptureHandler()
+        _log_uncaught()
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(TextFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    logging.captureWarnings(True)
+
+
+def _log_uncaught() -> None:
+    def uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        logging.getLogger(__name__).critical("uncaught exception", exc_info=(kind, error, trace))
+
+    def uncaught_in_thread(arguments: threading.ExceptHookArgs) -> None:
+        if arguments.exc_value is not None:
+            uncaught(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
+
+    def unraisable(arguments: "sys.UnraisableHookArgs") -> None:
+        if arguments.exc_value is not None:
+            uncaught(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
+
+    sys.excepthook = uncaught
+    threading.excepthook = uncaught_in_thread
+    sys.unraisablehook = unraisable

@@ -18,12 +18,15 @@ from qwentts_grpc.tenants import Access
 from qwentts_grpc.tls import TlsFiles
 from qwentts_grpc.tracing import OpenTelemetry, Tracing
 
+log = logging.getLogger(__name__)
+
 
 def run(options: argparse.Namespace) -> NoReturn:
     """Serve until told to stop, and end the process; raises `UsageError` where it could not begin."""
     logs.configure(options.log_level, options.log_format)
+    say = _print if options.log_format == "text" else log.info
     try:
-        code = asyncio.run(serve(_config(options), _say, _tracing() if options.tracing else None))
+        code = asyncio.run(serve(_config(options), say, _tracing() if options.tracing else None))
     except (CheckpointError, OSError) as error:
         raise UsageError(" ".join(str(error).split())) from error
     _leave(code)
@@ -79,7 +82,7 @@ def _models(options: argparse.Namespace) -> list[str]:
     return options.model or [os.environ.get("QWENTTS_MODEL") or str(embedded_checkpoint())]
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)
 
 

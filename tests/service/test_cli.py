@@ -1,5 +1,6 @@
 """The command line as its user meets it: in processes of its own."""
 
+import json
 import os
 import re
 import signal
@@ -55,6 +56,14 @@ def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     yield started
     started.process.send_signal(signal.SIGTERM)
     assert started.process.wait(10) == 0
+
+
+@pytest.mark.parametrize("flags", [("--port", "x"), ("--model", "/nope"), ("--tls-cert", "/nope")])
+def test_what_stops_a_start_is_said_as_the_log_is_written(flags: tuple[str, ...]) -> None:
+    done = run("serve", "--metrics-port", "0", "--log-format", "json", *flags)
+    assert (done.returncode, done.stdout) == (2, "")
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert lines[-1]["message"].startswith("qwentts-grpc: error: ")
 
 
 def run(*arguments: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,12 +1,13 @@
-"""Log lines as JSON: one object a line, exceptions within it."""
+"""Log lines as JSON: one object a line, whoever writes it, exceptions within it; as text one line an event."""
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-
-from qwentts_grpc import logs
 
 
 @pytest.fixture(autouse=True)
@@ -18,17 +19,105 @@ def own_handlers() -> Iterator[None]:
     root.setLevel(level)
 
 
-def test_every_line_is_an_object(capfd: pytest.CaptureFixture[str]) -> None:
-    logs.configure("info", "json")
-    logs.request_id.set("turn-1")
-    log = logging.getLogger("qwentts_grpc.test")
-    log.info("one %s\nand two", "line")
-    log.debug("not this one")
-    try:
-        raise ValueError("broken")
-    except ValueError:
-        log.exception("failed")
-    one, failed = map(json.loads, capfd.readouterr().err.splitlines())
-    assert (one["message"], one["level"], one["request_id"]) == ("one line\nand two", "info", "turn-1")
-    assert one["logger"] == "qwentts_grpc.test" and one["time"].endswith("+00:00")
+def lines(program: str, form: str = "json") -> list[str]:
+    """What a process prints in which `program` runs with its log configured."""
+    start = ["import logging", "from qwentts_grpc import logs", f"logs.configure('info', {form!r})"]
+    whole = "\n".join([*start, "log = logging.getLogger('t')", program])
+    done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "" or form == "text"
+    return done.stderr.splitlines()
+
+
+def records(program: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in lines(program)]
+
+
+def test_a_line_has_its_request_fields_and_exception() -> None:
+    one, failed = records(
+        """
+logs.request_id.set("turn-1")
+log.info("one %s\\nand two", "line", extra=logs.fields(seconds=1.5, voice="x" * 500, tenant=None))
+log.debug("not this one")
+try:
+    raise ValueError("broken")
+except ValueError:
+    log.exception("failed")
+"""
+    )
+    assert one["time"].endswith("+00:00")
+    del one["time"]
+    assert one == {
+        "level": "info",
+        "logger": "t",
+        "message": "one line\nand two",
+        "request_id": "turn-1",
+        "seconds": 1.5,
+        "voice": "x" * 128,
+    }
     assert "ValueError: broken" in failed["exception"]
+
+
+def test_what_others_print_is_json_too() -> None:
+    found = records(
+        """
+import os, subprocess, sys, threading, warnings
+print("to stdout")
+print("to stderr", file=sys.stderr)
+os.write(2, b"from native code \\xff\\n")
+subprocess.run(["sh", "-c", "echo from a child >&2"])
+warnings.warn("a library's warning")
+thread = threading.Thread(target=lambda: 1 // 0)
+thread.start()
+thread.join()
+sys.stdout.flush()
+"""
+    )
+    messages = [line["message"] for line in found]
+    assert {"to stdout", "to stderr", "from native code \\xff", "from a child"} <= set(messages)
+    assert any("a library's warning" in line["message"] and line["logger"] == "py.warnings" for line in found)
+    assert [line["level"] for line in found if "ZeroDivisionError" in line.get("exception", "")] == ["critical"]
+    assert all("request_id" not in line for line in found)
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "1 // 0",
+        "import asyncio\nasync def main(): 1 // 0\nasyncio.run(main())",
+        "import os\nprint('last words')\nlogging.shutdown()\nos._exit(3)",
+    ],
+)
+def test_the_last_words_of_a_process_are_json(ending: str) -> None:
+    (last,) = records(ending)
+    assert last["message"] == "last words" or "ZeroDivisionError" in last["exception"]
+
+
+def test_many_lines_of_many_threads_stay_whole() -> None:
+    found = records(
+        """
+import os, threading
+def work(number):
+    for index in range(200):
+        log.info("%d %d %s", number, index, "x" * 3000)
+        os.write(2, b"%d %d native\\n" % (number, index))
+threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+    )
+    assert len(found) == 1600
+
+
+def test_text_is_one_line_an_event() -> None:
+    (plain, request, forged) = lines(
+        """
+log.info("ready")
+logs.request_id.set("turn-1")
+log.info("said")
+log.warning("a\\nb\\x1b[31m\\u2028")
+""",
+        "text",
+    )
+    assert plain.endswith(" INFO    t: ready")
+    assert request.endswith(" INFO    t [turn-1]: said")
+    assert forged.endswith(r" WARNING t [turn-1]: a\nb\x1b[31m\u2028")

@@ -1,0 +1,53 @@
+"""The process's standard output and error as lines: what native code and child processes print comes out as records."""
+
+import fcntl
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+PIPE_BYTES = 1 << 20  # a native library that prints while it holds the interpreter must never have to wait
+LONGEST_LINE = 8_192  # bytes
+CLOSING = 1.0  # seconds for the last lines
+
+
+class StderrCapture:
+    """Replaces descriptors 1 and 2 by a pipe; `on_line` gets each line on a thread, `write` goes to the real stderr."""
+
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        self._on_line = on_line
+        self._saved = [os.dup(1), os.dup(2)]
+        self._closed = False
+        reading, writing = os.pipe()
+        with suppress(OSError):  # the system's limit may be lower
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._point_to(writing, writing)
+        os.close(writing)
+        self._thread = threading.Thread(target=self._pump, args=(reading,), name="stderr", daemon=True)
+        self._thread.start()
+
+    def write(self, text: str) -> None:
+        """Write to the real stderr, all of it; raises OSError where nobody reads that any more."""
+        rest = text.encode(errors="backslashreplace")
+        while rest:
+            rest = rest[os.write(self._saved[1], rest) :]
+
+    def close(self) -> None:
+        """Give the descriptors back; lines on their way come out first."""
+        if not self._closed:
+            self._closed = True
+            self._point_to(*self._saved)
+            self._thread.join(CLOSING)
+
+    def _point_to(self, output: int, error: int) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os.dup2(output, 1)
+        os.dup2(error, 2)
+
+    def _pump(self, reading: int) -> None:
+        with os.fdopen(reading, errors="backslashreplace") as lines, suppress(OSError):
+            while line := lines.readline(LONGEST_LINE):
+                if line.strip():
+                    self._on_line(line.rstrip())
