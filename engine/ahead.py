@@ -132,7 +132,7 @@ class AheadRunner:
             at = time.monotonic()
         with torch.cuda.stream(self._side):
             for entry in batch.entries:
-                self._codec.begin(entry.slot, entry.reference, entry.primed)
+                self._codec.begin(entry.slot, entry.reference, entry.primed, entry.scope)
             self._side.wait_event(framed)
             decoding.record()
             groups = self._run_chunks(batch.chunks, buffers)

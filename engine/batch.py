@@ -17,8 +17,8 @@ class Entry:
     """A speech enters a slot, or its next segment does. `vector`: what stands in the prompt's VECTOR column, if any.
 
     Empty but for cloning and for a speech that was evicted:
-    `reference` (frames, code groups) int32, then `primed`: what the codec has to have heard before, the recording's
-    frames and those decoded before;
+    `reference` (frames, code groups) int32, remembered within `scope`, then `primed`: what the codec has to have heard
+    before, the recording's frames and those decoded before;
     `pending`: frames from number `first_pending` of the segment on, made and not yet decoded;
     `seen`: codebook-0 ids already generated in this segment.
     """
@@ -32,6 +32,7 @@ class Entry:
     pending: Sequence[tuple[int, ...]]
     first_pending: int
     seen: Sequence[int]
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)

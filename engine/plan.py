@@ -56,6 +56,7 @@ class Plan:
                 pending=segment.frames[segment.decoded :],
                 first_pending=segment.decoded,
                 seen=[frame[0] for frame in segment.frames],
+                scope=voice.scope,
             )
         )
         sequence.entered = True

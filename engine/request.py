@@ -89,11 +89,15 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A recording to clone: mono float32 samples at 24 kHz in [-1, 1]; x-vector mode needs no transcript."""
+    """A recording to clone: mono float32 samples at 24 kHz in [-1, 1]; x-vector mode needs no transcript.
+
+    `scope` becomes that of its `Voice`.
+    """
 
     samples: npt.NDArray[np.float32]
     transcript: str = ""
     speaker_embedding_only: bool = False
+    scope: str = ""
 
     def validate(self) -> None:
         """Raise `InvalidRequest` for samples that are not finite or a missing transcript."""

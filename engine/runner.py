@@ -62,7 +62,7 @@ class StepRunner:
     def _enter(self, entry: Entry) -> None:
         self._state.introduce(entry)
         self._state.enter(entry)
-        self._codec.begin(entry.slot, entry.reference, entry.primed)
+        self._codec.begin(entry.slot, entry.reference, entry.primed, entry.scope)
 
     def _run_rows(self, rows: Sequence[Row], watch: Stopwatch) -> npt.NDArray[np.int32]:
         if not rows:

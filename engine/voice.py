@@ -12,7 +12,8 @@ class Voice:
 
     `embedding`: (talker width,) float32. `codes`: (frames, code groups) int32 of the recording, whose words are
     `transcript`; without codes the voice is cloned from the embedding alone. `dialect` names the language that a
-    built-in speaker speaks in place of Chinese.
+    built-in speaker speaks in place of Chinese. `scope` names who shares what is remembered of a recording: nothing
+    that one scope has cached is found, or timed, from another.
     """
 
     row: int | None = None
@@ -20,6 +21,7 @@ class Voice:
     embedding: npt.NDArray[np.float32] | None = None
     codes: npt.NDArray[np.int32] | None = None
     transcript: str = ""
+    scope: str = ""
 
     @property
     def is_given(self) -> bool:

@@ -22,16 +22,16 @@ class Cloner:
         samples = torch.from_numpy(reference.samples)
         embedding = self._speaker.embed(samples).float().cpu().numpy()
         if reference.speaker_embedding_only:
-            return Voice(embedding=embedding)
+            return Voice(embedding=embedding, scope=reference.scope)
         codes = self._encoder.encode(samples).cpu().numpy().astype(np.int32)
-        self._codec.learn(codes)
-        return Voice(embedding=embedding, codes=codes, transcript=reference.transcript)
+        self._codec.learn(codes, reference.scope)
+        return Voice(embedding=embedding, codes=codes, transcript=reference.transcript, scope=reference.scope)
 
     def knows(self, voice: Voice) -> bool:
         """Whether a speech in this voice can begin at once."""
-        return voice.codes is None or self._codec.knows(voice.codes)
+        return voice.codes is None or self._codec.knows(voice.codes, voice.scope)
 
     def learn(self, voice: Voice) -> None:
         """Let the decoder hear the recording of a voice that was kept."""
         if voice.codes is not None:
-            self._codec.learn(voice.codes)
+            self._codec.learn(voice.codes, voice.scope)

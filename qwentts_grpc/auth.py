@@ -1,7 +1,7 @@
-"""Bearer tokens: a file says which callers the server knows."""
+"""Authentication: bearer tokens, in a file that says which callers the server knows, and who each caller is."""
 
 import hmac
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -9,15 +9,16 @@ from typing import Any
 
 import grpc
 
+from qwentts_grpc import caller
+from qwentts_grpc.caller import Caller, Metadata
 from qwentts_grpc.calls import Call, Context, answering
 from qwentts_grpc.errors import Unauthenticated
-from qwentts_grpc.intercept import Handler
+from qwentts_grpc.intercept import OURS, Handler, around
 from qwentts_grpc.reading import heard_out
+from qwentts_grpc.tenants import Access
 
 OPEN = "/grpc.health.v1.Health/"  # a load balancer has no token
 SCHEME = "bearer"
-
-Metadata = Iterable[tuple[str, str | bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,11 @@ class Token:
 
     digest: bytes = field(repr=False)
     tenant: str
+    admin: bool = False
 
 
 class Tokens:
-    """The tokens of a file: on each line a secret and, after a blank, perhaps its tenant. `#` begins a comment line."""
+    """The tokens of a file: on each line a secret, perhaps its tenant, perhaps `admin`. `#` begins a comment line."""
 
     def __init__(self, path: Path) -> None:
         """Raises OSError where the file cannot be read or holds no token."""
@@ -40,15 +42,15 @@ class Tokens:
         """Read the file again; raises OSError, and then the tokens stay as they were."""
         self._known = read_tokens(self._path)
 
-    def tenant(self, metadata: Metadata) -> str:
-        """The tenant of the caller's token; raises `Unauthenticated` where there is none, or an unknown one."""
+    def token(self, metadata: Metadata) -> Token:
+        """The caller's token; raises `Unauthenticated` where there is none, or an unknown one."""
         scheme, _, secret = _authorization(metadata).partition(" ")
         digest = sha256(secret.strip().encode()).digest()
         # Every token is compared, each in constant time, so that the time taken tells nothing of any.
         found = [token for token in self._known if hmac.compare_digest(token.digest, digest)]
         if scheme.casefold() != SCHEME or not found:
             raise Unauthenticated
-        return found[0].tenant
+        return found[0]
 
 
 def read_tokens(path: Path) -> tuple[Token, ...]:
@@ -58,15 +60,26 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise OSError(f"cannot read tokens from {path}: {error}") from error
     filled = [words for words in lines if words and not words[0].startswith("#")]
-    if not filled or any(len(words) > 2 for words in filled):
-        raise OSError(f"{path} must hold a token on each line, and after it at most a tenant's name")
-    return tuple(Token(sha256(secret.encode()).digest(), "".join(tenant)) for secret, *tenant in filled)
+    tokens = [_token(*words) for words in filled if len(words) <= 3]
+    if not tokens or len(tokens) < len(filled) or None in tokens:
+        raise OSError(f"{path} must hold a token on each line, perhaps a tenant's name, and after that perhaps 'admin'")
+    return tuple(filter(None, tokens))
+
+
+def _token(secret: str, tenant: str = "", role: str = "") -> Token | None:
+    if role not in ("", "admin") or (tenant and not caller.is_name(tenant)):
+        return None
+    return Token(sha256(secret.encode()).digest(), tenant, role == "admin")
 
 
 class Door(grpc.aio.ServerInterceptor):
-    """Turns away callers without a token; `turned_away` is called for each."""
+    """Identifies callers, and turns away those without a token where `tokens` are needed.
 
-    def __init__(self, tokens: Tokens, turned_away: Callable[[], None]) -> None:
+    `turned_away` is called for each.
+    """
+
+    def __init__(self, access: Access, tokens: Tokens | None, turned_away: Callable[[], None]) -> None:
+        self._access = access
         self._tokens = tokens
         self._turned_away = turned_away
 
@@ -76,14 +89,40 @@ class Door(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
         """The call's own handler, or one that refuses it before any header and message."""
-        method = handler_call_details.method
-        if not method.startswith(OPEN):
+        method, token = handler_call_details.method, None
+        metadata = handler_call_details.invocation_metadata or ()
+        if self._tokens is not None and not method.startswith(OPEN):
             try:
-                self._tokens.tenant(handler_call_details.invocation_metadata or ())
+                token = self._tokens.token(metadata)
             except Unauthenticated:
                 self._turned_away()
                 return _refusing(method.rpartition("/")[2])
-        return await continuation(handler_call_details)
+        handler = await continuation(handler_call_details)
+        if handler is None or not method.startswith(OURS):
+            return handler
+        return around(handler, lambda behavior: self._identified(behavior, token))
+
+    def _identified(self, behavior: Any, token: Token | None) -> Any:
+        async def handle(request: Any, context: Context) -> Any:
+            caller.current.set(identified(self._access, token, context))
+            return await behavior(request, context)
+
+        return handle
+
+
+def identified(access: Access, token: Token | None, context: Context) -> Caller:
+    """The caller of an authenticated call.
+
+    Its tenant is what the token names; where that names none, what a trusted gateway's metadata names; else the
+    token's own digest; without tokens what the client's certificate names.
+    """
+    gateway = caller.from_metadata(access.tenant_key, context.invocation_metadata() or ())
+    if token is not None:
+        tenant = token.tenant or (access.trust_tenant_key and gateway) or f"{caller.DIGEST}{token.digest.hex()}"
+        return Caller(tenant, context.peer(), token.admin)
+    client = caller.from_certificate(context.auth_context())
+    tenant = gateway if gateway and (access.trust_tenant_key or not client) else client
+    return Caller(tenant, context.peer())
 
 
 def _refusing(method: str) -> Handler:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import grpc
 
 from engine.errors import EngineError
-from qwentts_grpc import logs
+from qwentts_grpc import caller, logs
 from qwentts_grpc.errors import Cut, Internal, Refusal, refusal
 
 LAST_WORD = 1.0  # seconds for a status to be taken
@@ -34,11 +34,15 @@ class Ending:
 
 
 class Call:
-    """One RPC. `request_id` is made up until the caller's own is known; `ending` is set once, at the end."""
+    """One RPC of the caller who was identified. `request_id` is made up until the caller's own is known.
+
+    `ending` is set once, at the end.
+    """
 
     def __init__(self, method: str, context: Context) -> None:
         self.method = method
         self.context = context
+        self.caller = caller.current.get()
         self.arrived = time.monotonic()
         self.ending: Ending | None = None
         self.request_id = ""

@@ -56,12 +56,31 @@ class Unauthenticated(EngineError):
 
 
 class TenantLimit(EngineError):
-    """The caller's tenant has as many turns open as it may."""
+    """The caller's tenant holds as much of the server as it may."""
 
     reason = "TENANT_LIMIT"
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"this tenant has {limit} turns open, which is all that it may")
+    def __init__(self, held: int, what: str) -> None:
+        super().__init__(f"this tenant holds {held} {what}, which is all that it may now")
+
+
+class VoiceForbidden(EngineError):
+    """A voice that the caller may speak with, but neither share, replace nor delete."""
+
+    reason = "VOICE_FORBIDDEN"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"voice {name!r} is for all tenants: only an admin may make, replace or delete it")
+        self.name = name
+
+
+class RecordingDenied(EngineError):
+    """A recording that the operator has put on the list of those that nobody may clone."""
+
+    reason = "RECORDING_DENIED"
+
+    def __init__(self) -> None:
+        super().__init__("this server clones no voice from this recording")
 
 
 class Internal(EngineError):
@@ -130,7 +149,7 @@ def _bad_field(error: EngineError) -> RpcMessage:
 
 
 def _voice(error: EngineError) -> RpcMessage:
-    name = error.name[:LONGEST_MESSAGE] if isinstance(error, VoiceNotFound | VoiceExists) else ""
+    name = error.name[:LONGEST_MESSAGE] if isinstance(error, VoiceNotFound | VoiceExists | VoiceForbidden) else ""
     return error_details_pb2.ResourceInfo(resource_type="qwentts.v1.Voice", resource_name=name)
 
 
@@ -178,6 +197,9 @@ TABLE: dict[str, Rule] = {
     "TEXT_TOO_LONG": Rule(grpc.StatusCode.OUT_OF_RANGE, "text_too_long", (_bad_field,)),
     "VOICE_NOT_FOUND": Rule(grpc.StatusCode.NOT_FOUND, "not_found", (_voice,)),
     "VOICE_EXISTS": Rule(grpc.StatusCode.ALREADY_EXISTS, "exists", (_voice,)),
+    "VOICE_FORBIDDEN": Rule(grpc.StatusCode.PERMISSION_DENIED, "forbidden", (_voice,)),
+    "RECORDING_DENIED": Rule(grpc.StatusCode.PERMISSION_DENIED, "forbidden"),
+    "CONSENT_MISSING": _INVALID,
     "VOICES_FULL": Rule(grpc.StatusCode.RESOURCE_EXHAUSTED, "voices_full", (_store,), lambda error: "-1"),
     "MODEL_CAPABILITY": Rule(grpc.StatusCode.FAILED_PRECONDITION, "unsupported", (_capability,)),
     "QUEUE_FULL": Rule(

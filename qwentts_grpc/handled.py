@@ -1,19 +1,17 @@
 """Every call of our services by its status, under the names that gRPC servers in other languages use."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import grpc
 from prometheus_client import CollectorRegistry, Counter
 
 from qwentts_grpc.calls import DEADLINE_SLACK, Context
-from qwentts_grpc.intercept import Handler, OurCalls
+from qwentts_grpc.intercept import Handler, OurCalls, around
 from qwentts_grpc.v1 import tts_pb2
 
 ATTEMPTS = "grpc-previous-rpc-attempts"
 NUMBERED = {code.value[0]: code for code in grpc.StatusCode}
-SHAPES = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
 
 class Handled(OurCalls):
@@ -40,7 +38,7 @@ class Handled(OurCalls):
         if ATTEMPTS in dict(details.invocation_metadata or ()):
             self._again.inc()
         service, _, method = details.method.removeprefix("/").partition("/")
-        return _around(handler, lambda behavior: self._counted(behavior, service, method))
+        return around(handler, lambda behavior: self._counted(behavior, service, method))
 
     def _counted(self, behavior: Any, service: str, method: str) -> Any:
         async def handle(request: Any, context: Context) -> Any:
@@ -56,13 +54,6 @@ class Handled(OurCalls):
                 self._handled.labels(service, method, code.name).inc()
 
         return handle
-
-
-def _around(handler: Handler, wrap: Callable[[Any], Any]) -> Handler:
-    """`handler` with its behaviour wrapped."""
-    shape = next(shape for shape in SHAPES if getattr(handler, shape))
-    make = getattr(grpc, f"{shape}_rpc_method_handler")
-    return make(wrap(getattr(handler, shape)), handler.request_deserializer, handler.response_serializer)
 
 
 def _cut(context: Context) -> grpc.StatusCode:

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 
+SHAPES = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 OURS = "/qwentts.v1."
 Handler = Any  # grpc.RpcMethodHandler, which has type parameters for type checkers alone
 
@@ -27,3 +28,10 @@ class OurCalls(grpc.aio.ServerInterceptor, ABC):
     @abstractmethod
     def changed(self, handler: Handler, details: grpc.HandlerCallDetails) -> Handler:
         """The handler to use in place of `handler`."""
+
+
+def around(handler: Handler, wrap: Callable[[Any], Any]) -> Handler:
+    """`handler` with its behaviour wrapped."""
+    shape = next(shape for shape in SHAPES if getattr(handler, shape))
+    make = getattr(grpc, f"{shape}_rpc_method_handler")
+    return make(wrap(getattr(handler, shape)), handler.request_deserializer, handler.response_serializer)

@@ -21,8 +21,10 @@ from engine.config import EngineConfig
 from engine.errors import EngineFailed
 from engine.loop import Engine
 from qwentts_grpc import __version__, path_decoding
+from qwentts_grpc.audit import AuditLog
 from qwentts_grpc.auth import Door, Tokens
 from qwentts_grpc.cast import Cast
+from qwentts_grpc.consent import Consent
 from qwentts_grpc.fleet import Fleet
 from qwentts_grpc.gate import Gate
 from qwentts_grpc.handled import Handled
@@ -76,7 +78,9 @@ class ServerConfig:
     `tls` None serves plaintext; `reflection` lets tools ask for the contract. `watchdog_seconds` without a step end
     the server; None for `WATCHDOG` on a GPU and the engine's own limit on a CPU, whose steps may be long.
     `voice_dir` keeps created voices, and may be shared with other servers; None for as long as the process lives.
-    `insecure` serves where others could do harm, with a warning in place of a refusal."""
+    `insecure` serves where others could do harm, with a warning in place of a refusal.
+    `require_consent` takes no recording without a reference to a consent, and none that `denied_recordings` lists;
+    `audit_log` gets a line for each."""
 
     model: str
     host: str = "127.0.0.1"
@@ -90,6 +94,9 @@ class ServerConfig:
     watchdog_seconds: float | None = None
     voice_dir: Path | None = None
     insecure: bool = False
+    require_consent: bool = False
+    denied_recordings: Path | None = None
+    audit_log: Path | None = None
     more_models: tuple[str, ...] = ()
     engine: EngineConfig = field(default_factory=EngineConfig)
 
@@ -107,7 +114,9 @@ class Server:
         self._closed = threading.Event()
         self._tls = ServerTls(config.tls) if config.tls else None
         self._tokens = Tokens(config.access.token_file) if config.access.token_file else None
-        self.tenants = Tenants(config.access, self._tokens)
+        self.tenants = Tenants(config.access, self._capacity)
+        self._consent = Consent(config.require_consent, config.denied_recordings)
+        self._audit = AuditLog(config.audit_log)
         self._health = health.aio.HealthServicer()
         self._grpc = self._make_grpc()
         self._side = SidePort(
@@ -118,24 +127,39 @@ class Server:
             }
         )
 
+    @property
+    def _capacity(self) -> int:
+        """Turns that the engines take, in their slots and queues."""
+        engine = self.config.engine
+        return (1 + len(self.config.more_models)) * (engine.max_speeches + engine.max_queue)
+
     def _make_grpc(self) -> grpc.aio.Server:
-        engine, engines = self.config.engine, 1 + len(self.config.more_models)
-        calls = engines * (engine.max_speeches + engine.max_queue) + SPARE_CALLS
+        engine, calls = self.config.engine, self._capacity + SPARE_CALLS
         limits = Limits(
             text_characters=engine.max_text_characters,
             audio_seconds=engine.max_audio_seconds,
             write_timeout=engine.slow_consumer_timeout,
         )
-        door = [Door(self._tokens, self.metrics.calls.turned_away)] if self._tokens else []
+        door = Door(self.config.access, self._tokens, self.metrics.calls.turned_away)
         server = grpc.aio.server(
-            interceptors=[Handled(self.metrics.registry), *door, Strict(self.metrics.calls.unreadable)],
+            interceptors=[Handled(self.metrics.registry), door, Strict(self.metrics.calls.unreadable)],
             # gRPC reads no more of a connection while so many of its calls wait for us, be they reset already.
             options=(*OPTIONS, ("grpc.max_concurrent_streams", calls)),
             maximum_concurrent_rpcs=calls,
         )
-        speaking = TTSService(self.gate, self.tenants, self.metrics.calls, self._tracing, limits, engine.max_speeches)
+        speaking = TTSService(
+            self.gate,
+            self.tenants,
+            self._consent,
+            self._audit,
+            self.metrics.calls,
+            self._tracing,
+            limits,
+            engine.max_speeches,
+        )
+        voices = VoiceService(self.gate, self.tenants, self._consent, self._audit, limits)
         tts_pb2_grpc.add_TTSServiceServicer_to_server(speaking, server)
-        tts_pb2_grpc.add_VoiceServiceServicer_to_server(VoiceService(self.gate, limits), server)
+        tts_pb2_grpc.add_VoiceServiceServicer_to_server(voices, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self.config.reflection:
             add_reflection((*SERVICES, health.SERVICE_NAME), server)
@@ -162,15 +186,15 @@ class Server:
         return self._grpc.add_secure_port(place, self._tls.credentials())
 
     def reload(self) -> None:
-        """Read tokens and certificates again; where one cannot be read, the old ones stay."""
-        held = [secrets for secrets in (self._tokens, self._tls) if secrets is not None]
-        for secrets in held:
+        """Read tokens, certificates and denied recordings again; where one cannot be read, the old ones stay."""
+        held = [each for each in (self._tokens, self._tls, self._consent) if each is not None]
+        for each in held:
             try:
-                secrets.reload()
+                each.reload()
             except OSError as error:
                 log.error("not reloaded: %s", error)
             else:
-                log.info("reloaded: %s", type(secrets).__name__)
+                log.info("reloaded: %s", type(each).__name__)
 
     async def load(self) -> None:
         """Build the engines, each of which speaks once, and serve. Raises `CheckpointError` and OSError."""
@@ -199,7 +223,8 @@ class Server:
     def _voice_store(self) -> VoiceStore:
         path = self.config.voice_dir
         shelf = DirectoryShelf(path, self.config.insecure) if path else MemoryShelf()
-        return VoiceStore(shelf, on_lookup=self.metrics.voices.looked_up)
+        quota = self.config.access.tenant_voices
+        return VoiceStore(shelf, max_owned=quota, on_lookup=self.metrics.voices.looked_up)
 
     async def watch(self) -> EngineFailed:
         """Wait until an engine is lost; by then no speech is open and no new one is taken."""

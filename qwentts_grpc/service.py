@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from hashlib import sha256
 from typing import Any
 
 from engine.config import ModelCard
@@ -14,7 +15,10 @@ from engine.voice import Voice
 from qwentts_grpc import __version__, convert, formats
 from qwentts_grpc.audio.decode import decode_reference
 from qwentts_grpc.audio.encoders import Encoder
+from qwentts_grpc.audit import AuditLog, Deed
+from qwentts_grpc.caller import Caller
 from qwentts_grpc.calls import Call, Context, Ending, answer, answering
+from qwentts_grpc.consent import Consent
 from qwentts_grpc.errors import OutOfTime
 from qwentts_grpc.gate import Gate
 from qwentts_grpc.limits import Limits
@@ -25,6 +29,7 @@ from qwentts_grpc.telling import Response, Telling
 from qwentts_grpc.tenants import Tenants
 from qwentts_grpc.tracing import Tracing
 from qwentts_grpc.v1 import tts_pb2, tts_pb2_grpc
+from qwentts_grpc.voice_file import LONGEST
 
 Feed = Callable[[Speech], Coroutine[Any, Any, None]]
 
@@ -42,6 +47,8 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         self,
         gate: Gate,
         tenants: Tenants,
+        consent: Consent,
+        audit: AuditLog,
         metrics: CallMetrics,
         tracing: Tracing,
         limits: Limits,
@@ -49,6 +56,8 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
     ) -> None:
         self._gate = gate
         self._tenants = tenants
+        self._consent = consent
+        self._audit = audit
         self._tracing = tracing
         self._metrics = metrics
         self._limits = limits
@@ -57,7 +66,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
     async def Synthesize(self, request_iterator: Requests, context: Context) -> None:
         """Text as it comes, audio as it is made."""
         async with self._counted(Call("Synthesize", context)) as call, heard_out(request_iterator):
-            with self._seat(context):
+            with self._seat(call):
                 config = await first_config(request_iterator, self._limits.config_timeout)
                 since = time.monotonic()
                 reader = TurnReader(request_iterator, self._limits, since)
@@ -71,7 +80,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
             speech.end(call.arrived)
 
         async with self._counted(Call("SynthesizeText", context)) as call:
-            with self._seat(context):
+            with self._seat(call):
                 text = whole_text(request.text)
                 await self._speak(call, request.config, call.arrived, feed, tts_pb2.SynthesizeTextResponse)
 
@@ -93,13 +102,14 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
             max_audio=seconds(self._limits.audio_seconds),
             max_concurrent_streams=self._max_speeches * len(cards),
             voice_creation_enabled=any(card.kind == "base" for card in cards),
+            consent_required=self._consent.required,
         )
 
     @contextmanager
-    def _seat(self, context: Context) -> Iterator[None]:
+    def _seat(self, call: Call) -> Iterator[None]:
         """A place for one turn, where the server takes any now."""
         self._gate.cast()
-        with self._tenants.seat(context.invocation_metadata() or ()):
+        with self._tenants.turns.holding(call.caller):
             yield
 
     @asynccontextmanager
@@ -130,10 +140,11 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         """
         with convert.fields_of_config():
             self._check_time(call, self._limits.shortest_deadline)
-            engine, asked, encoder = await self._prepare(call, config)
-            self._check_time(call, self._limits.shortest_deadline + engine.queue_wait())
-            with self._gate.cast().naming():
-                speech = engine.open(asked.request, since)
+            async with self._cloning(call, config):
+                engine, asked, encoder = await self._prepare(call, config)
+                self._check_time(call, self._limits.shortest_deadline + engine.queue_wait())
+                with self._gate.cast().naming(call.caller):
+                    speech = engine.open(asked.request, since)
         narration = Narration(_started(config, speech, engine.card), encoder, asked.without_effect)
         telling = Telling(call, speech, narration, self._metrics, self._tracing, response, self._limits.write_timeout)
         async with speech, asyncio.TaskGroup() as group:
@@ -146,6 +157,21 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
                 feeding.cancel()
                 watching.cancel()
 
+    @asynccontextmanager
+    async def _cloning(self, call: Call, config: tts_pb2.SynthesisConfig) -> AsyncIterator[None]:
+        """Where the turn brings a recording, check that it may be cloned, and write down whether it was."""
+        if config.WhichOneof("voice_source") != "reference":
+            yield
+            return
+        given = config.reference
+        deed = Deed("clone", consent_reference=given.consent_reference[: LONGEST["consent_reference"]])
+        async with self._audit.entry(call, deed):
+            self._consent.check_reference("reference.consent_reference", given.consent_reference)
+            digest = await asyncio.to_thread(lambda: sha256(given.audio).digest())
+            deed.audio_sha256 = digest.hex()
+            self._consent.check_recording(digest)
+            yield
+
     def _check_time(self, call: Call, needed: float) -> None:
         """Raise `OutOfTime` for a caller who cannot wait so many seconds."""
         if call.out_of_time(needed):
@@ -156,23 +182,23 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         call.identify(convert.request_id(config) or call.request_id)
         frame = convert.frame_nanoseconds(config.delivery)
         encoder = formats.encoder(formats.effective(config.audio_format), frame)
-        reference = await self._reference(config)
-        engine, kept = await self._speaker(config)
+        reference = await self._reference(config, call.caller)
+        engine, kept = await self._speaker(config, call.caller)
         server = convert.Server(engine.card, engine.defaults, self._limits)
         return engine, convert.asked(config, call.request_id, server, reference, kept), encoder
 
-    async def _speaker(self, config: tts_pb2.SynthesisConfig) -> tuple[Engine, Voice | None]:
+    async def _speaker(self, config: tts_pb2.SynthesisConfig, caller: Caller) -> tuple[Engine, Voice | None]:
         """The checkpoint that speaks, and its voice where callers created it."""
         cast = self._gate.cast()
-        home = cast.home(config.voice)
-        return cast.fleet.of(config, home), await cast.kept(config.voice) if home else None
+        home = cast.home(config.voice, caller)
+        return cast.fleet.of(config, home), await cast.kept(config.voice, caller.tenant) if home else None
 
-    async def _reference(self, config: tts_pb2.SynthesisConfig) -> Reference | None:
+    async def _reference(self, config: tts_pb2.SynthesisConfig, caller: Caller) -> Reference | None:
         if config.WhichOneof("voice_source") != "reference":
             return None
         given = config.reference
         samples = await asyncio.to_thread(decode_reference, given.audio, max_seconds=self._limits.reference_seconds)
-        return Reference(samples, given.transcript, given.speaker_embedding_only)
+        return Reference(samples, given.transcript, given.speaker_embedding_only, caller.tenant)
 
 
 def _model_info(card: ModelCard) -> tts_pb2.ModelInfo:

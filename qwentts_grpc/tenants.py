@@ -1,4 +1,4 @@
-"""Tenants: how many turns each of them may have open at once."""
+"""Tenants: how much of the server each of them may hold at once."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,48 +6,69 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from qwentts_grpc.auth import Metadata, Tokens
+from qwentts_grpc.caller import Caller
 from qwentts_grpc.errors import TenantLimit
+
+RATIO = 4  # of what a tenant holds to what is free: one alone can have four fifths
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
     """Who may call, and how much at once.
 
-    `tenant_key`: the metadata key that names the tenant where the caller's token does not. `tenant_limit`: turns that
-    one tenant may have open, 0 for any number; callers without a tenant are one tenant together.
+    `tenant_key`: the metadata key that names the tenant where neither tokens nor certificates do; with
+    `trust_tenant_key` also where a token has no tenant, and in place of a certificate's name. `tenant_limit`: turns
+    that one tenant may have open, callers without a tenant being one together; 0 for a share. `tenant_voices`: voices
+    that one tenant may keep.
     """
 
     token_file: Path | None = None
     tenant_key: str = ""
+    trust_tenant_key: bool = False
     tenant_limit: int = 0
+    tenant_voices: int = 100
 
 
-class Tenants:
-    """Counts `open` turns by tenant. Belongs to the event loop's thread."""
+class Shares:
+    """Units of something bounded, of which each tenant holds its share. Belongs to the event loop's thread.
 
-    def __init__(self, access: Access, tokens: Tokens | None) -> None:
-        self._access = access
-        self._tokens = tokens
-        self.open: Counter[str] = Counter()
+    A tenant may take more while it holds less than `RATIO` times what is free, so that something is left for the
+    next (dynamic thresholds: Choudhury, Hahne 1998); callers without a tenant have no share. A `limit` other than 0
+    takes the share's place, for callers without a tenant too.
+    """
+
+    def __init__(self, total: int, what: str, limit: int = 0) -> None:
+        self.free = total
+        self.held: Counter[str] = Counter()
+        self._what, self._limit = what, limit
+
+    def take(self, caller: Caller, units: int = 1) -> None:
+        """Hold more; raises `TenantLimit`. What is free in all is not checked here, and may fall below 0."""
+        held = self.held[caller.tenant]
+        if held >= self._limit if self._limit else caller.tenant and held >= RATIO * self.free:
+            raise TenantLimit(held, self._what)
+        self.free -= units
+        self.held[caller.tenant] += units
+
+    def give(self, caller: Caller, units: int = 1) -> None:
+        """Give back what was taken."""
+        self.free += units
+        self.held[caller.tenant] -= units
+        if not self.held[caller.tenant]:
+            del self.held[caller.tenant]  # names come from outside: only those in use are kept
 
     @contextmanager
-    def seat(self, metadata: Metadata) -> Iterator[None]:
-        """Hold one of the caller's places; raises `TenantLimit` where all are taken."""
-        tenant = self._tenant(metadata)
-        if 0 < self._access.tenant_limit <= self.open[tenant]:
-            raise TenantLimit(self._access.tenant_limit)
-        self.open[tenant] += 1
+    def holding(self, caller: Caller) -> Iterator[None]:
+        """Hold one unit; raises `TenantLimit`."""
+        self.take(caller)
         try:
             yield
         finally:
-            self._leave(tenant)
+            self.give(caller)
 
-    def _leave(self, tenant: str) -> None:
-        self.open[tenant] -= 1
-        if not self.open[tenant]:
-            del self.open[tenant]  # names come from outside: only those in use are kept
 
-    def _tenant(self, metadata: Metadata) -> str:
-        named = self._tokens.tenant(metadata) if self._tokens else ""
-        return named or next((str(value) for key, value in metadata if key == self._access.tenant_key), "")
+class Tenants:
+    """What each tenant holds. `capacity`: turns that the engines take, in their slots and queues."""
+
+    def __init__(self, access: Access, capacity: int) -> None:
+        self.turns = Shares(capacity, "turns", access.tenant_limit)

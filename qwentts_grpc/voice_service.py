@@ -4,101 +4,155 @@ import asyncio
 import base64
 import binascii
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
 
 from engine.errors import Busy, InputIdle, InvalidRequest
 from engine.languages import language_name
 from qwentts_grpc import convert
 from qwentts_grpc.audio.decode import MAX_BYTES
+from qwentts_grpc.audit import AuditLog, Deed
+from qwentts_grpc.caller import Caller
 from qwentts_grpc.calls import Call, Context, answer
+from qwentts_grpc.consent import Consent
+from qwentts_grpc.fair_semaphore import FairSemaphore
 from qwentts_grpc.gate import Gate
 from qwentts_grpc.limits import Limits
 from qwentts_grpc.reading import heard_out
+from qwentts_grpc.tenants import Shares, Tenants
 from qwentts_grpc.v1 import tts_pb2, tts_pb2_grpc
+from qwentts_grpc.voice_file import LONGEST
+from qwentts_grpc.voice_store import COMMON
 
 PAGE, LARGEST_PAGE = 50, 1_000
-AT_ONCE = 8  # recordings in memory; further callers wait with theirs unread
+AT_ONCE = 8  # recordings that become voices; whole ones wait
+UPLOAD_BYTES = 128 * 2**20  # of recordings in memory, whole or on their way
+RETRY_UPLOAD = 5.0  # seconds
 
 Uploads = AsyncIterator[tts_pb2.CreateVoiceRequest]
 Key = tuple[str, str]  # name, model: checkpoints may have voices of one name
 
 
 class VoiceService(tts_pb2_grpc.VoiceServiceServicer):
-    """The voices' half of the contract; every call goes through `gate`."""
+    """The voices' half of the contract; every call goes through `gate`, and sees what is its caller's."""
 
-    def __init__(self, gate: Gate, limits: Limits) -> None:
+    def __init__(self, gate: Gate, tenants: Tenants, consent: Consent, audit: AuditLog, limits: Limits) -> None:
         self._gate = gate
+        self._tenants = tenants
+        self._consent = consent
+        self._audit = audit
         self._limits = limits
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._memory = Shares(UPLOAD_BYTES, "bytes of recordings")
+        self._at_work = FairSemaphore(AT_ONCE)
 
     async def ListVoices(self, request: tts_pb2.ListVoicesRequest, context: Context) -> tts_pb2.ListVoicesResponse:
         """The voices that speak `language` (all, where it is empty), by name, a page at a time."""
-        return await answer(Call("ListVoices", context), self._list(request))
+        call = Call("ListVoices", context)
+        return await answer(call, self._list(request, call.caller))
 
     async def GetVoice(self, request: tts_pb2.GetVoiceRequest, context: Context) -> tts_pb2.GetVoiceResponse:
         """One voice by its name, in any case."""
-        return await answer(Call("GetVoice", context), self._get(request))
+        call = Call("GetVoice", context)
+        return await answer(call, self._get(request, call.caller))
 
     async def CreateVoice(self, request_iterator: Uploads, context: Context) -> tts_pb2.CreateVoiceResponse:
         """Make a voice of a recording that comes in pieces; the recording itself is not kept."""
-        return await answer(Call("CreateVoice", context), self._create(request_iterator))
+        call = Call("CreateVoice", context)
+        return await answer(call, self._create(request_iterator, call))
 
     async def DeleteVoice(self, request: tts_pb2.DeleteVoiceRequest, context: Context) -> tts_pb2.DeleteVoiceResponse:
         """Forget a created voice; turns that are speaking with it finish."""
-        return await answer(Call("DeleteVoice", context), self._delete(request))
+        call = Call("DeleteVoice", context)
+        return await answer(call, self._delete(request, call))
 
-    async def _list(self, request: tts_pb2.ListVoicesRequest) -> tts_pb2.ListVoicesResponse:
-        return page(request, self._gate.cast().everyone())
+    async def _list(self, request: tts_pb2.ListVoicesRequest, caller: Caller) -> tts_pb2.ListVoicesResponse:
+        return page(request, self._gate.cast().everyone(caller))
 
-    async def _get(self, request: tts_pb2.GetVoiceRequest) -> tts_pb2.GetVoiceResponse:
-        return tts_pb2.GetVoiceResponse(voice=self._gate.cast().find(convert.name("name", request.name)))
+    async def _get(self, request: tts_pb2.GetVoiceRequest, caller: Caller) -> tts_pb2.GetVoiceResponse:
+        return tts_pb2.GetVoiceResponse(voice=self._gate.cast().find(convert.name("name", request.name), caller))
 
-    async def _create(self, requests: Uploads) -> tts_pb2.CreateVoiceResponse:
+    async def _create(self, requests: Uploads, call: Call) -> tts_pb2.CreateVoiceResponse:
+        """A turn of its tenant; it takes a place among those who work once the recording is there."""
         cast = self._gate.cast()
-        async with heard_out(requests), self._place():
+        async with heard_out(requests), AsyncExitStack() as stack:
+            stack.enter_context(self._tenants.turns.holding(call.caller))
             async with _in_time(self._limits.upload_timeout):
-                spec = checked(await _first_spec(requests))
-                cast.check_new(spec.name)
-                audio = await whole_recording(requests)
-            if spec.audio_sha256 not in (b"", sha256(audio).digest()):
-                raise InvalidRequest("spec.audio_sha256", "is not that of the recording that came")
-            spec.audio_sha256 = sha256(audio).digest()
-            voice = await cast.create(spec, audio, self._limits.reference_seconds)
+                spec = await _first_spec(requests)
+                deed = await stack.enter_async_context(self._audit.entry(call, _deed(spec)))
+                self._consent.check_reference("spec.consent_reference", spec.consent_reference)
+                cast.check_new(checked(spec), call.caller)
+                audio = await stack.enter_async_context(self._recording(requests, call.caller))
+            digest = await asyncio.to_thread(lambda: sha256(audio).digest())
+            deed.audio_sha256 = digest.hex()
+            self._check_digest(spec, digest)
+            await stack.enter_async_context(self._place(call.caller))
+            voice = await cast.create(spec, audio, self._limits.reference_seconds, call.caller)
         return tts_pb2.CreateVoiceResponse(voice=voice)
 
-    async def _delete(self, request: tts_pb2.DeleteVoiceRequest) -> tts_pb2.DeleteVoiceResponse:
-        await self._gate.cast().delete(convert.name("name", request.name))
+    def _check_digest(self, spec: tts_pb2.VoiceSpec, digest: bytes) -> None:
+        """Let `spec` say which recording came; raises `InvalidRequest` and `RecordingDenied`."""
+        if spec.audio_sha256 not in (b"", digest):
+            raise InvalidRequest("spec.audio_sha256", "is not that of the recording that came")
+        self._consent.check_recording(digest)
+        spec.audio_sha256 = digest
+
+    async def _delete(self, request: tts_pb2.DeleteVoiceRequest, call: Call) -> tts_pb2.DeleteVoiceResponse:
+        async with self._audit.entry(call, Deed("delete", request.name)) as deed:
+            card = await self._gate.cast().delete(convert.name("name", request.name), call.caller)
+            deed.shared = card.owner == COMMON
+            deed.audio_sha256, deed.consent_reference = card.audio_sha256, card.consent_reference
         return tts_pb2.DeleteVoiceResponse()
 
     @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
+    async def _recording(self, requests: Uploads, caller: Caller) -> AsyncIterator[bytes]:
+        """The pieces of a recording, joined, which may lie in memory while the body runs.
+
+        Raises `InvalidRequest` for too many bytes or for what is no piece, `TenantLimit`, and `Busy`.
+        """
+        audio = bytearray()
         try:
-            async with asyncio.timeout(self._limits.upload_timeout):
-                await self._places.acquire()
-        except TimeoutError:
-            raise Busy(retry_after=self._limits.upload_timeout) from None
-        try:
-            yield
+            async for request in requests:
+                piece = _piece(request, MAX_BYTES - len(audio))
+                if len(piece) > self._memory.free:
+                    raise Busy(retry_after=RETRY_UPLOAD)
+                self._memory.take(caller, len(piece))
+                audio += piece
+            yield bytes(audio)
         finally:
-            self._places.release()
+            self._memory.give(caller, len(audio))
+
+    @asynccontextmanager
+    async def _place(self, caller: Caller) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(self._limits.upload_timeout):
+                    await stack.enter_async_context(self._at_work.place(caller.tenant))
+            except TimeoutError:
+                raise Busy(retry_after=self._limits.upload_timeout) from None
+            yield
 
 
-async def whole_recording(requests: Uploads) -> bytes:
-    """The pieces of a recording, joined; raises `InvalidRequest` for too many bytes, or for what is no piece."""
-    audio = bytearray()
-    async for request in requests:
-        if request.WhichOneof("payload") != "audio":
-            raise InvalidRequest("payload", "must hold audio after the first message")
-        audio += request.audio
-        if len(audio) > MAX_BYTES:
-            raise InvalidRequest("audio", f"has more than {MAX_BYTES} bytes")
-    return bytes(audio)
+def _piece(request: tts_pb2.CreateVoiceRequest, most: int) -> bytes:
+    if request.WhichOneof("payload") != "audio":
+        raise InvalidRequest("payload", "must hold audio after the first message")
+    if len(request.audio) > most:
+        raise InvalidRequest("audio", f"has more than {MAX_BYTES} bytes")
+    return bytes(request.audio)
+
+
+def _deed(spec: tts_pb2.VoiceSpec) -> Deed:
+    return Deed(
+        "replace" if spec.replace else "create",
+        spec.name,
+        spec.shared,
+        consent_reference=spec.consent_reference[: LONGEST["consent_reference"]],
+    )
 
 
 def checked(spec: tts_pb2.VoiceSpec) -> tts_pb2.VoiceSpec:
     """`spec`, or `InvalidRequest` for what is too long or malformed in it."""
-    for field, most in (("transcript", 10_000), ("description", 1_000), ("consent_reference", 1_000)):
+    for field in ("transcript", "description"):
+        most = LONGEST[field]
         if len(getattr(spec, field)) > most:
             raise InvalidRequest(f"spec.{field}", f"is longer than {most} characters")
     if not spec.speaker_embedding_only and not spec.transcript.strip():

@@ -59,14 +59,15 @@ class VoiceStore:
         self,
         shelf: Shelf,
         *,
-        max_voices: int = 1_000,
+        max_common: int = 1_000,
+        max_owned: int = 100,
         max_total: int = 10_000,
         cache_bytes: int = 64 * 2**20,
         on_lookup: Callable[[bool], None] = lambda hit: None,
     ) -> None:
-        """`max_voices` of one owner. Raises OSError where the shelf shows nothing."""
+        """At most `max_common` voices that all share, `max_owned` of each owner. Raises OSError of the shelf."""
         self._shelf = shelf
-        self._max_voices, self._max_total = max_voices, max_total
+        self._max_common, self._max_owned, self._max_total = max_common, max_owned, max_total
         self._on_lookup = on_lookup
         self._lock = Lock()
         self._cache: ByteCache[str, StoredVoice] = ByteCache(cache_bytes)
@@ -230,8 +231,9 @@ class VoiceStore:
             raise VoiceExists(name)
         coming = [other for other in self._changing if other not in self._entries]
         owned = {*self._owned.get(_tag(owner), ()), *(other for other in coming if _owned_by(other) == _tag(owner))}
-        if len(owned) >= self._max_voices:
-            raise VoicesFull(f"there are {self._max_voices} voices; delete one first")
+        most = self._max_owned if owner else self._max_common
+        if len(owned) >= most:
+            raise VoicesFull(f"there are {most} voices; delete one first")
         if len(self._entries) + len(coming) >= self._max_total:
             raise VoicesFull("the server keeps no more voices")
 

@@ -36,6 +36,7 @@ class CodecStage:
 
     The stateful decoder hears the whole past of a stream. The reference implementation starts anew every 300 frames
     on 25 frames of context, fewer than its attention sees: up to there both agree, beyond it this is the better signal.
+    States are remembered for each `scope` by itself.
     `learn` and `knows` may be called on any thread; all else belongs to the device's.
     """
 
@@ -57,23 +58,23 @@ class CodecStage:
         for slot in slots:
             self.state.reset(torch.full((1,), slot, dtype=torch.int64, device=self.device))
 
-    def begin(self, slot: int, reference: Codes | None, decoded: Sequence[tuple[int, ...]]) -> None:
+    def begin(self, slot: int, reference: Codes | None, decoded: Sequence[tuple[int, ...]], scope: str = "") -> None:
         """Start `slot` anew as if it had just decoded `reference` (T, 16) and then `decoded`."""
         self.reset([slot])
         if reference is not None and len(decoded) < self.decoder.config.reach:
-            self.state.restore(slot, self.learn(reference))
+            self.state.restore(slot, self.learn(reference, scope))
         if decoded:
             self._run(self.state, slot, torch.tensor(decoded, device=self.device))
 
-    def knows(self, reference: Codes) -> bool:
+    def knows(self, reference: Codes, scope: str = "") -> bool:
         """Whether `begin` finds the state after this recording ready."""
         with self._lock:
-            return self._learned.get(_key(reference)) is not None
+            return self._learned.get(_key(reference, scope)) is not None
 
     @torch.inference_mode()
-    def learn(self, reference: Codes) -> CodecState:
+    def learn(self, reference: Codes, scope: str = "") -> CodecState:
         """The state of one stream after a recording's codes (T, 16); run once, then remembered while it fits."""
-        key = _key(reference)
+        key = _key(reference, scope)
         with self._lock:
             learned = self._learned.get(key)
         if learned is None:
@@ -109,5 +110,5 @@ class CodecStage:
         return torch.tensor(slots, dtype=torch.int64, device=self.device)
 
 
-def _key(reference: Codes) -> bytes:
-    return reference.tobytes()
+def _key(reference: Codes, scope: str) -> bytes:
+    return scope.encode() + b"\0" + reference.tobytes()

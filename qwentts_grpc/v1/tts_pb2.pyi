@@ -120,14 +120,16 @@ class SynthesisConfig(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., voice: _Optional[str] = ..., reference: _Optional[_Union[ReferenceVoice, _Mapping]] = ..., instructions: _Optional[str] = ..., language: _Optional[str] = ..., audio_format: _Optional[_Union[AudioFormat, _Mapping]] = ..., sampling: _Optional[_Union[SamplingOptions, _Mapping]] = ..., delivery: _Optional[_Union[DeliveryOptions, _Mapping]] = ...) -> None: ...
 
 class ReferenceVoice(_message.Message):
-    __slots__ = ("audio", "transcript", "speaker_embedding_only")
+    __slots__ = ("audio", "transcript", "speaker_embedding_only", "consent_reference")
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     TRANSCRIPT_FIELD_NUMBER: _ClassVar[int]
     SPEAKER_EMBEDDING_ONLY_FIELD_NUMBER: _ClassVar[int]
+    CONSENT_REFERENCE_FIELD_NUMBER: _ClassVar[int]
     audio: bytes
     transcript: str
     speaker_embedding_only: bool
-    def __init__(self, audio: _Optional[bytes] = ..., transcript: _Optional[str] = ..., speaker_embedding_only: bool = ...) -> None: ...
+    consent_reference: str
+    def __init__(self, audio: _Optional[bytes] = ..., transcript: _Optional[str] = ..., speaker_embedding_only: bool = ..., consent_reference: _Optional[str] = ...) -> None: ...
 
 class AudioFormat(_message.Message):
     __slots__ = ("encoding", "sample_rate_hertz")
@@ -354,7 +356,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("server_version", "models", "native_sample_rate_hertz", "codec_frame", "audio_formats", "max_text_characters", "max_audio", "max_concurrent_streams", "voice_creation_enabled")
+    __slots__ = ("server_version", "models", "native_sample_rate_hertz", "codec_frame", "audio_formats", "max_text_characters", "max_audio", "max_concurrent_streams", "voice_creation_enabled", "consent_required")
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
     NATIVE_SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
@@ -364,6 +366,7 @@ class GetServerInfoResponse(_message.Message):
     MAX_AUDIO_FIELD_NUMBER: _ClassVar[int]
     MAX_CONCURRENT_STREAMS_FIELD_NUMBER: _ClassVar[int]
     VOICE_CREATION_ENABLED_FIELD_NUMBER: _ClassVar[int]
+    CONSENT_REQUIRED_FIELD_NUMBER: _ClassVar[int]
     server_version: str
     models: _containers.RepeatedCompositeFieldContainer[ModelInfo]
     native_sample_rate_hertz: int
@@ -373,7 +376,8 @@ class GetServerInfoResponse(_message.Message):
     max_audio: _duration_pb2.Duration
     max_concurrent_streams: int
     voice_creation_enabled: bool
-    def __init__(self, server_version: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., native_sample_rate_hertz: _Optional[int] = ..., codec_frame: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audio_formats: _Optional[_Iterable[_Union[AudioFormat, _Mapping]]] = ..., max_text_characters: _Optional[int] = ..., max_audio: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_concurrent_streams: _Optional[int] = ..., voice_creation_enabled: bool = ...) -> None: ...
+    consent_required: bool
+    def __init__(self, server_version: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., native_sample_rate_hertz: _Optional[int] = ..., codec_frame: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audio_formats: _Optional[_Iterable[_Union[AudioFormat, _Mapping]]] = ..., max_text_characters: _Optional[int] = ..., max_audio: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_concurrent_streams: _Optional[int] = ..., voice_creation_enabled: bool = ..., consent_required: bool = ...) -> None: ...
 
 class ModelInfo(_message.Message):
     __slots__ = ("name", "kind", "languages", "instructions_supported")
@@ -388,20 +392,24 @@ class ModelInfo(_message.Message):
     def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[ModelKind, str]] = ..., languages: _Optional[_Iterable[str]] = ..., instructions_supported: bool = ...) -> None: ...
 
 class Voice(_message.Message):
-    __slots__ = ("name", "kind", "description", "languages", "create_time", "model")
+    __slots__ = ("name", "kind", "description", "languages", "create_time", "model", "owner", "consent_reference")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     LANGUAGES_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    CONSENT_REFERENCE_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: VoiceKind
     description: str
     languages: _containers.RepeatedScalarFieldContainer[str]
     create_time: _timestamp_pb2.Timestamp
     model: str
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[VoiceKind, str]] = ..., description: _Optional[str] = ..., languages: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model: _Optional[str] = ...) -> None: ...
+    owner: str
+    consent_reference: str
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[VoiceKind, str]] = ..., description: _Optional[str] = ..., languages: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model: _Optional[str] = ..., owner: _Optional[str] = ..., consent_reference: _Optional[str] = ...) -> None: ...
 
 class ListVoicesRequest(_message.Message):
     __slots__ = ("page_size", "page_token", "language")
@@ -442,20 +450,24 @@ class CreateVoiceRequest(_message.Message):
     def __init__(self, spec: _Optional[_Union[VoiceSpec, _Mapping]] = ..., audio: _Optional[bytes] = ...) -> None: ...
 
 class VoiceSpec(_message.Message):
-    __slots__ = ("name", "transcript", "speaker_embedding_only", "description", "consent_reference", "audio_sha256")
+    __slots__ = ("name", "transcript", "speaker_embedding_only", "description", "consent_reference", "audio_sha256", "shared", "replace")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TRANSCRIPT_FIELD_NUMBER: _ClassVar[int]
     SPEAKER_EMBEDDING_ONLY_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     CONSENT_REFERENCE_FIELD_NUMBER: _ClassVar[int]
     AUDIO_SHA256_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_FIELD_NUMBER: _ClassVar[int]
     name: str
     transcript: str
     speaker_embedding_only: bool
     description: str
     consent_reference: str
     audio_sha256: bytes
-    def __init__(self, name: _Optional[str] = ..., transcript: _Optional[str] = ..., speaker_embedding_only: bool = ..., description: _Optional[str] = ..., consent_reference: _Optional[str] = ..., audio_sha256: _Optional[bytes] = ...) -> None: ...
+    shared: bool
+    replace: bool
+    def __init__(self, name: _Optional[str] = ..., transcript: _Optional[str] = ..., speaker_embedding_only: bool = ..., description: _Optional[str] = ..., consent_reference: _Optional[str] = ..., audio_sha256: _Optional[bytes] = ..., shared: bool = ..., replace: bool = ...) -> None: ...
 
 class CreateVoiceResponse(_message.Message):
     __slots__ = ("voice",)

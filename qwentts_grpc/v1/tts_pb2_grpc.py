@@ -194,7 +194,10 @@ class TTSService(object):
 
 
 class VoiceServiceStub(object):
-    """The voices that `SynthesisConfig.voice` can name.
+    """The voices that `SynthesisConfig.voice` can name: built-in ones, those that all callers share, and the caller's own.
+
+    A created voice belongs to the tenant of the caller who made it. To everybody else it does not exist: its name is
+    NOT_FOUND, and free for a voice of their own. Where the server knows no tenants, all created voices are shared.
     """
 
     def __init__(self, channel):
@@ -226,18 +229,21 @@ class VoiceServiceStub(object):
 
 
 class VoiceServiceServicer(object):
-    """The voices that `SynthesisConfig.voice` can name.
+    """The voices that `SynthesisConfig.voice` can name: built-in ones, those that all callers share, and the caller's own.
+
+    A created voice belongs to the tenant of the caller who made it. To everybody else it does not exist: its name is
+    NOT_FOUND, and free for a voice of their own. Where the server knows no tenants, all created voices are shared.
     """
 
     def ListVoices(self, request, context):
-        """All voices, a page at a time, in order of name.
+        """The caller's voices, a page at a time, in order of name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetVoice(self, request, context):
-        """One voice by name; NOT_FOUND with VOICE_NOT_FOUND if there is none.
+        """One voice by name; NOT_FOUND with VOICE_NOT_FOUND if the caller has none of this name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -251,7 +257,8 @@ class VoiceServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteVoice(self, request, context):
-        """Forgets a created voice; built-in voices cannot be deleted.
+        """Forgets a voice of the caller's own; PERMISSION_DENIED with VOICE_FORBIDDEN for a shared one, which is an admin's.
+        Built-in voices cannot be deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -289,7 +296,10 @@ def add_VoiceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class VoiceService(object):
-    """The voices that `SynthesisConfig.voice` can name.
+    """The voices that `SynthesisConfig.voice` can name: built-in ones, those that all callers share, and the caller's own.
+
+    A created voice belongs to the tenant of the caller who made it. To everybody else it does not exist: its name is
+    NOT_FOUND, and free for a voice of their own. Where the server knows no tenants, all created voices are shared.
     """
 
     @staticmethod

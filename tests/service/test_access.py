@@ -164,7 +164,7 @@ async def test_a_tenant_has_so_many_turns(guarded: Running, holders: Any, refuse
     assert kinds([response async for response in speak(guarded, refused)])[-1] == "summary"
     calls.pop().cancel()
     await guarded.idle()
-    assert not guarded.server.tenants.open
+    assert not guarded.server.tenants.turns.held
 
 
 async def test_no_secret_is_kept_or_shown(token_file: Path) -> None:
@@ -182,4 +182,4 @@ async def test_a_file_without_tokens_is_one_line(tmp_path: Path) -> None:
 
 async def test_a_binary_header_is_not_a_token(token_file: Path) -> None:
     with pytest.raises(Unauthenticated):
-        Tokens(token_file).tenant((("authorization", b"Bearer alpha-1"),))
+        Tokens(token_file).token((("authorization", b"Bearer alpha-1"),))

@@ -14,6 +14,7 @@ import pytest_asyncio
 from engine.dummy import write_checkpoint
 from engine.request import SpeechRequest
 from qwentts_grpc import server as server_module
+from qwentts_grpc.caller import UNKNOWN
 from qwentts_grpc.v1 import tts_pb2 as pb
 
 from .conftest import Running, config, failure, kinds, pcm, send, serving, text, turn
@@ -186,9 +187,9 @@ async def test_a_turn_goes_on_with_the_voice_that_is_deleted_meanwhile(base: Run
 async def begins_at_once(running: Running, name: str) -> bool:
     """Whether nothing has to be encoded or heard before a turn in this voice."""
     cast = running.server.gate.cast()
-    engine = cast.fleet.named(cast.home(name))
+    engine = cast.fleet.named(cast.home(name, UNKNOWN))
     assert engine is not None
-    return engine._layouts.prepared(SpeechRequest(kept=await cast.kept(name)))
+    return engine._layouts.prepared(SpeechRequest(kept=await cast.kept(name, "")))
 
 
 async def test_a_created_voice_is_heard_as_soon_as_a_built_in_one(base_checkpoint: Path, tmp_path: Path) -> None:

@@ -227,7 +227,7 @@ def test_a_created_voice_is_in_memory_at_once() -> None:
 
 
 def test_the_number_of_voices_is_bounded(shelf: Shelf) -> None:
-    store = VoiceStore(shelf, max_voices=2)
+    store = VoiceStore(shelf, max_common=2)
     store.create(voice("a"))
     store.create(voice("b"))
     with pytest.raises(VoicesFull):
