@@ -23,11 +23,16 @@ SCHEME = "bearer"
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A known caller; of the secret only its digest is kept. `tenant` is empty where the file names none."""
+    """A known caller; of the secret only its digest is kept. `named` is the tenant, or empty."""
 
     digest: bytes = field(repr=False)
-    tenant: str
+    named: str
     admin: bool = False
+
+    @property
+    def tenant(self) -> str:
+        """The name, or where there is none the digest."""
+        return self.named or f"{caller.DIGEST}{self.digest.hex()}"
 
 
 class Tokens:
@@ -36,11 +41,16 @@ class Tokens:
     def __init__(self, path: Path) -> None:
         """Raises OSError where the file cannot be read or holds no token."""
         self._path = path
-        self._known = read_tokens(path)
+        self.reload()
 
     def reload(self) -> None:
         """Read the file again; raises OSError, and then the tokens stay as they were."""
         self._known = read_tokens(self._path)
+        self._tenants = frozenset(token.tenant for token in self._known)
+
+    def tenants(self) -> frozenset[str]:
+        """All tenants that have a token."""
+        return self._tenants
 
     def token(self, metadata: Metadata) -> Token:
         """The caller's token; raises `Unauthenticated` where there is none, or an unknown one."""
@@ -118,7 +128,7 @@ def identified(access: Access, token: Token | None, context: Context) -> Caller:
     """
     gateway = caller.from_metadata(access.tenant_key, context.invocation_metadata() or ())
     if token is not None:
-        tenant = token.tenant or (access.trust_tenant_key and gateway) or f"{caller.DIGEST}{token.digest.hex()}"
+        tenant = gateway if gateway and access.trust_tenant_key and not token.named else token.tenant
         return Caller(tenant, context.peer(), token.admin)
     client = caller.from_certificate(context.auth_context())
     tenant = gateway if gateway and (access.trust_tenant_key or not client) else client

@@ -1,7 +1,7 @@
 """Tenants: how much of the server each of them may hold at once."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,22 +33,32 @@ class Shares:
     """Units of something bounded, of which each tenant holds its share. Belongs to the event loop's thread.
 
     A tenant may take more while it holds less than `RATIO` times what is free, so that something is left for the
-    next (dynamic thresholds: Choudhury, Hahne 1998); callers without a tenant have no share. A `limit` other than 0
-    takes the share's place, for callers without a tenant too.
+    next (dynamic thresholds: Choudhury, Hahne 1998). A `reserve` of the `known` tenants who hold nothing, up to a
+    `RATIO`th of all, is free for them alone: so much for each. Callers without a tenant have no share. A `limit`
+    other than 0 takes the share's place, for callers without a tenant too.
     """
 
-    def __init__(self, total: int, what: str, limit: int = 0) -> None:
+    def __init__(
+        self, total: int, what: str, known: Callable[[], Set[str]] = frozenset, limit: int = 0, reserve: int = 1
+    ) -> None:
         self.free = total
         self.held: Counter[str] = Counter()
-        self._what, self._limit = what, limit
+        self._what, self._known, self._limit = what, known, limit
+        self._reserve, self._most_reserved = reserve, total // RATIO
 
     def take(self, caller: Caller, units: int = 1) -> None:
         """Hold more; raises `TenantLimit`. What is free in all is not checked here, and may fall below 0."""
         held = self.held[caller.tenant]
-        if held >= self._limit if self._limit else caller.tenant and held >= RATIO * self.free:
+        if held >= self._limit if self._limit else caller.tenant and held >= RATIO * self._free_for(caller.tenant):
             raise TenantLimit(held, self._what)
         self.free -= units
         self.held[caller.tenant] += units
+
+    def _free_for(self, tenant: str) -> int:
+        if not self.held[tenant]:
+            return self.free
+        waiting = len(self._known() - self.held.keys())
+        return self.free - min(waiting * self._reserve, self._most_reserved)
 
     def give(self, caller: Caller, units: int = 1) -> None:
         """Give back what was taken."""
@@ -68,7 +78,11 @@ class Shares:
 
 
 class Tenants:
-    """What each tenant holds. `capacity`: turns that the engines take, in their slots and queues."""
+    """What each tenant holds. `capacity`: turns that the engines take, in their slots and queues.
 
-    def __init__(self, access: Access, capacity: int) -> None:
-        self.turns = Shares(capacity, "turns", access.tenant_limit)
+    `known` gives the tenants that the server knows by name.
+    """
+
+    def __init__(self, access: Access, capacity: int, known: Callable[[], Set[str]]) -> None:
+        self.known = known
+        self.turns = Shares(capacity, "turns", known, access.tenant_limit)

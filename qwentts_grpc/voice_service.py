@@ -42,7 +42,7 @@ class VoiceService(tts_pb2_grpc.VoiceServiceServicer):
         self._consent = consent
         self._audit = audit
         self._limits = limits
-        self._memory = Shares(UPLOAD_BYTES, "bytes of recordings")
+        self._memory = Shares(UPLOAD_BYTES, "bytes of recordings", tenants.known, reserve=MAX_BYTES)
         self._at_work = FairSemaphore(AT_ONCE)
 
     async def ListVoices(self, request: tts_pb2.ListVoicesRequest, context: Context) -> tts_pb2.ListVoicesResponse:

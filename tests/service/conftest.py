@@ -84,9 +84,16 @@ class Running:
 
 @asynccontextmanager
 async def serving(
-    checkpoint: Path, voice_dir: Path | None = None, more: Sequence[Path] = (), **settings: Any
+    checkpoint: Path,
+    voice_dir: Path | None = None,
+    more: Sequence[Path] = (),
+    config: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Running]:
-    """A loaded server in this process; `more` are further checkpoints, `settings` those of `EngineConfig`."""
+    """A loaded server in this process; `more` are further checkpoints.
+
+    `config` has fields of `ServerConfig`, `settings` those of `EngineConfig`.
+    """
     server = Server(
         ServerConfig(
             str(checkpoint),
@@ -95,6 +102,7 @@ async def serving(
             voice_dir=voice_dir,
             more_models=tuple(map(str, more)),
             engine=EngineConfig(**settings),
+            **(config or {}),
         )
     )
     port, side_port = await server.start()

@@ -29,6 +29,7 @@ alpha-2 alpha
 beta-1  beta
 
 nobody-1
+nobody-2
 """
 
 
@@ -140,14 +141,14 @@ async def hold(running: Running, metadata: Any) -> Any:
     [
         ((bearer("alpha-1"), bearer("alpha-2")), bearer("alpha-1"), bearer("beta-1")),
         ((bearer("beta-1"), bearer("beta-1")), bearer("beta-1", **{"x-tenant": "other"}), bearer("alpha-1")),
-        ((bearer("nobody-1"), bearer("nobody-1")), bearer("nobody-1"), bearer("nobody-1", **{"x-tenant": "one"})),
+        ((bearer("nobody-1"), bearer("nobody-1")), bearer("nobody-1"), bearer("nobody-2")),
         (
-            (bearer("nobody-1", **{"x-tenant": "one"}),) * 2,
-            bearer("nobody-1", **{"x-tenant": "one"}),
-            bearer("nobody-1"),
+            (bearer("nobody-1", **{"x-tenant": "alpha"}), bearer("nobody-1", **{"x-tenant": "other"})),
+            bearer("nobody-1", **{"x-tenant": "new"}),
+            bearer("alpha-1"),
         ),
     ],
-    ids=["two tokens", "the token comes first", "nobody", "by key"],
+    ids=["two tokens", "the token comes first", "a token without a tenant is one", "the key is not believed"],
 )
 async def test_a_tenant_has_so_many_turns(guarded: Running, holders: Any, refused: Any, welcome: Any) -> None:
     calls = [await hold(guarded, metadata) for metadata in holders]
