@@ -139,6 +139,7 @@ def _refusing(method: str) -> Handler:
     """A handler for calls of every kind: as a stream it need not wait for a message."""
 
     async def refuse(requests: Any, context: Context) -> None:
+        caller.current.set(Caller(peer=context.peer()))
         async with answering(Call(method, context)), heard_out(requests):
             raise Unauthenticated
 

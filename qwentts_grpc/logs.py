@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal
 
+from qwentts_grpc import caller
 from qwentts_grpc.stderr_capture import StderrCapture
 
 NO_REQUEST = "-"
@@ -30,6 +31,13 @@ def fields(**values: object) -> dict[str, object]:
     }
 
 
+def call_fields() -> dict[str, str]:
+    """What every line says of the call that it is about: its id, tenant and peer, as far as there are any."""
+    who, current = caller.current.get(), request_id.get()
+    told = {"request_id": "" if current == NO_REQUEST else current, "tenant": who.name, "peer": who.peer}
+    return {name: value for name, value in told.items() if value}
+
+
 class TextFormatter(logging.Formatter):
     """One line an event for people; an exception's lines follow."""
 
@@ -38,8 +46,8 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
-        current = request_id.get()
-        record.request = "" if current == NO_REQUEST else f" [{current}]"
+        words = " ".join(call_fields().values())
+        record.request = f" [{words}]" if words else ""
         return super().format(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:
@@ -58,8 +66,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if request_id.get() != NO_REQUEST:
-            line["request_id"] = request_id.get()
+        line |= call_fields()
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

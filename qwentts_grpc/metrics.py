@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from qwentts_grpc.engine_metrics import EngineMetrics
 from qwentts_grpc.errors import REJECTIONS
+from qwentts_grpc.tenant_metrics import TenantMetrics
 
 METHODS = ("Synthesize", "SynthesizeText")
 OUTCOMES = (
@@ -108,6 +109,7 @@ class CallMetrics:
             buckets=_REAL_TIME,
             registry=registry,
         )
+        self.tenants = TenantMetrics(registry)
         self._start_at_zero()
 
     def _start_at_zero(self) -> None:

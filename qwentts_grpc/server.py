@@ -114,7 +114,8 @@ class Server:
         self._closed = threading.Event()
         self._tls = ServerTls(config.tls) if config.tls else None
         self._tokens = Tokens(config.access.token_file) if config.access.token_file else None
-        self.tenants = Tenants(config.access, self._capacity, self._tokens.tenants if self._tokens else frozenset)
+        known = self._tokens.tenants if self._tokens else frozenset
+        self.tenants = Tenants(config.access, self._capacity, known, self.metrics.calls.tenants)
         self._consent = Consent(config.require_consent, config.denied_recordings)
         self._audit = AuditLog(config.audit_log)
         self._health = health.aio.HealthServicer()

@@ -109,7 +109,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
     def _seat(self, call: Call) -> Iterator[None]:
         """A place for one turn, where the server takes any now."""
         self._gate.cast()
-        with self._tenants.turns.holding(call.caller):
+        with self._tenants.turn(call.caller):
             yield
 
     @asynccontextmanager

@@ -88,6 +88,7 @@ class Telling:
         audio = self._narration.seconds
         self._tracing.event("finish", reason=event.reason.value, audio_seconds=audio, frames=event.frames)
         self._metrics.finished(Finish(self._narration.model, audio, event.work, event.text_characters))
+        self._metrics.tenants.spoken(self._call.caller, audio)
         self._call.context.set_trailing_metadata(
             (("audio-samples", str(self._narration.samples)), ("finish-reason", event.reason.value))
         )

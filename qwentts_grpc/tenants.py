@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qwentts_grpc.caller import Caller
 from qwentts_grpc.errors import TenantLimit
+from qwentts_grpc.tenant_metrics import TenantMetrics
 
 RATIO = 4  # of what a tenant holds to what is free: one alone can have four fifths
 
@@ -67,15 +68,6 @@ class Shares:
         if not self.held[caller.tenant]:
             del self.held[caller.tenant]  # names come from outside: only those in use are kept
 
-    @contextmanager
-    def holding(self, caller: Caller) -> Iterator[None]:
-        """Hold one unit; raises `TenantLimit`."""
-        self.take(caller)
-        try:
-            yield
-        finally:
-            self.give(caller)
-
 
 class Tenants:
     """What each tenant holds. `capacity`: turns that the engines take, in their slots and queues.
@@ -83,6 +75,23 @@ class Tenants:
     `known` gives the tenants that the server knows by name.
     """
 
-    def __init__(self, access: Access, capacity: int, known: Callable[[], Set[str]]) -> None:
+    def __init__(self, access: Access, capacity: int, known: Callable[[], Set[str]], metrics: TenantMetrics) -> None:
         self.known = known
         self.turns = Shares(capacity, "turns", known, access.tenant_limit)
+        self._metrics = metrics
+        metrics.start_at_zero(known())
+
+    @contextmanager
+    def turn(self, caller: Caller) -> Iterator[None]:
+        """Hold a turn; raises `TenantLimit`."""
+        try:
+            self.turns.take(caller)
+        except TenantLimit:
+            self._metrics.limited(caller)
+            raise
+        self._metrics.turns(caller, 1)
+        try:
+            yield
+        finally:
+            self.turns.give(caller)
+            self._metrics.turns(caller, -1)

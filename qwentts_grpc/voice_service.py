@@ -75,7 +75,7 @@ class VoiceService(tts_pb2_grpc.VoiceServiceServicer):
         """A turn of its tenant; it takes a place among those who work once the recording is there."""
         cast = self._gate.cast()
         async with heard_out(requests), AsyncExitStack() as stack:
-            stack.enter_context(self._tenants.turns.holding(call.caller))
+            stack.enter_context(self._tenants.turn(call.caller))
             async with _in_time(self._limits.upload_timeout):
                 spec = await _first_spec(requests)
                 deed = await stack.enter_async_context(self._audit.entry(call, _deed(spec)))

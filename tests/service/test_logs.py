@@ -57,6 +57,23 @@ except ValueError:
     assert "ValueError: broken" in failed["exception"]
 
 
+CALL = """
+from qwentts_grpc import caller
+logs.request_id.set("turn-1")
+caller.current.set(caller.Caller({tenant!r}, "ipv4:192.0.2.1:7"))
+log.info("one")
+"""
+
+
+def test_a_line_names_tenant_and_peer() -> None:
+    (line,) = records(CALL.format(tenant="acme"))
+    assert (line["request_id"], line["tenant"], line["peer"]) == ("turn-1", "acme", "ipv4:192.0.2.1:7")
+    (line,) = records(CALL.format(tenant=""))
+    assert "tenant" not in line and line["peer"]
+    (text,) = lines(CALL.format(tenant="sha256:" + "0" * 64), "text")
+    assert "[turn-1 sha256:000000000000 ipv4:192.0.2.1:7]" in text
+
+
 def test_what_others_print_is_json_too() -> None:
     found = records(
         """

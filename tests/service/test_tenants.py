@@ -8,11 +8,13 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
+from prometheus_client import CollectorRegistry, generate_latest
 
 from qwentts_grpc.auth import Token, identified, read_tokens
 from qwentts_grpc.caller import Caller, from_certificate, named
 from qwentts_grpc.errors import TenantLimit
 from qwentts_grpc.fair_semaphore import FairSemaphore
+from qwentts_grpc.tenant_metrics import TenantMetrics
 from qwentts_grpc.tenants import Access, Shares
 from qwentts_grpc.tls import TlsFiles, client_credentials
 from qwentts_grpc.v1 import tts_pb2 as pb
@@ -275,6 +277,34 @@ async def test_a_place_that_comes_as_its_waiter_leaves_is_not_lost() -> None:
     await asyncio.gather(waiting, return_exceptions=True)
     async with asyncio.timeout(1), semaphore.place("c"):
         pass
+
+
+async def test_series_are_for_few_tenants_however_many_come() -> None:
+    registry = CollectorRegistry()
+    metrics = TenantMetrics(registry)
+    metrics.start_at_zero({"acme", "sha256:" + "0" * 64})
+    for number in range(1_000):
+        metrics.turns(Caller(f"tenant {number}"), 1)
+        metrics.limited(Caller(f"tenant {number}"))
+    metrics.spoken(Caller(), 1.0)
+    page = generate_latest(registry).decode()
+    assert page.count("tts_tenant_turns_open{") == 65 and len(page) < 20_000
+    assert registry.get_sample_value("tts_tenant_turns_open", {"tenant": "(others)"}) == 1_000 - 62
+    assert 'tts_tenant_audio_seconds_total{tenant="sha256:000000000000"} 0.0' in page
+
+
+async def test_turns_are_counted_for_their_tenant(guarded: Running) -> None:
+    def sample(name: str) -> float:
+        return guarded.sample(f"tts_tenant_{name}", tenant="initech")
+
+    before = sample("audio_seconds_total")
+    assert await speaks(guarded, bearer("initech-1"))
+    assert sample("audio_seconds_total") > before
+    calls = [await opened(guarded, bearer("initech-1")) for _ in range(3)]
+    assert sample("turns_open") == 3
+    for call in calls:
+        call.cancel()
+    await eventually(lambda: sample("turns_open") == 0)
 
 
 # ---- idle calls of one tenant
