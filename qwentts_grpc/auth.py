@@ -11,10 +11,11 @@ import grpc
 
 from qwentts_grpc import caller
 from qwentts_grpc.caller import Caller, Metadata
-from qwentts_grpc.calls import Call, Context, answering
+from qwentts_grpc.calls import STATUS_TIMEOUT, Call, Context
 from qwentts_grpc.errors import Unauthenticated
 from qwentts_grpc.intercept import OURS, Handler, around
-from qwentts_grpc.reading import heard_out
+from qwentts_grpc.refusals import Refusals
+from qwentts_grpc.reset import reset_later
 from qwentts_grpc.tenants import Access
 
 OPEN = "/grpc.health.v1.Health/"  # a load balancer has no token
@@ -88,9 +89,12 @@ class Door(grpc.aio.ServerInterceptor):
     `turned_away` is called for each.
     """
 
-    def __init__(self, access: Access, tokens: Tokens | None, turned_away: Callable[[], None]) -> None:
+    def __init__(
+        self, access: Access, tokens: Tokens | None, refusals: Refusals, turned_away: Callable[[], None]
+    ) -> None:
         self._access = access
         self._tokens = tokens
+        self._refusals = refusals
         self._turned_away = turned_away
 
     async def intercept_service(
@@ -106,7 +110,7 @@ class Door(grpc.aio.ServerInterceptor):
                 token = self._tokens.token(metadata)
             except Unauthenticated:
                 self._turned_away()
-                return _refusing(method.rpartition("/")[2])
+                return self._refusing(method.rpartition("/")[2])
         handler = await continuation(handler_call_details)
         if handler is None or not method.startswith(OURS):
             return handler
@@ -118,6 +122,18 @@ class Door(grpc.aio.ServerInterceptor):
             return await behavior(request, context)
 
         return handle
+
+    def _refusing(self, method: str) -> Handler:
+        """A handler for calls of every kind: as a stream it need not wait for a message."""
+
+        async def refuse(requests: Any, context: Context) -> None:
+            caller.current.set(Caller(peer=context.peer()))
+            try:
+                await self._refusals.refuse(Call(method, context), requests, Unauthenticated())
+            finally:
+                reset_later(STATUS_TIMEOUT)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 def identified(access: Access, token: Token | None, context: Context) -> Caller:
@@ -133,17 +149,6 @@ def identified(access: Access, token: Token | None, context: Context) -> Caller:
     client = caller.from_certificate(context.auth_context())
     tenant = gateway if gateway and (access.trust_tenant_key or not client) else client
     return Caller(tenant, context.peer())
-
-
-def _refusing(method: str) -> Handler:
-    """A handler for calls of every kind: as a stream it need not wait for a message."""
-
-    async def refuse(requests: Any, context: Context) -> None:
-        caller.current.set(Caller(peer=context.peer()))
-        async with answering(Call(method, context)), heard_out(requests):
-            raise Unauthenticated
-
-    return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 def _authorization(metadata: Metadata) -> str:

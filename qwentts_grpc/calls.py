@@ -13,9 +13,9 @@ import grpc
 
 from engine.errors import EngineError
 from qwentts_grpc import caller, logs
-from qwentts_grpc.errors import Cut, Internal, Refusal, refusal
+from qwentts_grpc.errors import CallTooOld, Cut, Internal, Refusal, Trailers, refusal
 
-LAST_WORD = 1.0  # seconds for a status to be taken
+STATUS_TIMEOUT = 1.0  # seconds for a status to be taken
 DEADLINE_SLACK = 0.05  # seconds; a client's clock may end a call just before the server's does
 
 log = logging.getLogger(__name__)
@@ -98,6 +98,18 @@ async def answer(call: Call, work: Awaitable[Answer]) -> Answer:
     return results[0]
 
 
+@asynccontextmanager
+async def aging(seconds: float) -> AsyncIterator[None]:
+    """Raise `CallTooOld` where the body takes longer than `seconds`."""
+    try:
+        async with asyncio.timeout(seconds) as timeout:
+            yield
+    except TimeoutError:
+        if not timeout.expired():
+            raise
+        raise CallTooOld(seconds) from None
+
+
 def _first(group: BaseExceptionGroup[EngineError]) -> EngineError:
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
@@ -113,12 +125,19 @@ async def _refuse(call: Call, error: EngineError) -> None:
     answer = refusal(error, call.request_id)
     call.ending = call.ending or _ending(error, answer)
     log.info("%s refused: %s %s", call.method, answer.code.name, answer.reason)
+    await abort(call.context, answer.code, answer.message, answer.trailers)
+
+
+async def abort(context: Context, code: grpc.StatusCode, message: str, trailers: Trailers = ()) -> None:
+    """End a call with this status, or raise CancelledError where its caller does not take it."""
     try:
-        async with asyncio.timeout(LAST_WORD):
-            await call.context.abort(answer.code, answer.message, answer.trailers)
-    except TimeoutError:
-        # It waits behind audio that nobody takes; gRPC has it, and the place of this call is free again.
-        raise grpc.aio.AbortError("the caller takes no status") from None
+        async with asyncio.timeout(STATUS_TIMEOUT):
+            await context.abort(code, message, trailers)
+    except grpc.aio.AbortError:
+        raise
+    except (TimeoutError, grpc.aio.BaseError):
+        # It waits behind a message that nobody takes, or cannot be sent at all; `reset` frees what gRPC holds.
+        raise asyncio.CancelledError("the caller takes no status") from None
 
 
 def _ending(error: EngineError, answer: Refusal) -> Ending:

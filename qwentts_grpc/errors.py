@@ -83,6 +83,24 @@ class RecordingDenied(EngineError):
         super().__init__("this server clones no voice from this recording")
 
 
+class TooManyCalls(EngineError):
+    """As many calls of this kind are open as may be; `whose` is said of the limit."""
+
+    reason = "TOO_MANY_CALLS"
+
+    def __init__(self, whose: str, limit: int) -> None:
+        super().__init__(f"{whose} has {limit} calls of this kind open, which is all that may be")
+
+
+class CallTooOld(EngineError):
+    """The call has been open for as long as it may."""
+
+    reason = "CALL_AGE"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the call was open for {seconds:g} s, which is all that it may; open another one")
+
+
 class Internal(EngineError):
     """A fault of the server itself; its text stays in the server's log."""
 
@@ -214,11 +232,18 @@ TABLE: dict[str, Rule] = {
         (_retry, _tenant),
         lambda error: str(_retry_milliseconds(error)),
     ),
+    "TOO_MANY_CALLS": Rule(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "too_many_calls",
+        (_retry,),
+        lambda error: str(_retry_milliseconds(error)),
+    ),
     "REQUEST_TOO_LARGE": Rule(grpc.StatusCode.RESOURCE_EXHAUSTED, "too_large", pushback=lambda error: "-1"),
     "TOKEN_MISSING": Rule(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated"),
     "STARTING": Rule(grpc.StatusCode.UNAVAILABLE, "starting", (_retry,)),
     "DRAINING": Rule(grpc.StatusCode.UNAVAILABLE, "draining", (_retry,)),
     "ENGINE_FAILED": Rule(grpc.StatusCode.UNAVAILABLE, None, (_retry,)),
+    "CALL_AGE": Rule(grpc.StatusCode.ABORTED, outcome="call_age"),
     "DEADLINE": Rule(grpc.StatusCode.DEADLINE_EXCEEDED, outcome="deadline"),
     "SLOW_CONSUMER": Rule(grpc.StatusCode.ABORTED, outcome="slow_consumer"),
     "INPUT_IDLE": Rule(grpc.StatusCode.ABORTED, outcome="input_idle"),

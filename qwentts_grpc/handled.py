@@ -50,7 +50,7 @@ class Handled(OurCalls):
                 cut = True
                 raise
             finally:
-                code = _cut(context) if cut or context.cancelled() else _code(context)
+                code = _cut(context) if (cut and context.code() is None) or context.cancelled() else _code(context)
                 self._handled.labels(service, method, code.name).inc()
 
         return handle

@@ -16,11 +16,11 @@ Parse = Callable[[bytes], Any]
 class Strict(OurCalls):
     """Refuses what cannot be parsed with INVALID_ARGUMENT, in the calls of our own services.
 
-    `unreadable` hears of each method whose only message is refused so: its call never reaches the service.
+    `refused` takes method and reason of a call whose only message is refused: it never reaches the service.
     """
 
-    def __init__(self, unreadable: Callable[[str], None]) -> None:
-        self._unreadable = unreadable
+    def __init__(self, refused: Callable[[str, str], None]) -> None:
+        self._refused = refused
 
     def changed(self, handler: Handler, details: grpc.HandlerCallDetails) -> Handler:
         """The call's own handler, with another parser."""
@@ -43,7 +43,7 @@ class Strict(OurCalls):
                 try:
                     request = parse(data)
                 except InvalidRequest:
-                    self._unreadable(method)
+                    self._refused(method, "invalid")
                     raise
             return await behavior(request, context)
 

@@ -19,6 +19,7 @@ OUTCOMES = (
     "cancelled_rpc",
     "deadline",
     "input_idle",
+    "call_age",
     "slow_consumer",
     "rejected",
     "failed",
@@ -149,11 +150,11 @@ class CallMetrics:
         """A call was cut short, by one of `CANCELLATIONS`."""
         self._cancelled.labels(origin).inc()
 
-    def unreadable(self, method: str) -> None:
-        """A call's only message could not be read; for calls that are not turns it counts nowhere."""
+    def refused(self, method: str, reason: str) -> None:
+        """A call was refused before it reached its service, for one of `REJECTIONS`; only turns are counted."""
         if method in METHODS:
             self._requests.labels(method, "rejected").inc()
-            self.rejected("invalid")
+            self.rejected(reason)
 
     def turned_away(self) -> None:
         """A call came without a token that the server knows."""

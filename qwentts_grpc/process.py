@@ -1,13 +1,19 @@
 """The server's process: from its start to its exit code, by signals."""
 
 import asyncio
+import logging
+import os
 import signal
+import threading
 from collections.abc import Callable
 
-from qwentts_grpc.server import Server, ServerConfig, address, first
+from qwentts_grpc.server import CLOSE_LIMIT, Server, ServerConfig, address, first
 from qwentts_grpc.tracing import Tracing
 
 EXIT_FAULT = 70  # EX_SOFTWARE of sysexits.h: a supervisor should start the process again
+SLACK = 5.0  # seconds by which a stop may be late before the process ends as it is
+
+log = logging.getLogger(__name__)
 
 
 async def serve(config: ServerConfig, say: Callable[[str], None], tracing: Tracing | None = None) -> int:
@@ -15,7 +21,7 @@ async def serve(config: ServerConfig, say: Callable[[str], None], tracing: Traci
 
     Raises `CheckpointError` and OSError (a port is taken). A second signal hurries.
     """
-    signals = Signals()
+    signals = Signals(config.drain_seconds + CLOSE_LIMIT + SLACK)
     server = Server(config, tracing)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
     port, side_port = await server.start()
@@ -33,13 +39,26 @@ async def serve(config: ServerConfig, say: Callable[[str], None], tracing: Traci
 
 
 class Signals:
-    """SIGTERM and SIGINT: the first asks to `stop`, the second to `hurry`."""
+    """SIGTERM and SIGINT: the first asks to `stop`, the second to `hurry`; either way the process ends.
 
-    def __init__(self) -> None:
+    `most`: seconds that an orderly stop takes at most. What is late is cut off by a thread, whatever the loop does.
+    """
+
+    def __init__(self, most: float) -> None:
+        self._most = most
         self.stop = asyncio.Event()
         self.hurry = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._caught)
 
     def _caught(self) -> None:
-        (self.hurry if self.stop.is_set() else self.stop).set()
+        hurry = self.stop.is_set()
+        (self.hurry if hurry else self.stop).set()
+        late = threading.Timer(CLOSE_LIMIT + SLACK if hurry else self._most, _end)
+        late.daemon = True
+        late.start()
+
+
+def _end() -> None:
+    log.critical("the server did not stop in time; the process ends as it is")
+    os._exit(EXIT_FAULT)

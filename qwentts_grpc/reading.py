@@ -25,7 +25,7 @@ async def first_config(requests: Requests, patience: float) -> tts_pb2.Synthesis
     except TimeoutError:
         raise InputIdle(f"no config came within {patience:g} s") from None
     if first is None:
-        await _cancel_may_come()
+        await cancel_may_come()
     if first is None or first.WhichOneof("payload") != "config":
         raise InvalidRequest("config", "must be the first message of the turn", "CONFIG_NOT_FIRST")
     return first.config
@@ -48,13 +48,13 @@ async def heard_out(requests: AsyncIterator[object]) -> AsyncIterator[None]:
         yield
     except (EngineError, ExceptionGroup):
         until = time.monotonic() + 10 * MOMENT  # asyncio.timeout around wait_for can miss its moment in a flood
-        with suppress(TimeoutError, StopAsyncIteration):
+        with suppress(TimeoutError, StopAsyncIteration, EngineError):
             while time.monotonic() < until:
                 await asyncio.wait_for(anext(requests), MOMENT)
         raise
 
 
-async def _cancel_may_come() -> None:
+async def cancel_may_come() -> None:
     """A call that its caller cancels shows first as one without more messages; let the cancel arrive."""
     await asyncio.sleep(MOMENT)
 
@@ -83,7 +83,7 @@ class TurnReader:
             asked = time.monotonic()
         self._note_wait(time.monotonic() - asked)
         if not speech.speakable:
-            await _cancel_may_come()
+            await cancel_may_come()
         speech.end(self._came)
 
     def _note_wait(self, seconds: float) -> None:

@@ -6,23 +6,23 @@ import logging
 import socket
 import threading
 from collections.abc import Coroutine
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 
 from engine.build import build_engine
 from engine.codecs import SharedCodecs
 from engine.config import EngineConfig
 from engine.errors import EngineFailed
 from engine.loop import Engine
-from qwentts_grpc import __version__, path_decoding
+from qwentts_grpc import __version__, health, memory, path_decoding, reset
 from qwentts_grpc.audit import AuditLog
 from qwentts_grpc.auth import Door, Tokens
+from qwentts_grpc.call_limits import CONNECTIONS, CallLimits
 from qwentts_grpc.cast import Cast
 from qwentts_grpc.consent import Consent
 from qwentts_grpc.fleet import Fleet
@@ -33,6 +33,7 @@ from qwentts_grpc.limits import Limits
 from qwentts_grpc.messages import Strict
 from qwentts_grpc.metrics import Metrics
 from qwentts_grpc.reflection import add_reflection
+from qwentts_grpc.refusals import Refusals
 from qwentts_grpc.service import TTSService
 from qwentts_grpc.tenants import Access, Tenants
 from qwentts_grpc.tls import ServerTls, TlsFiles
@@ -47,8 +48,9 @@ SERVICES = tuple(service.full_name for service in tts_pb2.DESCRIPTOR.services_by
 WATCHDOG = 8.0  # seconds; with the watchdog's own pace liveness fails within 10 s
 REHEARSAL = 20.0  # seconds that kept voices may take to get ready before the server serves; on a GPU all are
 VOICES_REFRESH = 1.0  # seconds between looks at what other servers changed in the voice directory
-CLOSING = 2.0  # seconds for the step that runs to end, and for the last spans to be sent
-SPARE_CALLS = 64  # beyond slots and queue: health, reflection, lists, and refusals with their details
+CLOSING = 2.0  # seconds each for the calls, the step that runs and the last spans to come to their end
+CLOSE_LIMIT = 4 * CLOSING  # seconds that `Server.close` takes at most, and a bit
+SPARE_CALLS = 64  # of one connection, beyond slots and queue: lists, and refusals with their details
 
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a share of another server's calls
@@ -118,8 +120,9 @@ class Server:
         self.tenants = Tenants(config.access, self._capacity, known, self.metrics.calls.tenants)
         self._consent = Consent(config.require_consent, config.denied_recordings)
         self._audit = AuditLog(config.audit_log)
-        self._health = health.aio.HealthServicer()
+        self._health = health.Health(SERVICES)
         self._grpc = self._make_grpc()
+        self._housekeeping: asyncio.Task[None] | None = None
         self._side = SidePort(
             {
                 "/metrics": self._metrics_page,
@@ -135,18 +138,24 @@ class Server:
         return (1 + len(self.config.more_models)) * (engine.max_speeches + engine.max_queue)
 
     def _make_grpc(self) -> grpc.aio.Server:
-        engine, calls = self.config.engine, self._capacity + SPARE_CALLS
+        engine, calls = self.config.engine, self._capacity + SPARE_CALLS  # of one connection
         limits = Limits(
             text_characters=engine.max_text_characters,
             audio_seconds=engine.max_audio_seconds,
             write_timeout=engine.slow_consumer_timeout,
         )
-        door = Door(self.config.access, self._tokens, self.metrics.calls.turned_away)
+        refusals = Refusals()
+        door = Door(self.config.access, self._tokens, refusals, self.metrics.calls.turned_away)
+        call_limits = CallLimits(CONNECTIONS * calls, limits, refusals, self.metrics.calls.refused)
         server = grpc.aio.server(
-            interceptors=[Handled(self.metrics.registry), door, Strict(self.metrics.calls.unreadable)],
+            interceptors=[
+                Handled(self.metrics.registry),
+                door,
+                call_limits,
+                Strict(self.metrics.calls.refused),
+            ],
             # gRPC reads no more of a connection while so many of its calls wait for us, be they reset already.
             options=(*OPTIONS, ("grpc.max_concurrent_streams", calls)),
-            maximum_concurrent_rpcs=calls,
         )
         speaking = TTSService(
             self.gate,
@@ -163,7 +172,7 @@ class Server:
         tts_pb2_grpc.add_VoiceServiceServicer_to_server(voices, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self.config.reflection:
-            add_reflection((*SERVICES, health.SERVICE_NAME), server)
+            add_reflection((*SERVICES, health.NAME), server)
         return server
 
     @property
@@ -174,11 +183,12 @@ class Server:
     async def start(self) -> tuple[int, int]:
         """Open both ports, refusing speeches for now; return them. Raises OSError where one is taken."""
         path_decoding.install()
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        reset.install()
         _check_free(self.config.host, self.config.port)
         side_port = await self._side.start(self.config.host, self.config.metrics_port)
         port = self._listen(address(self.config.host, self.config.port))
         await self._grpc.start()
+        self._housekeeping = asyncio.create_task(memory.keep_small())
         return port, side_port
 
     def _listen(self, place: str) -> int:
@@ -212,7 +222,7 @@ class Server:
         self.metrics.ready.set(1)
         gc.collect()
         gc.freeze()  # what is loaded stays: to look through it once more would hold up a step for a tenth of a second
-        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        self._health.set(health.SERVING)
 
     async def _load(self, model: str, shared: SharedCodecs) -> None:
         observer = self.metrics.engine.observer()
@@ -235,9 +245,8 @@ class Server:
         except EngineFailed as error:
             lost = next((engine.failed for engine in self.engines if engine.failed is not None), None)
             log.critical("%s", error, exc_info=lost)
-            self.metrics.ready.set(0)
             self.gate.fail(str(error))
-            await self._health.enter_graceful_shutdown()
+            self._not_serving()
             return error
 
     def _patience(self, device: str) -> float:
@@ -248,9 +257,8 @@ class Server:
     async def drain(self, hurry: asyncio.Event) -> None:
         """Take no new speeches, and give the open ones their time; `hurry` cuts it short."""
         log.info("draining: %d open speeches", self.gate.speeches)
-        await self._health.enter_graceful_shutdown()
-        self.metrics.ready.set(0)
         self.gate.drain()
+        self._not_serving()
         waits = asyncio.create_task(self._quiet()), asyncio.create_task(hurry.wait())
         await asyncio.wait(waits, timeout=self.config.drain_seconds, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
@@ -274,18 +282,30 @@ class Server:
     async def close(self) -> None:
         """Close both ports and the engines."""
         self._closed.set()
-        await self._grpc.stop(0.5)
+        if self._housekeeping is not None:
+            self._housekeeping.cancel()
+        await _within(CLOSING, "the port", self._grpc.stop(0.5))
         await self._side.close()
-        with suppress(TimeoutError):  # a step that hangs is left to the end of the process
-            async with asyncio.timeout(CLOSING):
-                await asyncio.gather(*(engine.close() for engine in self.engines))
+        # A step that hangs is left to the end of the process.
+        await _within(CLOSING, "an engine", self._close_engines())
         sending = threading.Thread(target=self._tracing.close, daemon=True)  # a collector may be long in answering
         sending.start()
         await asyncio.to_thread(sending.join, CLOSING)
 
-    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for name in ("", *SERVICES):
-            await self._health.set(name, status)
+    async def _close_engines(self) -> None:
+        await asyncio.gather(*(engine.close() for engine in self.engines))
+
+    def _not_serving(self) -> None:
+        self.metrics.ready.set(0)
+        self._health.set(health.NOT_SERVING)
+
+
+async def _within(seconds: float, what: str, work: Coroutine[Any, Any, object]) -> None:
+    """Wait for `work`, but no longer than `seconds`, whether it lets itself be cancelled or not."""
+    task = asyncio.create_task(work)
+    if not (await asyncio.wait((task,), timeout=seconds))[0]:
+        log.warning("%s did not close within %g s", what, seconds)
+        task.cancel()
 
 
 async def first(*waits: Coroutine[Any, Any, object]) -> int:

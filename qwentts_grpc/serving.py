@@ -5,6 +5,7 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 from engine.config import EngineConfig
@@ -26,10 +27,15 @@ def run(options: argparse.Namespace) -> NoReturn:
     logs.configure(options.log_level, options.log_format)
     say = _print if options.log_format == "text" else log.info
     try:
-        code = asyncio.run(serve(_config(options), say, _tracing() if options.tracing else None))
+        asyncio.run(_serve(_config(options), say, _tracing() if options.tracing else None))
     except (CheckpointError, OSError) as error:
         raise UsageError(" ".join(str(error).split())) from error
-    _leave(code)
+    raise AssertionError("a process that has served has ended")
+
+
+async def _serve(config: ServerConfig, say: Callable[[str], None], tracing: Tracing | None) -> None:
+    """Leave from within: `asyncio.run` would wait for threads, and for tasks that cannot be cancelled."""
+    _leave(await serve(config, say, tracing))
 
 
 def _config(options: argparse.Namespace) -> ServerConfig:

@@ -1,11 +1,8 @@
 """One turn's way out: its messages are sent, measured, and summed up in trailers and one line of log."""
 
-import asyncio
 import logging
 import time
-from collections.abc import Awaitable
 
-from engine.errors import SlowConsumer
 from engine.events import AudioChunk, Event, Finished, FinishReason, Started
 from engine.speech import Speech
 from qwentts_grpc.calls import Call, Ending
@@ -13,6 +10,7 @@ from qwentts_grpc.metrics import CallMetrics, Finish
 from qwentts_grpc.narration import FIELDS, Narration, Payload
 from qwentts_grpc.tracing import Tracing
 from qwentts_grpc.v1 import tts_pb2
+from qwentts_grpc.writing import write
 
 Response = type[tts_pb2.SynthesizeResponse] | type[tts_pb2.SynthesizeTextResponse]
 
@@ -22,8 +20,6 @@ _ENDINGS = {
     FinishReason.GUARD: Ending("guard"),
     FinishReason.CANCELLED: Ending("cancelled_soft", cancelled="message"),
 }
-
-LAST_WRITE = 1.0  # seconds that a write gets to end once its turn has failed
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +66,7 @@ class Telling:
         response = self._response()
         getattr(response, FIELDS[type(message)]).CopyFrom(message)
         handed = time.monotonic()
-        await _whole(self._call.context.write(response), self._patience)
+        await write(self._call.context, response, self._patience)
         self._metrics.written(time.monotonic() - handed)
 
     def _heard(self, chunk: AudioChunk) -> None:
@@ -102,28 +98,3 @@ class Telling:
             event.queue_wait,
             event.underruns,
         )
-
-
-async def _whole(write: Awaitable[None], patience: float) -> None:
-    """Await `write`, and let it end even where the turn is cancelled meanwhile.
-
-    gRPC forgets a first write that was cut short, and then cannot send the status: the caller would wait for ever.
-    Raises `SlowConsumer` where the caller does not take it for `patience` seconds; the engine would notice as well,
-    but could not reach a turn that hangs here.
-    """
-    task = asyncio.ensure_future(write)
-    task.add_done_callback(_seen)
-    try:
-        done, _ = await asyncio.wait((task,), timeout=patience)
-    except asyncio.CancelledError:
-        await asyncio.wait((task,), timeout=LAST_WRITE)
-        raise
-    if not done:
-        raise SlowConsumer(f"no audio was taken for {patience:g} s")
-    task.result()
-
-
-def _seen(write: asyncio.Future[None]) -> None:
-    """Nobody may wait any more for a write that ends late."""
-    if not write.cancelled() and write.exception() is not None:
-        log.debug("a write ended in %r", write.exception())
