@@ -46,6 +46,7 @@ class Signals:
 
     def __init__(self, most: float) -> None:
         self._most = most
+        self._late: threading.Timer | None = None
         self.stop = asyncio.Event()
         self.hurry = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -54,9 +55,11 @@ class Signals:
     def _caught(self) -> None:
         hurry = self.stop.is_set()
         (self.hurry if hurry else self.stop).set()
-        late = threading.Timer(CLOSE_LIMIT + SLACK if hurry else self._most, _end)
-        late.daemon = True
-        late.start()
+        if self._late is not None:
+            self._late.cancel()
+        self._late = threading.Timer(CLOSE_LIMIT + SLACK if hurry else self._most, _end)
+        self._late.daemon = True
+        self._late.start()
 
 
 def _end() -> None:
