@@ -13,10 +13,11 @@ from types import TracebackType
 from typing import Literal
 
 from qwentts_grpc import caller
-from qwentts_grpc.stderr_capture import StderrCapture
+from qwentts_grpc.output_capture import OutputCapture
 
 NO_REQUEST = "-"
 LONGEST_FIELD = 128  # characters
+STDOUT, STDERR = 1, 2
 
 request_id: ContextVar[str] = ContextVar("request_id", default=NO_REQUEST)
 
@@ -42,12 +43,12 @@ class TextFormatter(logging.Formatter):
     """One line an event for people; an exception's lines follow."""
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(name)s%(request)s: %(message)s")
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s%(request)s %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
         words = " ".join(call_fields().values())
-        record.request = f" [{words}]" if words else ""
+        record.request = f" [{words}]" if words else ":"
         return super().format(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:
@@ -74,26 +75,43 @@ class JsonFormatter(logging.Formatter):
 
 
 class CaptureHandler(logging.Handler):
-    """Writes to the process's stderr, and passes on as records what anything else writes there."""
+    """Writes JSON lines to stderr; whatever else the process prints becomes such a line too."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setFormatter(JsonFormatter())
-        self._capture = StderrCapture(self._line)
+        self._capture = OutputCapture(self._line)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line; where nobody reads them any more it is lost."""
         with suppress(OSError):
-            self._capture.write(self.format(record) + "\n")
+            self._capture.write(self.format(record), STDERR)
+
+    def announce(self, line: str) -> None:
+        """Write to standard output."""
+        with suppress(OSError):
+            self._capture.write(self.format(_record(__name__, logging.INFO, line)), STDOUT)
 
     def close(self) -> None:
-        """Give stderr back."""
+        """Give both outputs back."""
         self._capture.close()
         super().close()
 
     def _line(self, line: str) -> None:
         # Past the handler's lock, which logging.shutdown holds while it waits for the last lines.
-        self.emit(logging.LogRecord("stderr", logging.WARNING, "", 0, line, None, None))
+        self.emit(_record("output", logging.WARNING, line))
+
+
+def _record(logger: str, level: int, line: str) -> logging.LogRecord:
+    return logging.LogRecord(logger, level, "", 0, line, None, None)
+
+
+def announce(line: str) -> None:
+    """Print a line for whoever started this process: to standard output, as JSON where the log is JSON."""
+    for handler in logging.root.handlers:
+        if isinstance(handler, CaptureHandler):
+            return handler.announce(line)
+    print(line, flush=True)
 
 
 def configure(level: str, form: Literal["text", "json"] = "text") -> None:

@@ -5,7 +5,6 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable
 from typing import NoReturn
 
 from engine.config import EngineConfig
@@ -19,23 +18,20 @@ from qwentts_grpc.tenants import Access
 from qwentts_grpc.tls import TlsFiles
 from qwentts_grpc.tracing import OpenTelemetry, Tracing
 
-log = logging.getLogger(__name__)
-
 
 def run(options: argparse.Namespace) -> NoReturn:
     """Serve until told to stop, and end the process; raises `UsageError` where it could not begin."""
     logs.configure(options.log_level, options.log_format)
-    say = _print if options.log_format == "text" else log.info
     try:
-        asyncio.run(_serve(_config(options), say, _tracing() if options.tracing else None))
+        asyncio.run(_serve(_config(options), _tracing() if options.tracing else None))
     except (CheckpointError, OSError) as error:
         raise UsageError(" ".join(str(error).split())) from error
     raise AssertionError("a process that has served has ended")
 
 
-async def _serve(config: ServerConfig, say: Callable[[str], None], tracing: Tracing | None) -> None:
+async def _serve(config: ServerConfig, tracing: Tracing | None) -> None:
     """Leave from within: `asyncio.run` would wait for threads, and for tasks that cannot be cancelled."""
-    _leave(await serve(config, say, tracing))
+    _leave(await serve(config, logs.announce, tracing))
 
 
 def _config(options: argparse.Namespace) -> ServerConfig:
@@ -86,10 +82,6 @@ def _models(options: argparse.Namespace) -> list[str]:
             raise UsageError("--model and --dummy-weights exclude each other")
         return [str(options.dummy_weights)]
     return options.model or [os.environ.get("QWENTTS_MODEL") or str(embedded_checkpoint())]
-
-
-def _print(line: str) -> None:
-    print(line, flush=True)
 
 
 def _leave(code: int) -> NoReturn:

@@ -35,7 +35,8 @@ def launch(checkpoint: Path, log: Path, *flags: str, command: list[str] = COMMAN
     serve = [*command, "serve", "--model", str(checkpoint), "--port", "0", "--metrics-port", "0", *flags]
     process = subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=log.open("w"), text=True, env=ENVIRONMENT)
     started = Process(process, log)
-    for line in _lines(process.stdout):
+    for printed in _lines(process.stdout):
+        line = str(json.loads(printed)["message"]) if printed.startswith("{") else printed
         if line.startswith("metrics on "):
             started.metrics = line.removeprefix("metrics on ").strip()
         if line.startswith("serving on "):
@@ -61,8 +62,8 @@ def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.mark.parametrize("flags", [("--port", "x"), ("--model", "/nope"), ("--tls-cert", "/nope")])
 def test_what_stops_a_start_is_said_as_the_log_is_written(flags: tuple[str, ...]) -> None:
     done = run("serve", "--metrics-port", "0", "--log-format", "json", *flags)
-    assert (done.returncode, done.stdout) == (2, "")
-    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert done.returncode == 2
+    lines = [json.loads(line) for line in (done.stdout + done.stderr).splitlines()]
     assert lines[-1]["message"].startswith("qwentts-grpc: error: ")
 
 

@@ -24,7 +24,7 @@ def lines(program: str, form: str = "json") -> list[str]:
     start = ["import logging", "from qwentts_grpc import logs", f"logs.configure('info', {form!r})"]
     whole = "\n".join([*start, "log = logging.getLogger('t')", program])
     done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, timeout=60)
-    assert done.stdout == "" or form == "text"
+    assert done.stdout == ""
     return done.stderr.splitlines()
 
 
@@ -136,5 +136,14 @@ log.warning("a\\nb\\x1b[31m\\u2028")
         "text",
     )
     assert plain.endswith(" INFO    t: ready")
-    assert request.endswith(" INFO    t [turn-1]: said")
-    assert forged.endswith(r" WARNING t [turn-1]: a\nb\x1b[31m\u2028")
+    assert request.endswith(" INFO    t [turn-1] said")
+    assert forged.endswith(r" WARNING t [turn-1] a\nb\x1b[31m\u2028")
+
+
+def test_what_is_announced_goes_to_standard_output() -> None:
+    program = (
+        "from qwentts_grpc import logs\nlogs.announce('one')\nlogs.configure('error', 'json')\nlogs.announce('two')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    one, two = done.stdout.splitlines()
+    assert (one, json.loads(two)["message"], done.stderr) == ("one", "two", "")

@@ -12,8 +12,8 @@ LONGEST_LINE = 8_192  # bytes
 CLOSING = 1.0  # seconds for the last lines
 
 
-class StderrCapture:
-    """Replaces descriptors 1 and 2 by a pipe; `on_line` gets each line on a thread, `write` goes to the real stderr."""
+class OutputCapture:
+    """Replaces descriptors 1 and 2 by a pipe; `on_line` gets each line on a thread, `write` goes past the pipe."""
 
     def __init__(self, on_line: Callable[[str], None]) -> None:
         self._on_line = on_line
@@ -24,14 +24,14 @@ class StderrCapture:
             fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._point_to(writing, writing)
         os.close(writing)
-        self._thread = threading.Thread(target=self._pump, args=(reading,), name="stderr", daemon=True)
+        self._thread = threading.Thread(target=self._pump, args=(reading,), name="output", daemon=True)
         self._thread.start()
 
-    def write(self, text: str) -> None:
-        """Write to the real stderr, all of it; raises OSError where nobody reads that any more."""
-        rest = text.encode(errors="backslashreplace")
+    def write(self, line: str, descriptor: int) -> None:
+        """Write a whole line to the real 1 or 2; raises OSError where nobody reads that any more."""
+        rest = f"{line}\n".encode(errors="backslashreplace")
         while rest:
-            rest = rest[os.write(self._saved[1], rest) :]
+            rest = rest[os.write(self._saved[descriptor - 1], rest) :]
 
     def close(self) -> None:
         """Give the descriptors back; lines on their way come out first."""
