@@ -36,7 +36,8 @@ class Ending:
 class Call:
     """One RPC of the caller who was identified. `request_id` is made up until the caller's own is known.
 
-    `ending` is set once, at the end.
+    `ending` is set once, at the end. `facts` of the call are for the line of log that tells how it ended: nothing of
+    them may be a caller's words.
     """
 
     def __init__(self, method: str, context: Context) -> None:
@@ -45,6 +46,7 @@ class Call:
         self.caller = caller.current.get()
         self.arrived = time.monotonic()
         self.ending: Ending | None = None
+        self.facts: dict[str, object] = {}
         self.request_id = ""
         self.identify(uuid.uuid4().hex)
 
@@ -56,6 +58,12 @@ class Call:
     def elapsed(self) -> float:
         """Seconds since the call arrived."""
         return time.monotonic() - self.arrived
+
+    def log_end(self, code: grpc.StatusCode, message: str, *values: object, reason: str | None = None) -> None:
+        """Log how the call ended, once its ending is known."""
+        assert self.ending is not None
+        facts = {"method": self.method, "outcome": self.ending.outcome, "code": code.name, "reason": reason}
+        log.info("%s " + message, self.method, *values, extra=logs.fields(**facts, **self.facts))
 
     def out_of_time(self, margin: float) -> bool:
         """Whether the caller's deadline is less than `margin` seconds away."""
@@ -85,7 +93,9 @@ async def answering(call: Call) -> AsyncIterator[Call]:
     finally:
         if not done and (error is None or call.context.cancelled()):
             call.ending = call.ending or _left(call)
-            log.info("%s ended by the caller: %s", call.method, call.ending.outcome)
+            late = call.ending.outcome == "deadline"
+            code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+            call.log_end(code, "ended by the caller: %s", call.ending.outcome)
     if error is not None:
         await _refuse(call, error)
 
@@ -124,7 +134,7 @@ def _left(call: Call) -> Ending:
 async def _refuse(call: Call, error: EngineError) -> None:
     answer = refusal(error, call.request_id)
     call.ending = call.ending or _ending(error, answer)
-    log.info("%s refused: %s %s", call.method, answer.code.name, answer.reason)
+    call.log_end(answer.code, "refused: %s %s", answer.code.name, answer.reason, reason=answer.reason)
     await abort(call.context, answer.code, answer.message, answer.trailers)
 
 

@@ -27,9 +27,16 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 def fields(**values: object) -> dict[str, object]:
     """`extra` of a log call: what its JSON line has beside the message; None is left out, text cut to a bound."""
     given = {name: value for name, value in values.items() if value is not None}
-    return {
-        "fields": {name: value[:LONGEST_FIELD] if isinstance(value, str) else value for name, value in given.items()}
-    }
+    return {"fields": {name: _bounded(value) for name, value in given.items()}}
+
+
+def _bounded(value: object) -> object:
+    match value:
+        case str():
+            return value[:LONGEST_FIELD]
+        case float():
+            return round(value, 4)
+    return value
 
 
 def call_fields() -> dict[str, str]:

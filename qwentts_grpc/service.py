@@ -16,10 +16,11 @@ from qwentts_grpc import __version__, convert, formats
 from qwentts_grpc.audio.decode import decode_reference
 from qwentts_grpc.audio.encoders import Encoder
 from qwentts_grpc.audit import AuditLog, Deed
-from qwentts_grpc.caller import Caller
+from qwentts_grpc.caller import Caller, digest, shown
 from qwentts_grpc.calls import Call, Context, Ending, answer, answering
 from qwentts_grpc.consent import Consent
 from qwentts_grpc.errors import OutOfTime
+from qwentts_grpc.fleet import has_voice
 from qwentts_grpc.gate import Gate
 from qwentts_grpc.limits import Limits
 from qwentts_grpc.metrics import CallMetrics
@@ -145,7 +146,9 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
                 self._check_time(call, self._limits.shortest_deadline + engine.queue_wait())
                 with self._gate.cast().naming(call.caller):
                     speech = engine.open(asked.request, since)
-        narration = Narration(_started(config, speech, engine.card), encoder, asked.without_effect)
+        started = _started(config, speech, engine.card)
+        call.facts |= {"model": engine.card.name, "voice": _logged_voice(started.voice, engine), "seed": speech.seed}
+        narration = Narration(started, encoder, asked.without_effect)
         telling = Telling(call, speech, narration, self._metrics, self._tracing, response, self._limits.write_timeout)
         async with speech, asyncio.TaskGroup() as group:
             with self._gate.holds(speech):
@@ -208,6 +211,13 @@ def _model_info(card: ModelCard) -> tts_pb2.ModelInfo:
         languages=card.languages,
         instructions_supported=card.instructions,
     )
+
+
+def _logged_voice(name: str, engine: Engine) -> str | None:
+    """A built-in voice by its name; a created one, whose name is a caller's words, by a digest of it."""
+    if not name or has_voice(engine, name):
+        return name.casefold() or None
+    return shown(digest(name.encode()))
 
 
 def _started(config: tts_pb2.SynthesisConfig, speech: Speech, card: ModelCard) -> tts_pb2.Started:

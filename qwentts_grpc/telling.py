@@ -1,7 +1,8 @@
 """One turn's way out: its messages are sent, measured, and summed up in trailers and one line of log."""
 
-import logging
 import time
+
+import grpc
 
 from engine.events import AudioChunk, Event, Finished, FinishReason, Started
 from engine.speech import Speech
@@ -20,8 +21,6 @@ _ENDINGS = {
     FinishReason.GUARD: Ending("guard"),
     FinishReason.CANCELLED: Ending("cancelled_soft", cancelled="message"),
 }
-
-log = logging.getLogger(__name__)
 
 
 class Telling:
@@ -65,6 +64,7 @@ class Telling:
     async def _send(self, message: Payload) -> None:
         response = self._response()
         getattr(response, FIELDS[type(message)]).CopyFrom(message)
+        self._call.facts["audio_seconds"] = self._narration.seconds
         handed = time.monotonic()
         await write(self._call.context, response, self._patience)
         self._metrics.written(time.monotonic() - handed)
@@ -75,6 +75,7 @@ class Telling:
         if first:
             self._first_audio = now - self._call.arrived
             share = now - self._speech.text_came
+            self._call.facts |= {"first_audio_seconds": self._first_audio, "server_first_audio_seconds": share}
             self._metrics.first_audio(self._call.method, self._narration.model, self._first_audio, share)
             self._tracing.event("first audio", after=self._first_audio, server=share)
 
@@ -88,13 +89,20 @@ class Telling:
         self._call.context.set_trailing_metadata(
             (("audio-samples", str(self._narration.samples)), ("finish-reason", event.reason.value))
         )
-        log.info(
-            "%s %s: %.2f s of audio in %.2f s, first after %.3f s, queued %.3f s, underruns %d",
-            self._call.method,
+        self._log(event)
+
+    def _log(self, event: Finished) -> None:
+        facts = self._call.facts
+        facts |= {"total_seconds": event.total_time, "queue_seconds": event.queue_wait, "work_seconds": event.work}
+        facts |= {"text_characters": event.text_characters, "underruns": event.underruns}
+        facts |= {f"{cause}_underruns": count for cause, count in event.lateness.underruns.items()}
+        self._call.log_end(
+            grpc.StatusCode.OK,
+            "%s: %.2f s of audio in %.2f s, first after %.3f s (the server's share %.3f s), underruns %d",
             event.reason.value,
-            audio,
+            self._narration.seconds,
             event.total_time,
             self._first_audio or 0.0,
-            event.queue_wait,
+            facts.get("server_first_audio_seconds", 0.0),
             event.underruns,
         )

@@ -122,7 +122,7 @@ def test_the_side_port_has_metrics(server: Process) -> None:
 def test_logs_have_request_ids_and_no_text(server: Process, tmp_path: Path) -> None:
     run("speak", f"{SECRET}.", "--server", server.server, "--out", str(tmp_path / "out.wav"))
     log = server.log.read_text()
-    assert re.search(r"\[[0-9a-f]{32}\] Synthesize (length|stop): [0-9.]+ s of audio", log)
+    assert re.search(r"\[[0-9a-f]{32} ipv4:[0-9.:]+\] Synthesize (length|stop): [0-9.]+ s of audio", log)
     assert SECRET not in log
 
 

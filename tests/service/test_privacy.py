@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from engine.dummy import write_checkpoint
 from qwentts_grpc import formats
+from qwentts_grpc.logs import JsonFormatter
 from qwentts_grpc.v1 import tts_pb2 as pb
 
 from .conftest import Running, cancel, config, failure, flush, kinds, send, serving, text, turn
@@ -87,4 +88,5 @@ async def test_no_line_of_the_log_has_a_word_of_it(
     lines = [record.getMessage() for record in caplog.records]
     assert sum("refused" in line for line in lines) == len(calls) + 2
     assert "ZeroDivisionError" in caplog.text
-    assert SECRET.casefold() not in caplog.text.casefold()
+    as_json = "\n".join(map(JsonFormatter().format, caplog.records))
+    assert SECRET.casefold() not in (caplog.text + as_json).casefold()
