@@ -13,7 +13,7 @@ from qwentts_grpc import caller
 from qwentts_grpc.caller import Caller, Metadata
 from qwentts_grpc.calls import STATUS_TIMEOUT, Call, Context
 from qwentts_grpc.errors import Unauthenticated
-from qwentts_grpc.intercept import OURS, Handler, around
+from qwentts_grpc.intercept import OURS, Handler, around, named
 from qwentts_grpc.refusals import Refusals
 from qwentts_grpc.reset import reset_later
 from qwentts_grpc.tenants import Access
@@ -110,7 +110,7 @@ class Door(grpc.aio.ServerInterceptor):
                 token = self._tokens.token(metadata)
             except Unauthenticated:
                 self._turned_away()
-                return self._refusing(method.rpartition("/")[2])
+                return self._refusing(named(method)[1])
         handler = await continuation(handler_call_details)
         if handler is None or not method.startswith(OURS):
             return handler

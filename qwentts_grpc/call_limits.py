@@ -13,7 +13,7 @@ from engine.errors import InputIdle, InvalidRequest
 from qwentts_grpc import health, peers
 from qwentts_grpc.calls import STATUS_TIMEOUT, Call, Context, abort, answering
 from qwentts_grpc.errors import TooManyCalls
-from qwentts_grpc.intercept import SHAPES, Handler
+from qwentts_grpc.intercept import SHAPES, Handler, named
 from qwentts_grpc.limits import Limits
 from qwentts_grpc.reading import cancel_may_come
 from qwentts_grpc.reflection import V1, V1ALPHA
@@ -109,7 +109,7 @@ class CallLimits(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         public = self._public.get(method)
-        handle = _public(handler, public) if public else self._limited(handler, method.rpartition("/")[2])
+        handle = _public(handler, public) if public else self._limited(handler, named(method)[1])
         return grpc.stream_stream_rpc_method_handler(handle, handler.request_deserializer, handler.response_serializer)
 
     def _limited(self, handler: Handler, method: str) -> Any:

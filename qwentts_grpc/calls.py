@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import grpc
 
 from engine.errors import EngineError
-from qwentts_grpc import caller, logs
+from qwentts_grpc import caller, log_floods, logs
 from qwentts_grpc.errors import CallTooOld, Cut, Internal, Refusal, Trailers, refusal
 
 STATUS_TIMEOUT = 1.0  # seconds for a status to be taken
@@ -63,7 +63,10 @@ class Call:
         """Log how the call ended, once its ending is known."""
         assert self.ending is not None
         facts = {"method": self.method, "outcome": self.ending.outcome, "code": code.name, "reason": reason}
-        log.info("%s " + message, self.method, *values, extra=logs.fields(**facts, **self.facts))
+        extra = logs.fields(**facts, **self.facts)
+        if code is not grpc.StatusCode.OK:
+            extra |= log_floods.kind(f"{self.ending.outcome} calls, {reason or code.name}")
+        log.info("%s " + message, self.method, *values, extra=extra)
 
     def out_of_time(self, margin: float) -> bool:
         """Whether the caller's deadline is less than `margin` seconds away."""
@@ -88,7 +91,7 @@ async def answering(call: Call) -> AsyncIterator[Call]:
     except* grpc.aio.BaseError:
         log.debug("the caller left during a write")
     except* Exception as group:
-        log.error("a call failed inside the server", exc_info=group)
+        log.error("a call failed inside the server", exc_info=group, extra=log_floods.kind("failed calls"))
         error = error or Internal()
     finally:
         if not done and (error is None or call.context.cancelled()):

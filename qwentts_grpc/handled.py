@@ -7,8 +7,7 @@ import grpc
 from prometheus_client import CollectorRegistry, Counter
 
 from qwentts_grpc.calls import DEADLINE_SLACK, Context
-from qwentts_grpc.intercept import Handler, OurCalls, around
-from qwentts_grpc.v1 import tts_pb2
+from qwentts_grpc.intercept import METHODS, UNKNOWN, Handler, OurCalls, around, named
 
 ATTEMPTS = "grpc-previous-rpc-attempts"
 NUMBERED = {code.value[0]: code for code in grpc.StatusCode}
@@ -27,17 +26,16 @@ class Handled(OurCalls):
             "grpc_server_handled", "Calls that ended, by status.", (*labels, "grpc_code"), registry=registry
         )
         self._again = Counter("tts_retries", "Calls that a client's retry policy sent again.", registry=registry)
-        for service in tts_pb2.DESCRIPTOR.services_by_name.values():
-            for method in service.methods:
-                self._started.labels(service.full_name, method.name)
-                for code in grpc.StatusCode:
-                    self._handled.labels(service.full_name, method.name, code.name)
+        for names in (*sorted(METHODS), (UNKNOWN, UNKNOWN)):
+            self._started.labels(*names)
+            for code in grpc.StatusCode:
+                self._handled.labels(*names, code.name)
 
     def changed(self, handler: Handler, details: grpc.HandlerCallDetails) -> Handler:
         """The call's own handler, counted."""
         if ATTEMPTS in dict(details.invocation_metadata or ()):
             self._again.inc()
-        service, _, method = details.method.removeprefix("/").partition("/")
+        service, method = named(details.method)
         return around(handler, lambda behavior: self._counted(behavior, service, method))
 
     def _counted(self, behavior: Any, service: str, method: str) -> Any:

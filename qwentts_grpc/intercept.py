@@ -1,4 +1,4 @@
-"""What the interceptors of our own services' calls share: calls of others, health and reflection, pass untouched."""
+"""What interceptors share: which calls are of our own services, and how a handler is wrapped."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
@@ -6,9 +6,25 @@ from typing import Any
 
 import grpc
 
+from qwentts_grpc.v1 import tts_pb2
+
 SHAPES = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 OURS = "/qwentts.v1."
+UNKNOWN = "unknown"
 Handler = Any  # grpc.RpcMethodHandler, which has type parameters for type checkers alone
+
+
+METHODS = frozenset(
+    (service.full_name, method.name)
+    for service in tts_pb2.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+)
+
+
+def named(path: str) -> tuple[str, str]:
+    """Service and method of a call, for labels and log lines; both unknown where the contract has no such method."""
+    service, _, method = path.removeprefix("/").partition("/")
+    return (service, method) if (service, method) in METHODS else (UNKNOWN, UNKNOWN)
 
 
 class OurCalls(grpc.aio.ServerInterceptor, ABC):

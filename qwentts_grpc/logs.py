@@ -13,14 +13,17 @@ from types import TracebackType
 from typing import Literal
 
 from qwentts_grpc import caller
+from qwentts_grpc.log_floods import FloodFilter
 from qwentts_grpc.output_capture import OutputCapture
 
 NO_REQUEST = "-"
+_Exception = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 LONGEST_FIELD = 128  # characters
 STDOUT, STDERR = 1, 2
 
 request_id: ContextVar[str] = ContextVar("request_id", default=NO_REQUEST)
 
+_PLAIN = re.compile(r"[\w.:/@%+-]+", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -54,13 +57,27 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
-        words = " ".join(call_fields().values())
+        words = " ".join(map(_word, call_fields().values()))
         record.request = f" [{words}]" if words else ":"
         return super().format(record)
 
+    def formatException(self, error: _Exception) -> str:
+        """The trace, set in: a line that begins at the margin is one of ours."""
+        lines = super().formatException(error).splitlines()
+        return "\n".join(f"    {_escape(line)}" for line in lines)
+
     def formatMessage(self, record: logging.LogRecord) -> str:
         """One line whatever the message holds."""
-        return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), super().formatMessage(record))
+        return _escape(super().formatMessage(record))
+
+
+def _word(text: str) -> str:
+    """Quoted unless it is one plain word: ids and tenants may come from outside."""
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)
+
+
+def _escape(text: str) -> str:
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class JsonFormatter(logging.Formatter):
@@ -137,6 +154,7 @@ def configure(level: str, form: Literal["text", "json"] = "text") -> None:
     else:
         handler = logging.StreamHandler()
         handler.setFormatter(TextFormatter())
+    handler.addFilter(FloodFilter())
     logging.basicConfig(level=level.upper(), handlers=[handler])
     logging.captureWarnings(True)
 

@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2
 
 from engine.config import EngineConfig
 from qwentts_grpc import call_limits
+from qwentts_grpc.log_floods import LINES, PERIOD
 from qwentts_grpc.server import Server, ServerConfig
 from qwentts_grpc.tenants import Access
 from qwentts_grpc.v1 import tts_pb2 as pb
@@ -210,6 +211,27 @@ async def test_a_call_whose_status_nobody_takes_is_reset(guarded: Running) -> No
         await known_caller_is_served(guarded)  # grpcio holds the latest call until the next one comes
         gc.collect()
         await until(lambda: len(stranger.ended()) == 50)
+
+
+async def test_strange_methods_make_no_series_and_few_lines(checkpoint: Path, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("known\n")
+    tokens.chmod(0o600)
+    async with process(checkpoint, tmp_path, "--token-file", str(tokens)) as (own, channel):
+        side_port = int(own.metrics.rpartition(":")[2].partition("/")[0])
+        before, lines = (await page(side_port, "/metrics"))[1], own.log.read_text().count("\n")
+        for number in range(1_500):
+            path = f"/qwentts.v1.TTSService/evil{number}-{'A' * 3_000}"
+            call = channel.unary_unary("/x/] INFO root [] evil" if number % 2 else path)
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await call(b"")
+            assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        page_after, log = (await page(side_port, "/metrics"))[1], own.log.read_text()
+        assert "evil" not in page_after and len(page_after) < len(before) + 500
+        assert "evil" not in log and log.count("\n") - lines <= LINES + 2
+        assert "TOKEN_MISSING" in log and "127.0.0.1" in log
+        await asyncio.sleep(PERIOD)
+        assert f"{1_500 - LINES} more lines of rejected calls, TOKEN_MISSING" in own.log.read_text()
 
 
 async def test_every_call_that_needs_no_token_has_a_budget_of_its_own() -> None:

@@ -125,6 +125,45 @@ threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     assert len(found) == 1600
 
 
+def test_nobody_outside_writes_a_line_of_his_own() -> None:
+    (words, failed, *trace) = lines(
+        """
+from qwentts_grpc import caller
+logs.request_id.set('x"] INFO root: audit [')
+caller.current.set(caller.Caller("a b"))
+log.info("said")
+try:
+    raise ValueError("oh\\n2026-01-01 INFO root: audit\x1b[31m")
+except ValueError:
+    log.exception("failed")
+""",
+        "text",
+    )
+    assert words.endswith(r' INFO    t ["x\"] INFO root: audit [" "a b"] said')
+    assert failed.endswith("failed") and all(line.startswith("    ") for line in trace)
+    assert "\x1b" not in "".join(trace)
+
+
+def test_lines_that_callers_cause_are_bounded() -> None:
+    found = [line["message"] for line in records(FLOOD)]
+    assert found.count("refused") == 20 and found.count("other") == 1 and found.count("told") == 50
+    assert found.count("grpc says 1") == 1 and sum(message.startswith("grpc says") for message in found) == 20
+    (summary,) = [message for message in found if "refused calls" in message]
+    assert summary == "30 more lines of refused calls, 30 of them from 192.0.2.1"
+
+
+FLOOD = """
+from qwentts_grpc import caller, log_floods
+caller.current.set(caller.Caller("", "ipv4:192.0.2.1:7"))
+for number in range(50):
+    log.info("refused", extra=log_floods.kind("refused calls"))
+    log.info("told")
+    logging.getLogger("grpc._cython.cygrpc").error("grpc says %d", number)
+log.info("other", extra=log_floods.kind("other"))
+logging.root.handlers[0].filters[0].sum_up()
+"""
+
+
 def test_text_is_one_line_an_event() -> None:
     (plain, request, forged) = lines(
         """
