@@ -31,6 +31,7 @@ from engine.observer import NullObserver, Observer
 from engine.ops.chosen import choose
 from engine.ops.interface import LayerCache
 from engine.plan import Limits
+from engine.progress import Progress
 from engine.request import FRAME_SECONDS, Reference, Sampling, SpeechRequest
 from engine.runner import StepRunner
 from engine.scheduler import Scheduler
@@ -67,7 +68,8 @@ async def build_engine(
         raise CheckpointError(f"{model}: the checkpoint lacks {error}") from error
     engine = parts.engine(observer)
     try:
-        await speak_once(engine, parts.warm_up_request())
+        with Progress(f"first speech of {parts.name}"):
+            await speak_once(engine, parts.warm_up_request())
     except BaseException:
         await engine.close()
         raise
@@ -124,7 +126,8 @@ class _Parts:
         if self.config.dummy_weights:
             if model not in KINDS:
                 raise CheckpointError(f"{model}: dummy weights come in the kinds {', '.join(KINDS)}")
-            checkpoint, words = dummy_checkpoint(model, self.device, self.dtype)
+            with Progress(f"making weights of {model}"):
+                checkpoint, words = dummy_checkpoint(model, self.device, self.dtype)
             return checkpoint, TextTokenizer(words.entries, words.merges, self.config.tokenizer_split)
         folder = hub.checkpoint_folder(model)
         self.name = folder.resolve().name if Path(model).is_dir() else self.name

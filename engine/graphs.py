@@ -1,7 +1,5 @@
 """CUDA graphs of functions over an integer table: captured once a table size, replayed with the table padded."""
 
-import logging
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
@@ -9,7 +7,8 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-logger = logging.getLogger(__name__)
+from engine.progress import Progress
+
 Output = TypeVar("Output")
 Pool = Any  # the opaque handle of torch.cuda.graph_pool_handle()
 THREADS = 32  # that prepare: they wait for kernels, often several for one; each holds what its size needs in memory
@@ -43,11 +42,12 @@ class Graphs(Generic[Output]):
             self._function(self.tables[size])
 
     @torch.inference_mode()
-    def capture(self) -> None:
+    def capture(self, progress: Progress) -> None:
         """Capture every size, the largest first, so that the pool is sized once."""
         with torch.cuda.stream(torch.cuda.Stream(self.table.device)):
             for size in reversed(self.sizes):
                 self._graphs[size] = self._capture(self.table[:size])
+                progress.advance()
 
     def size(self, rows: int) -> int:
         """Rows of the graph that will run for `rows`."""
@@ -73,15 +73,22 @@ def build(graphs: Sequence[Graphs[Any]]) -> None:
     """Prepare all sizes side by side, for compiling takes most of the time; then capture."""
     from engine.ops.triton.compiling import compiling_elsewhere  # Triton is there on GPU machines only
 
-    started = time.monotonic()
     stream = torch.cuda.Stream(graphs[0].table.device)  # one for all: kernels of one stream share their counters
     sizes = [(each, size) for each in graphs for size in each.sizes]
-    with compiling_elsewhere(), ThreadPoolExecutor(THREADS, "prepare") as threads:
-        list(threads.map(lambda one: one[0].prepare(one[1], stream), sizes))
-    prepared = time.monotonic()
+
+    def prepare(one: tuple[Graphs[Any], int]) -> None:
+        one[0].prepare(one[1], stream)
+        preparing.advance()
+
+    with (
+        Progress("preparing graphs", "graphs", len(sizes)) as preparing,
+        Progress("compiling kernels that are not in the cache", "kernels") as compiling,
+        compiling_elsewhere(compiling),
+        ThreadPoolExecutor(THREADS, "prepare") as threads,
+    ):
+        list(threads.map(prepare, sizes))
     torch.cuda.synchronize()
     torch.cuda.empty_cache()
-    for each in graphs:
-        each.capture()
-    compiling, capturing = prepared - started, time.monotonic() - prepared
-    logger.info("compiled kernels in %.1f s, captured %d graphs in %.1f s", compiling, len(sizes), capturing)
+    with Progress("capturing graphs", "graphs", len(sizes)) as capturing:
+        for each in graphs:
+            each.capture(capturing)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from engine import downloads
 from engine.errors import CheckpointError
+from engine.progress import Progress
 
 FILES = ("config.json", "generation_config.json", "vocab.json", "merges.txt")
 CODEC_FILES = ("speech_tokenizer/config.json",)
@@ -72,6 +73,7 @@ def _download(model: str) -> Path:
 
     patterns = ["*.json", "*.txt", "*.safetensors", "speech_tokenizer/*"]
     try:
-        return Path(snapshot_download(model, allow_patterns=patterns))
+        with Progress(f"fetching {model} from the hub"):
+            return Path(snapshot_download(model, allow_patterns=patterns))
     except Exception as error:  # the hub client raises many kinds, for the network and for wrong names alike
         raise CheckpointError(f"{model}: no such folder, and no download: {str(error).splitlines()[0]}") from error

@@ -16,7 +16,10 @@ from engine.dummy.tokenizer import Vocabulary
 from engine.errors import CheckpointError
 from engine.hub import weight_files
 from engine.model.config import Json, ModelConfig
+from engine.progress import Progress
 from engine.request import Pick, Sampling
+
+MEGABYTE = 1e6  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +80,24 @@ def _pick(data: Json, prefix: str) -> Pick:
 
 
 def _tensors(folder: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
-    parts = [_part(folder / name, device, dtype) for name in weight_files(folder)]
-    return {name: tensor for part in parts for name, tensor in part.items()}
+    paths = [folder / name for name in weight_files(folder)]
+    size = sum(path.stat().st_size for path in paths) / MEGABYTE
+    tensors: dict[str, Tensor] = {}
+    with Progress(f"reading weights from {folder}", "MB", size) as progress:
+        for path in paths:
+            tensors |= _part(path, device, dtype, progress)
+    return tensors
 
 
-def _part(path: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+def _part(path: Path, device: torch.device, dtype: torch.dtype, progress: Progress) -> dict[str, Tensor]:
+    tensors = {}
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            return {name: file.get_tensor(name).to(dtype) for name in file.keys()}  # noqa: SIM118
+            for name in file.keys():  # noqa: SIM118
+                tensor = file.get_tensor(name)
+                tensors[name] = tensor.to(dtype)
+                progress.advance(tensor.nbytes / MEGABYTE)
+        return tensors
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 

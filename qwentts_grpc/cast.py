@@ -10,6 +10,7 @@ import numpy as np
 from engine.config import ModelCard
 from engine.errors import InvalidRequest, Unsupported, VoiceNotFound
 from engine.loop import Engine
+from engine.progress import Progress
 from engine.request import Reference
 from engine.voice import Voice
 from qwentts_grpc.audio.decode import decode_reference
@@ -95,11 +96,14 @@ class Cast:
     async def rehearse(self, seconds: float) -> None:
         """Let the latest voices begin at once, as many as `seconds` allow; others do so from their second turn on."""
         until = time.monotonic() + seconds
-        for card in sorted(self.store.all_cards(), key=lambda card: -card.create_time_ns)[:REHEARSED]:
-            engine = self.fleet.named(card.model)
-            if engine is not None and time.monotonic() < until:
-                with suppress(Unsupported, VoiceNotFound):  # made by another size of checkpoint, or gone since
-                    await engine.learn(await self.kept(card.name, card.owner))
+        latest = sorted(self.store.all_cards(), key=lambda card: -card.create_time_ns)[:REHEARSED]
+        with Progress("preparing created voices", "voices", len(latest)) as progress:
+            for card in latest:
+                engine = self.fleet.named(card.model)
+                if engine is not None and time.monotonic() < until:
+                    with suppress(Unsupported, VoiceNotFound):  # made by another size of checkpoint, or gone since
+                        await engine.learn(await self.kept(card.name, card.owner))
+                        progress.advance()
 
     async def delete(self, name: str, caller: Caller) -> VoiceCard:
         """Forget a created voice; turns that speak with it go on.

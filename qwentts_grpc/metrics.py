@@ -3,7 +3,15 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from qwentts_grpc.engine_metrics import EngineMetrics
 from qwentts_grpc.errors import REJECTIONS
@@ -53,7 +61,18 @@ class Metrics:
         self.engine = EngineMetrics(self.registry)
         self.voices = VoiceMetrics(self.registry)
         self._build = Info("tts_build", "What runs here.", registry=self.registry)
+        self._load = Gauge(
+            "tts_model_load_seconds",
+            "From a checkpoint's files to its first speech.",
+            ("model",),
+            registry=self.registry,
+        )
+        ProcessCollector(registry=self.registry)
         self.ready = Gauge("tts_ready", "1 while speeches are taken.", registry=self.registry)
+
+    def loaded(self, model: str, seconds: float) -> None:
+        """Record how long a checkpoint took from its files to its first speech."""
+        self._load.labels(model).set(seconds)
 
     def describe(self, build: Mapping[str, str], models: Iterable[str]) -> None:
         """Name the build (version, torch, cuda) once the models are known, and start their counters at 0."""

@@ -5,6 +5,7 @@ import gc
 import logging
 import socket
 import threading
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -19,7 +20,7 @@ from engine.codecs import SharedCodecs
 from engine.config import EngineConfig
 from engine.errors import EngineFailed
 from engine.loop import Engine
-from qwentts_grpc import __version__, health, memory, path_decoding, reset
+from qwentts_grpc import __version__, health, logs, memory, path_decoding, reset
 from qwentts_grpc.audit import AuditLog
 from qwentts_grpc.auth import Door, Tokens
 from qwentts_grpc.call_limits import CONNECTIONS, CallLimits
@@ -209,6 +210,7 @@ class Server:
 
     async def load(self) -> None:
         """Build the engines, each of which speaks once, and serve. Raises `CheckpointError` and OSError."""
+        began = time.monotonic()
         self.voices = await asyncio.to_thread(self._voice_store)
         if self.config.voice_dir:  # a thread of its own, which nothing waits for: a disk may hang
             threading.Thread(target=self.voices.follow, args=(VOICES_REFRESH, self._closed), daemon=True).start()
@@ -223,13 +225,19 @@ class Server:
         gc.collect()
         gc.freeze()  # what is loaded stays: to look through it once more would hold up a step for a tenth of a second
         self._health.set(health.SERVING)
+        seconds = time.monotonic() - began
+        log.info("ready in %.1f s", seconds, extra=logs.fields(seconds=seconds))
 
     async def _load(self, model: str, shared: SharedCodecs) -> None:
-        observer = self.metrics.engine.observer()
+        began, observer = time.monotonic(), self.metrics.engine.observer()
+        log.info("loading %s", model, extra=logs.fields(model=model))
         engine = await build_engine(model, self.config.engine, observer, shared)
         observer.model = engine.card.name
         self.engines.append(engine)
-        log.info("loaded %s: %s", engine.card.name, engine.card.description)
+        seconds, card = time.monotonic() - began, engine.card
+        self.metrics.loaded(card.name, seconds)
+        facts = logs.fields(model=card.name, kind=card.kind, device=card.device, seconds=seconds)
+        log.info("loaded %s in %.1f s: %s", card.name, seconds, card.description, extra=facts)
 
     def _voice_store(self) -> VoiceStore:
         path = self.config.voice_dir

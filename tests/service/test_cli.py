@@ -126,6 +126,14 @@ def test_logs_have_request_ids_and_no_text(server: Process, tmp_path: Path) -> N
     assert SECRET not in log
 
 
+def test_the_log_says_how_a_start_goes(server: Process) -> None:
+    log = server.log.read_text()
+    said = [
+        log.index(f" {words}") for words in ("loading ", "reading weights ", "first speech ", "loaded ", "ready in ")
+    ]
+    assert said == sorted(said)
+
+
 def test_a_client_that_is_killed_leaves_nothing(server: Process, tmp_path: Path) -> None:
     out = tmp_path / "out.wav"
     command = [*COMMAND, "speak", "A text of some length, please.", "--server", server.server, "--out", str(out)]

@@ -55,6 +55,9 @@ OTHERS = {
     "tts_graph_replays_total": {"stage"},
     "tts_engine_last_step_timestamp_seconds": set(),
     "tts_ready": set(),
+    "process_resident_memory_bytes": set(),
+    "process_open_fds": set(),
+    "process_start_time_seconds": set(),
     "tts_build_info": {"version", "model", "torch", "cuda"},
 }
 

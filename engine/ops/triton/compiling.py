@@ -23,6 +23,8 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.cache import CacheManager, get_cache_manager
 
+from engine.progress import Progress
+
 logger = logging.getLogger(__name__)
 MOST_PROCESSES = 16  # each holds an interpreter with PyTorch in memory
 LIMIT = 120.0  # seconds that a kernel may take; afterwards it is compiled where it is needed
@@ -30,9 +32,9 @@ DONE = "compiled"  # a file in the cache: the kernel of that entry's name is the
 
 
 @contextmanager
-def compiling_elsewhere() -> Iterator[None]:
+def compiling_elsewhere(progress: Progress) -> Iterator[None]:
     """While this is open, launches on any thread that need kernels not in the cache wait for other processes."""
-    before, hook = knobs.runtime.jit_cache_hook, _Hook(min(len(os.sched_getaffinity(0)), MOST_PROCESSES))
+    before, hook = knobs.runtime.jit_cache_hook, _Hook(min(len(os.sched_getaffinity(0)), MOST_PROCESSES), progress)
     knobs.runtime.jit_cache_hook = hook
     try:
         yield
@@ -44,7 +46,8 @@ def compiling_elsewhere() -> Iterator[None]:
 class _Hook:
     """Triton's `jit_cache_hook`: called with what it is about to compile, it says whether that is not to be done."""
 
-    def __init__(self, processes: int) -> None:
+    def __init__(self, processes: int, progress: Progress) -> None:
+        self._progress = progress
         self._threads, self._lock = ThreadPoolExecutor(processes, "compile"), Lock()
         self._idle, self._workers = list[subprocess.Popen[str]](), list[subprocess.Popen[str]]()
         self._begun = dict[str, Future[None]]()
@@ -59,6 +62,7 @@ class _Hook:
             return False
         with self._lock:
             if name not in self._begun:
+                self._progress.expect()
                 self._begun[name] = self._threads.submit(self._compile, order, entry)
         try:
             self._begun[name].result(LIMIT)
@@ -91,6 +95,7 @@ class _Hook:
         if answer.strip():
             raise RuntimeError(answer.strip())
         entry.put(b"", DONE)
+        self._progress.advance()
 
 
 def _start() -> subprocess.Popen[str]:
