@@ -51,11 +51,12 @@ eval-voice: $(EVAL)
 	$(BIN)/python -m tools.eval_voice $(ARGS)
 
 # torch goes first: a package that depends on it must find it there, and not choose a build of its own.
-$(SERVER): pyproject.toml constraints.txt
+$(SERVER): pyproject.toml clients/python/pyproject.toml constraints.txt
 	@echo "making .venv with the server's packages (torch among them: minutes on a slow line)"
 	$(PYTHON) -m venv .venv
 	$(PIP) torch
-	$(PIP) -e '.[server]'
+	-$(BIN)/pip uninstall -qq -y qwentts-grpc # one from before the client's split would take the command with it later
+	$(PIP) -e clients/python -e '.[server]'
 	touch $@
 
 $(EVAL): $(SERVER) tools/eval_voice/requirements.txt
@@ -66,7 +67,7 @@ $(EVAL): $(SERVER) tools/eval_voice/requirements.txt
 # qwen-tts pins packages that only its own demo needs, so it comes without its dependencies.
 $(DEV): $(EVAL) tests/parity/requirements.txt tools/install_tools.sh
 	@echo "adding the tests' packages, and qwen-tts to compare with"
-	$(PIP) -e '.[server,dev]' -r tests/parity/requirements.txt
+	$(PIP) -e clients/python -e '.[server,dev]' -r tests/parity/requirements.txt
 	$(PIP) --no-deps qwen-tts
 	tools/install_tools.sh $(BIN)/pip
 	touch $@

@@ -14,8 +14,8 @@ from pathlib import Path
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from qwentts_grpc.client import AsyncClient, Turn, write_wav
-from qwentts_grpc.v1 import tts_pb2
+from qwentts_client.client import AsyncClient, Turn, write_wav
+from qwentts_client.v1 import tts_pb2
 
 SENTENCE = "The sun is rising over the hills, and every word that you hear is spoken while the next one is on its way."
 START_LIMIT = 180.0  # seconds for the server to load and warm up

@@ -22,8 +22,8 @@ import grpc
 import numpy as np
 
 from engine.dummy import write_checkpoint
-from qwentts_grpc.v1 import tts_pb2 as pb
-from qwentts_grpc.v1 import tts_pb2_grpc
+from qwentts_client.v1 import tts_pb2 as pb
+from qwentts_client.v1 import tts_pb2_grpc
 
 WORKERS = 6
 SLOTS = 4  # fewer, so that turns wait and queue

@@ -1,3 +1,3 @@
-"""gRPC in front of the engine: the service, the command line and the light Python client."""
+"""gRPC in front of the engine: the service and its process; the Python client is `qwentts_client`."""
 
-__version__ = "0.1.0"
+from qwentts_client import __version__ as __version__

@@ -13,11 +13,11 @@ from engine.loop import Engine
 from engine.progress import Progress
 from engine.request import Reference
 from engine.voice import Voice
+from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.audio.decode import decode_reference
 from qwentts_grpc.caller import Caller, shown
 from qwentts_grpc.errors import VoiceForbidden
 from qwentts_grpc.fleet import Fleet, has_voice
-from qwentts_grpc.v1 import tts_pb2
 from qwentts_grpc.voice_file import StoredVoice, VoiceCard
 from qwentts_grpc.voice_store import COMMON, VoiceExists, VoiceStore
 

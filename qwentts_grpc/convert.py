@@ -11,8 +11,8 @@ from engine.config import ModelCard
 from engine.errors import InvalidRequest
 from engine.request import FRAME_SECONDS, Delivery, Pick, Reference, Sampling, SpeechRequest, TextMode, in_range
 from engine.voice import Voice
+from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.limits import NAME, REQUEST_ID, Limits
-from qwentts_grpc.v1 import tts_pb2
 
 FRAME_NANOSECONDS = round(FRAME_SECONDS * 1e9)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from engine.errors import CheckpointError, InvalidRequest, Unsupported
 from engine.loop import Engine
-from qwentts_grpc.v1 import tts_pb2
+from qwentts_client.v1 import tts_pb2
 
 
 class Fleet:

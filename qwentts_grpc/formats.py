@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from engine.errors import InvalidRequest
 from engine.request import SAMPLE_RATE
+from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.audio.encoders import Encoder, Encoding, make_encoder, sample_rates
-from qwentts_grpc.v1 import tts_pb2
 
 _ENCODINGS = {
     tts_pb2.AUDIO_ENCODING_PCM_S16LE: Encoding.PCM_S16LE,

@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from qwentts_grpc.v1 import tts_pb2
+from qwentts_client.v1 import tts_pb2
 
 SHAPES = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 OURS = "/qwentts.v1."

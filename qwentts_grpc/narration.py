@@ -7,10 +7,10 @@ from google.protobuf.duration_pb2 import Duration
 
 from engine.events import AudioChunk, Event, Finished, FinishReason, FlushDone, Notice, NoticeCode, Started
 from engine.request import FRAME_SECONDS
+from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.audio.encoded import Encoded
 from qwentts_grpc.audio.encoders import Encoder
 from qwentts_grpc.audio.resample import Pcm
-from qwentts_grpc.v1 import tts_pb2
 
 Payload = tts_pb2.Started | tts_pb2.AudioFrame | tts_pb2.FlushDone | tts_pb2.Notice | tts_pb2.Summary
 

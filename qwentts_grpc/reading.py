@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager, suppress
 from engine.errors import EngineError, InputIdle, InvalidRequest, TextTooLong
 from engine.speech import Speech
 from engine.text import speakable
+from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.convert import name
 from qwentts_grpc.limits import Limits
-from qwentts_grpc.v1 import tts_pb2
 
 MOMENT = 0.02  # seconds: longer than a message is on its way, shorter than anyone notices
 

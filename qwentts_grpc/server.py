@@ -20,6 +20,7 @@ from engine.codecs import SharedCodecs
 from engine.config import EngineConfig
 from engine.errors import EngineFailed
 from engine.loop import Engine
+from qwentts_client.v1 import tts_pb2, tts_pb2_grpc
 from qwentts_grpc import __version__, health, logs, memory, path_decoding, reset
 from qwentts_grpc.audit import AuditLog
 from qwentts_grpc.auth import Door, Tokens
@@ -39,7 +40,6 @@ from qwentts_grpc.service import TTSService
 from qwentts_grpc.tenants import Access, Tenants
 from qwentts_grpc.tls import ServerTls, TlsFiles
 from qwentts_grpc.tracing import Tracing, Untraced
-from qwentts_grpc.v1 import tts_pb2, tts_pb2_grpc
 from qwentts_grpc.voice_service import VoiceService
 from qwentts_grpc.voice_shelf import DirectoryShelf, MemoryShelf
 from qwentts_grpc.voice_store import VoiceStore

@@ -12,6 +12,7 @@ from engine.loop import Engine
 from engine.request import FRAME_SECONDS, SAMPLE_RATE, Reference
 from engine.speech import Speech
 from engine.voice import Voice
+from qwentts_client.v1 import tts_pb2, tts_pb2_grpc
 from qwentts_grpc import __version__, convert, formats
 from qwentts_grpc.audio.decode import decode_reference
 from qwentts_grpc.audio.encoders import Encoder
@@ -29,7 +30,6 @@ from qwentts_grpc.reading import MOMENT, Requests, TurnReader, first_config, hea
 from qwentts_grpc.telling import Response, Telling
 from qwentts_grpc.tenants import Tenants
 from qwentts_grpc.tracing import Tracing
-from qwentts_grpc.v1 import tts_pb2, tts_pb2_grpc
 from qwentts_grpc.voice_file import LONGEST
 
 Feed = Callable[[Speech], Coroutine[Any, Any, None]]

@@ -10,10 +10,10 @@ from typing import NoReturn
 from engine.config import EngineConfig
 from engine.embedded import embedded_checkpoint
 from engine.errors import CheckpointError
+from qwentts_client.cli.command import UsageError
 from qwentts_grpc import logs
 from qwentts_grpc.process import serve
 from qwentts_grpc.server import ServerConfig
-from qwentts_grpc.speaking import UsageError
 from qwentts_grpc.tenants import Access
 from qwentts_grpc.tls import TlsFiles
 from qwentts_grpc.tracing import OpenTelemetry, Tracing

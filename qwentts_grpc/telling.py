@@ -6,11 +6,11 @@ import grpc
 
 from engine.events import AudioChunk, Event, Finished, FinishReason, Started
 from engine.speech import Speech
+from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.calls import Call, Ending
 from qwentts_grpc.metrics import CallMetrics, Finish
 from qwentts_grpc.narration import FIELDS, Narration, Payload
 from qwentts_grpc.tracing import Tracing
-from qwentts_grpc.v1 import tts_pb2
 from qwentts_grpc.writing import write
 
 Response = type[tts_pb2.SynthesizeResponse] | type[tts_pb2.SynthesizeTextResponse]

@@ -9,6 +9,7 @@ from hashlib import sha256
 
 from engine.errors import Busy, InputIdle, InvalidRequest
 from engine.languages import language_name
+from qwentts_client.v1 import tts_pb2, tts_pb2_grpc
 from qwentts_grpc import convert
 from qwentts_grpc.audio.decode import MAX_BYTES
 from qwentts_grpc.audit import AuditLog, Deed
@@ -20,7 +21,6 @@ from qwentts_grpc.gate import Gate
 from qwentts_grpc.limits import Limits
 from qwentts_grpc.reading import heard_out
 from qwentts_grpc.tenants import Shares, Tenants
-from qwentts_grpc.v1 import tts_pb2, tts_pb2_grpc
 from qwentts_grpc.voice_file import LONGEST
 from qwentts_grpc.voice_store import COMMON
 

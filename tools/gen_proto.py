@@ -1,6 +1,6 @@
 """Generate the Python stubs of the contract, or `--check` that they are fresh; needs grpcio-tools 1.74.0.
 
-The stubs live in `qwentts_grpc.v1`, while the descriptor keeps the name `qwentts/v1/tts.proto` that reflection shows
+The stubs live in `qwentts_client.v1`, while the descriptor keeps the name `qwentts/v1/tts.proto` that reflection shows
 to clients; protoc derives the import path from that name, so it is put right afterwards.
 """
 
@@ -14,7 +14,7 @@ from grpc_tools import protoc
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = "qwentts/v1/tts.proto"
 STUBS = ("tts_pb2.py", "tts_pb2.pyi", "tts_pb2_grpc.py")
-TARGET = ROOT / "qwentts_grpc" / "v1"
+TARGET = ROOT / "clients" / "python" / "qwentts_client" / "v1"
 
 
 def compiled(scratch: Path) -> dict[str, str]:
@@ -29,8 +29,8 @@ def compiled(scratch: Path) -> dict[str, str]:
 
 def with_package_imports(source: str) -> str:
     """The generated `source` with module paths of this package in place of protoc's."""
-    source = source.replace("from qwentts.v1 import", "from qwentts_grpc.v1 import")
-    return source.replace("'qwentts.v1.tts_pb2'", "'qwentts_grpc.v1.tts_pb2'")
+    source = source.replace("from qwentts.v1 import", "from qwentts_client.v1 import")
+    return source.replace("'qwentts.v1.tts_pb2'", "'qwentts_client.v1.tts_pb2'")
 
 
 def main(check: bool) -> None:

@@ -12,7 +12,7 @@ from clients.load.generator import Generator
 from clients.load.plan import Settings, plan
 from clients.load.prompts import BUILT_IN, Prompt, read_prompts
 from clients.load.report import document, dump, header, row
-from qwentts_grpc.client import AsyncClient
+from qwentts_client.client import AsyncClient
 
 RATES = (1.0, 2.0, 4.0, 8.0, 10.0, 16.0, 20.0, 30.0, 40.0, 60.0, 80.0)
 SEEDS = (0, 1, 2)

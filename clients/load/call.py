@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from clients.load.playback import leading_silence, underruns
-from qwentts_grpc.v1 import tts_pb2
+from qwentts_client.v1 import tts_pb2
 
 HEARD = 96_000  # bytes of audio, 2 s, in which the first sound is looked for
 PATIENCE = 60.0  # seconds after which a call is given up

@@ -13,7 +13,7 @@ import grpc
 
 from clients.load.call import PATIENCE, Call, speak, text_request
 from clients.load.plan import Planned, Settings
-from qwentts_grpc.v1 import tts_pb2, tts_pb2_grpc
+from qwentts_client.v1 import tts_pb2, tts_pb2_grpc
 
 PREPARATION = 3.0  # seconds from handing out a trial to its first moment: connections are made meanwhile
 STARTING = 30.0  # seconds for a process to come up

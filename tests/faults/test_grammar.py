@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 from engine.text import speakable
-from qwentts_grpc.v1 import tts_pb2 as pb
+from qwentts_client.v1 import tts_pb2 as pb
 from tests.service.conftest import Running, cancel, config, decoded, flush, text
 
 from .conftest import steady

@@ -6,7 +6,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from qwentts_grpc.v1 import tts_pb2 as pb
+from qwentts_client.v1 import tts_pb2 as pb
 from tests.service.conftest import config, failure, pcm, send, serving, text, turn
 from tests.service.test_turns import assert_same_audio
 

@@ -9,8 +9,8 @@ import grpc
 import pytest
 import pytest_asyncio
 
+from qwentts_client.v1 import tts_pb2_grpc
 from qwentts_grpc import server as server_module
-from qwentts_grpc.v1 import tts_pb2_grpc
 from tests.service.conftest import Running, config, send, text
 
 from .conftest import steady

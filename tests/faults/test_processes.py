@@ -14,8 +14,8 @@ from typing import Any
 import grpc
 import pytest
 
-from qwentts_grpc.v1 import tts_pb2 as pb
-from qwentts_grpc.v1 import tts_pb2_grpc
+from qwentts_client.v1 import tts_pb2 as pb
+from qwentts_client.v1 import tts_pb2_grpc
 from tests.service.conftest import Failure, Requests, config, decoded, failure, send, text
 from tests.service.test_cli import ENVIRONMENT, Process, launch
 from tests.service.test_lifecycle import NOT_SERVING, SERVING, health, page

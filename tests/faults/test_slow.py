@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from qwentts_grpc.v1 import tts_pb2_grpc
+from qwentts_client.v1 import tts_pb2_grpc
 from tests.service.conftest import Running, config, decoded, send, text
 
 from .conftest import steady

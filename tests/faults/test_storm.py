@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from qwentts_grpc.v1 import tts_pb2_grpc
+from qwentts_client.v1 import tts_pb2_grpc
 from tests.service.conftest import Running, cancel, config, pcm, send, text
 
 from .conftest import steady

@@ -13,11 +13,11 @@ import pytest_asyncio
 from grpc_health.v1 import health_pb2
 
 from engine.config import EngineConfig
+from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc import call_limits
 from qwentts_grpc.log_floods import LINES, PERIOD
 from qwentts_grpc.server import Server, ServerConfig
 from qwentts_grpc.tenants import Access
-from qwentts_grpc.v1 import tts_pb2 as pb
 from tests.service.conftest import Running, config, failure, kinds, send, serving, text
 from tests.service.fakes import Breaking
 from tests.service.test_access import bearer

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qwentts_grpc.v1 import tts_pb2 as pb
+from qwentts_client.v1 import tts_pb2 as pb
 from tests.service.conftest import Running, config, kinds, pcm, send, text
 
 AUDIO = 2.0  # seconds of a turn

@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 
 from engine.dummy import write_checkpoint
-from qwentts_grpc.client import AsyncClient
-from qwentts_grpc.v1 import tts_pb2 as pb
+from qwentts_client.client import AsyncClient
+from qwentts_client.v1 import tts_pb2 as pb
 from tests.service.conftest import Running, serving
 
 ROOT = Path(__file__).parents[2]

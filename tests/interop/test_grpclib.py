@@ -7,7 +7,7 @@ from grpclib.client import Channel, StreamStreamMethod
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from qwentts_grpc.v1 import tts_pb2 as pb
+from qwentts_client.v1 import tts_pb2 as pb
 from tests.service.conftest import Running
 
 from .conftest import CONFIG, SAMPLES, messages

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf import json_format
 from google.rpc import error_details_pb2, status_pb2
 
-from qwentts_grpc.v1 import tts_pb2 as pb
+from qwentts_client.v1 import tts_pb2 as pb
 from tests.service.conftest import Running
 
 from .conftest import CONFIG, ROOT, SAMPLES, found, messages
@@ -43,7 +43,7 @@ def stubs(folder: Path, *outputs: str, plugin: str = "") -> None:
 def oldest_python(folder: Path) -> Command:
     if not OLDEST.exists():
         pytest.skip(f"{OLDEST.parents[1].name} is not there (make proto)")
-    return [str(OLDEST), str(CLIENTS / "client.py")], {"PYTHONPATH": str(ROOT)}
+    return [str(OLDEST), str(CLIENTS / "client.py")], {"PYTHONPATH": str(ROOT / "clients" / "python")}
 
 
 def go(folder: Path) -> Command:

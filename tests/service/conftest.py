@@ -16,9 +16,9 @@ from google.rpc import error_details_pb2, status_pb2
 from engine.batch import Runner
 from engine.config import EngineConfig
 from engine.dummy import write_checkpoint
+from qwentts_client.v1 import tts_pb2 as pb
+from qwentts_client.v1 import tts_pb2_grpc
 from qwentts_grpc.server import Server, ServerConfig
-from qwentts_grpc.v1 import tts_pb2 as pb
-from qwentts_grpc.v1 import tts_pb2_grpc
 
 Requests = Sequence[pb.SynthesizeRequest | float]  # a number is a pause in seconds
 

@@ -10,12 +10,12 @@ import pytest
 import pytest_asyncio
 
 from engine.config import EngineConfig
+from qwentts_client.client import AsyncClient
+from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc.auth import Tokens, read_tokens
-from qwentts_grpc.client import AsyncClient
 from qwentts_grpc.errors import Unauthenticated
 from qwentts_grpc.server import Server, ServerConfig
 from qwentts_grpc.tenants import Access
-from qwentts_grpc.v1 import tts_pb2 as pb
 
 from .conftest import Running, config, failure, kinds, send, text
 from .test_lifecycle import SERVING, health

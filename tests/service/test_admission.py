@@ -11,8 +11,8 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from qwentts_grpc.client import RETRIES, AsyncClient
-from qwentts_grpc.v1 import tts_pb2_grpc
+from qwentts_client.client import RETRIES, AsyncClient
+from qwentts_client.v1 import tts_pb2_grpc
 
 from .conftest import Running, config, failure, kinds, send, serving, text, turn
 

@@ -10,7 +10,7 @@ import pytest_asyncio
 from engine.batch import Runner
 from engine.dummy import write_checkpoint
 from engine.segment import CAP_FRAMES, CAP_FRAMES_PER_TOKEN
-from qwentts_grpc.v1 import tts_pb2 as pb
+from qwentts_client.v1 import tts_pb2 as pb
 
 from .conftest import Running, config, failure, pcm, send, serving, text, turn
 from .fakes import Silent, Stuck

@@ -15,7 +15,7 @@ from engine.dummy import write_checkpoint
 from engine.events import Finished
 from engine.request import Delivery, Reference, Sampling, SpeechRequest
 from engine.segment import Layout
-from qwentts_grpc.v1 import tts_pb2 as pb
+from qwentts_client.v1 import tts_pb2 as pb
 from tests.faults.devices import Steady
 
 from .conftest import Requests, Running, config, flush, serving, text

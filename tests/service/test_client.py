@@ -11,8 +11,8 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from qwentts_grpc.client import AsyncClient, write_wav
-from qwentts_grpc.v1 import tts_pb2 as pb
+from qwentts_client.client import AsyncClient, write_wav
+from qwentts_client.v1 import tts_pb2 as pb
 
 from .conftest import Running, config
 
@@ -95,7 +95,7 @@ async def test_voices_and_facts(client: AsyncClient) -> None:
 
 async def test_the_client_and_its_commands_need_no_engine() -> None:
     code = (
-        "import sys; import qwentts_grpc.client, qwentts_grpc.cli; "
+        "import sys; import qwentts_client.client, qwentts_grpc.cli; "
         "heavy = {'torch', 'engine', 'prometheus_client', 'soxr', 'google.rpc'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )

@@ -12,9 +12,9 @@ import grpc
 import pytest
 
 from engine.errors import InvalidRequest
+from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc.audit import AuditLog
 from qwentts_grpc.consent import Consent, read_digests
-from qwentts_grpc.v1 import tts_pb2 as pb
 
 from .conftest import Running, failure, kinds, send, serving, text, turn
 from .test_created_voices import create, names, upload

@@ -9,8 +9,8 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from grpc_reflection.v1alpha import reflection_pb2
 
+from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc.server import SERVICES
-from qwentts_grpc.v1 import tts_pb2 as pb
 
 from .conftest import Running
 

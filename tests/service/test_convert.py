@@ -9,9 +9,9 @@ from google.protobuf.duration_pb2 import Duration
 from engine.config import ModelCard
 from engine.errors import InvalidRequest
 from engine.request import Delivery, Pick, Sampling, TextMode
+from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc import convert
 from qwentts_grpc.limits import Limits
-from qwentts_grpc.v1 import tts_pb2 as pb
 
 DEFAULTS = Sampling(Pick(0.7, 20, 0.8), Pick(0.6, 10, 0.9), 1.1)
 CARD = ModelCard("tiny", "custom_voice", ("english",), ("ryan",), True, "")

@@ -13,9 +13,9 @@ import pytest_asyncio
 
 from engine.dummy import write_checkpoint
 from engine.request import SpeechRequest
+from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc import server as server_module
 from qwentts_grpc.caller import UNKNOWN
-from qwentts_grpc.v1 import tts_pb2 as pb
 
 from .conftest import Running, config, failure, kinds, pcm, send, serving, text, turn
 from .test_cli import run

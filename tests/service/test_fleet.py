@@ -10,8 +10,8 @@ import pytest_asyncio
 
 from engine.dummy import write_checkpoint
 from engine.errors import CheckpointError
+from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc.server import Server, ServerConfig
-from qwentts_grpc.v1 import tts_pb2 as pb
 
 from .conftest import Running, config, failure, kinds, pcm, send, serving, text, turn
 from .fakes import Breaking

@@ -11,7 +11,7 @@ import pytest_asyncio
 import soundfile
 
 from engine.dummy import write_checkpoint
-from qwentts_grpc.v1 import tts_pb2 as pb
+from qwentts_client.v1 import tts_pb2 as pb
 
 from .conftest import Running, config, failure, kinds, pcm, send, serving, text, turn
 

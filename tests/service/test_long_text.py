@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from qwentts_grpc.v1 import tts_pb2 as pb
+from qwentts_client.v1 import tts_pb2 as pb
 
 from .conftest import Running, config, failure, flush, kinds, pcm, serving, text, turn
 from .fakes import Ending

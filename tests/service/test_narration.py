@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.events import AudioChunk, Event, Finished, FinishReason, FlushDone, Notice, NoticeCode, Started
+from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc import formats
 from qwentts_grpc.narration import Narration, Payload
-from qwentts_grpc.v1 import tts_pb2 as pb
 
 FINISHED = Finished(FinishReason.STOP, 3, 10, 4, 7, 0.5, 0.6, 1.0, 0.2, 0)
 

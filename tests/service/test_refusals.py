@@ -12,9 +12,9 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from engine.errors import TextTooLong
+from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc.limits import Limits
 from qwentts_grpc.reading import TurnReader
-from qwentts_grpc.v1 import tts_pb2 as pb
 
 from .conftest import Running, config, failure, flush, send, text, turn
 

@@ -20,8 +20,8 @@ from engine.model.codec import CodecDecoder
 from engine.model.codec_config import CodecDecoderConfig
 from engine.model.tensors import under
 from engine.weights import load_checkpoint
+from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc import formats
-from qwentts_grpc.v1 import tts_pb2 as pb
 
 from .conftest import Running, config, pcm, serving, text, turn
 from .test_turns import assert_same_audio

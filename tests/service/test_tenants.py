@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry, generate_latest
 
+from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc.auth import Token, identified, read_tokens
 from qwentts_grpc.caller import Caller, from_certificate, named
 from qwentts_grpc.errors import TenantLimit
@@ -17,7 +18,6 @@ from qwentts_grpc.fair_semaphore import FairSemaphore
 from qwentts_grpc.tenant_metrics import TenantMetrics
 from qwentts_grpc.tenants import Access, Shares
 from qwentts_grpc.tls import TlsFiles, client_credentials
-from qwentts_grpc.v1 import tts_pb2 as pb
 
 from .certificates import Authority
 from .conftest import Running, failure, kinds, send, serving, text

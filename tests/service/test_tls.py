@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from qwentts_grpc.client import AsyncClient
+from qwentts_client.client import AsyncClient
 from qwentts_grpc.server import Server, ServerConfig
 from qwentts_grpc.tls import ServerTls, TlsFiles, client_credentials
 

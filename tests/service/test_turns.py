@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 import pytest
 
-from qwentts_grpc.v1 import tts_pb2 as pb
+from qwentts_client.v1 import tts_pb2 as pb
 
 from .conftest import Running, cancel, config, flush, kinds, pcm, send, text, turn
 from .fakes import Ending

@@ -15,8 +15,8 @@ import pytest_asyncio
 
 from engine.errors import VoiceNotFound
 from engine.request import SpeechRequest
+from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc.tenants import Access
-from qwentts_grpc.v1 import tts_pb2 as pb
 from qwentts_grpc.voice_file import StoredVoice, to_bytes
 from qwentts_grpc.voice_shelf import DirectoryShelf, MemoryShelf
 from qwentts_grpc.voice_store import VoiceExists, VoicesFull, VoiceStore

@@ -7,8 +7,8 @@ import pytest
 
 from engine.config import ModelCard
 from engine.errors import InvalidRequest
+from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc.cast import built_in_voices
-from qwentts_grpc.v1 import tts_pb2 as pb
 from qwentts_grpc.voice_service import page
 
 from .conftest import Running, failure

@@ -10,7 +10,7 @@ from clients.load.call import speak, text_request
 from engine.events import AudioChunk
 from engine.loop import Engine
 from engine.request import FRAME_SECONDS, Delivery, Sampling, SpeechRequest
-from qwentts_grpc.v1 import tts_pb2_grpc
+from qwentts_client.v1 import tts_pb2_grpc
 
 TEXT = "The path climbs gently through the pines before it opens onto the ridge, and there the sea lies below."
 FRAMES = 125  # 10 s of audio

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from qwentts_grpc.client import AsyncClient, open_wav
+from qwentts_client.client import AsyncClient, open_wav
 from tools.bench.server import serving
 from tools.eval_voice import teacher
 from tools.eval_voice.recogniser import Recogniser

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qwentts_grpc.client import SAMPLE_RATE, AsyncClient, Text
-from qwentts_grpc.v1 import tts_pb2
+from qwentts_client.client import SAMPLE_RATE, AsyncClient, Text
+from qwentts_client.v1 import tts_pb2
 
 _LIMIT = 300.0  # seconds for one sentence
 

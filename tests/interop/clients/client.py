@@ -4,7 +4,7 @@ import sys
 
 import grpc
 
-from qwentts_grpc.v1 import tts_pb2, tts_pb2_grpc
+from qwentts_client.v1 import tts_pb2, tts_pb2_grpc
 
 address, pcm, *requests = sys.argv[1:]
 messages = [tts_pb2.SynthesizeRequest.FromString(bytes.fromhex(request)) for request in requests]

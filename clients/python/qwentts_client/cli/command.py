@@ -1,0 +1,59 @@
+"""A command of the command line, and what all commands share."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+GROUP = "qwentts_client.commands"  # entry points: the name of a command, to a `Command`
+
+
+class UsageError(Exception):
+    """A flag, path or checkpoint that cannot work, in one line."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One line of help, and a function that adds flags to the command's parser and sets its default `run`.
+
+    `run` takes the parsed options, and returns the exit code. `prepare_error` gets all arguments before a `UsageError`
+    is printed.
+    """
+
+    help: str
+    add: Callable[[argparse.ArgumentParser], None]
+    prepare_error: Callable[[Sequence[str]], None] = lambda arguments: None
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that answers bad use with one line, where argparse would print its usage first."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `UsageError`."""
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """A flag's type: a whole number from `least` to `most`."""
+
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def seconds(least: int) -> Callable[[str], float]:
+    """A flag's type: a time from `least` seconds to a day."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not least <= value <= 86_400:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a time from {least} to 86400 s")
+        return value
+
+    return parse

@@ -1,0 +1,1 @@
+"""Generated stubs of the wire contract `qwentts.v1`; `make proto` writes them."""
