@@ -9,12 +9,12 @@ from prometheus_client import (
     Gauge,
     Histogram,
     Info,
-    ProcessCollector,
     disable_created_metrics,
 )
 
 from qwentts_grpc.engine_metrics import EngineMetrics
 from qwentts_grpc.errors import REJECTIONS
+from qwentts_grpc.host_metrics import HostMetrics
 from qwentts_grpc.tenant_metrics import TenantMetrics
 
 METHODS = ("Synthesize", "SynthesizeText")
@@ -60,6 +60,7 @@ class Metrics:
         self.calls = CallMetrics(self.registry)
         self.engine = EngineMetrics(self.registry)
         self.voices = VoiceMetrics(self.registry)
+        self.host = HostMetrics(self.registry)
         self._build = Info("tts_build", "What runs here.", registry=self.registry)
         self._load = Gauge(
             "tts_model_load_seconds",
@@ -67,7 +68,6 @@ class Metrics:
             ("model",),
             registry=self.registry,
         )
-        ProcessCollector(registry=self.registry)
         self.ready = Gauge("tts_ready", "1 while speeches are taken.", registry=self.registry)
 
     def loaded(self, model: str, seconds: float) -> None:
@@ -192,9 +192,12 @@ class CallMetrics:
         """A write took `seconds`."""
         self._blocked.observe(seconds)
 
+    def sent(self, model: str, seconds: float) -> None:
+        """Record audio that was sent."""
+        self._audio.labels(model).inc(seconds)
+
     def finished(self, finish: Finish) -> None:
         """A turn came to its Summary."""
-        self._audio.labels(finish.model).inc(finish.audio_seconds)
         self._characters.labels(finish.model).inc(finish.characters)
         if finish.audio_seconds > 0:
             self._real_time.observe(finish.work_seconds / finish.audio_seconds)

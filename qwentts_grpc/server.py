@@ -116,6 +116,7 @@ class Server:
         self.voices: VoiceStore | None = None
         self._closed = threading.Event()
         self._tls = ServerTls(config.tls) if config.tls else None
+        self._read_certificates()
         self._tokens = Tokens(config.access.token_file) if config.access.token_file else None
         known = self._tokens.tenants if self._tokens else frozenset
         self.tenants = Tenants(config.access, self._capacity, known, self.metrics.calls.tenants)
@@ -207,6 +208,12 @@ class Server:
                 log.error("not reloaded: %s", error)
             else:
                 log.info("reloaded: %s", type(each).__name__)
+                if each is self._tls:
+                    self._read_certificates()
+
+    def _read_certificates(self) -> None:
+        if tls := self.config.tls:
+            self.metrics.host.read_certificates(server=tls.cert, client_ca=tls.client_ca)
 
     async def load(self) -> None:
         """Build the engines, each of which speaks once, and serve. Raises `CheckpointError` and OSError."""
@@ -278,6 +285,7 @@ class Server:
     def _metrics_page(self) -> Response:
         # An engine tells what happens; where it stands is read when somebody asks.
         self.metrics.engine.set_states(engine.state() for engine in self.engines)
+        self.metrics.host.measure_gpus(engine.card.device for engine in self.engines)
         if self.voices is not None:
             self.metrics.voices.held(self.voices.cached_bytes)
         return metrics_page(self.metrics.registry)

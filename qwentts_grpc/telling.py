@@ -52,12 +52,13 @@ class Telling:
         """Send what `event` comes to; the last one ends the call."""
         if isinstance(event, Started):
             self._tracing.event("admitted", queue_wait=event.queue_wait)
-        messages = self._narration.messages(event)
+        before, messages = self._narration.seconds, self._narration.messages(event)
         if isinstance(event, AudioChunk) and event.pcm.size and (message := next(messages, None)) is not None:
             self._heard(event)
             await self._send(message)
         for message in messages:
             await self._send(message)
+        self._count(self._narration.seconds - before)
         if isinstance(event, Finished):
             self._finish(event)
 
@@ -79,13 +80,16 @@ class Telling:
             self._metrics.first_audio(self._call.method, self._narration.model, self._first_audio, share)
             self._tracing.event("first audio", after=self._first_audio, server=share)
 
+    def _count(self, seconds: float) -> None:
+        self._metrics.sent(self._narration.model, seconds)
+        self._metrics.tenants.sent(self._call.caller, seconds)
+
     def _finish(self, event: Finished) -> None:
         capped = event.reason is FinishReason.LENGTH and not self._speech.limited
         self._call.ending = Ending("cap") if capped else _ENDINGS[event.reason]
         audio = self._narration.seconds
         self._tracing.event("finish", reason=event.reason.value, audio_seconds=audio, frames=event.frames)
         self._metrics.finished(Finish(self._narration.model, audio, event.work, event.text_characters))
-        self._metrics.tenants.spoken(self._call.caller, audio)
         self._call.context.set_trailing_metadata(
             (("audio-samples", str(self._narration.samples)), ("finish-reason", event.reason.value))
         )

@@ -38,8 +38,8 @@ class TenantMetrics:
         if caller.tenant:
             self._limited.labels(self._label(caller.tenant)).inc()
 
-    def spoken(self, caller: Caller, seconds: float) -> None:
-        """Record the audio of a turn at its end."""
+    def sent(self, caller: Caller, seconds: float) -> None:
+        """Record audio that was sent."""
         if caller.tenant:
             self._audio.labels(self._label(caller.tenant)).inc(seconds)
 

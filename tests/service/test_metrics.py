@@ -246,3 +246,15 @@ async def test_a_turn_that_its_caller_cut_is_no_runaway(tts: Running, monkeypatc
     assert responses[-1].summary.finish_reason == pb.FINISH_REASON_LENGTH
     after = outcomes(tts)
     assert {name: after[name] - before[name] for name in ("length", "cap")} == {"length": 1, "cap": 1}
+
+
+@pytest_session
+async def test_audio_counts_when_it_is_sent_whatever_becomes_of_its_turn(tts: Running) -> None:
+    before = tts.sample("tts_audio_seconds_total", model="tiny-custom")
+    call = tts.stub.Synthesize(send([config(60.0), text("One."), 60.0]))
+    heard = 0.0
+    while heard < 1.0:
+        heard += (await call.read()).audio.duration.ToNanoseconds() / 1e9
+    call.cancel()
+    await tts.idle()
+    assert tts.sample("tts_audio_seconds_total", model="tiny-custom") - before >= heard - 1e-6

@@ -286,7 +286,7 @@ async def test_series_are_for_few_tenants_however_many_come() -> None:
     for number in range(1_000):
         metrics.turns(Caller(f"tenant {number}"), 1)
         metrics.limited(Caller(f"tenant {number}"))
-    metrics.spoken(Caller(), 1.0)
+    metrics.sent(Caller(), 1.0)
     page = generate_latest(registry).decode()
     assert page.count("tts_tenant_turns_open{") == 65 and len(page) < 20_000
     assert registry.get_sample_value("tts_tenant_turns_open", {"tenant": "(others)"}) == 1_000 - 62

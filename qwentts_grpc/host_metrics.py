@@ -1,0 +1,56 @@
+"""Metrics of what the server stands on: its process, its GPUs, its certificates."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from cryptography import x509
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
+
+log = logging.getLogger(__name__)
+
+
+class HostMetrics:
+    """Series appear with what they measure: those of a GPU on a GPU, those of certificates with TLS."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        ProcessCollector(registry=registry)
+        self._gpu = Gauge(
+            "tts_gpu_memory_bytes",
+            "Memory of a GPU: allocated to tensors, reserved by PyTorch, total of the device.",
+            ("device", "kind"),
+            registry=registry,
+        )
+        self._expiry = Gauge(
+            "tts_certificate_expiry_timestamp_seconds",
+            "When the first certificate of a file ends.",
+            ("file",),
+            registry=registry,
+        )
+
+    def measure_gpus(self, devices: Iterable[str]) -> None:
+        """Read the memory of those `devices` that are GPUs ("cuda:0")."""
+        for device in {device for device in devices if device.startswith("cuda")}:
+            figures = {
+                "allocated": torch.cuda.memory_allocated(device),
+                "reserved": torch.cuda.memory_reserved(device),
+                "total": torch.cuda.get_device_properties(device).total_memory,
+            }
+            for kind, size in figures.items():
+                self._gpu.labels(device, kind).set(size)
+
+    def read_certificates(self, **files: Path | None) -> None:
+        """Read when the certificates of PEM `files` end."""
+        for name, path in files.items():
+            if path is not None:
+                try:
+                    self._expiry.labels(name).set(expiry(path))
+                except (OSError, ValueError) as error:
+                    log.warning("the end of %s is not known: %s", path, error)
+
+
+def expiry(path: Path) -> float:
+    """When the first certificate of a PEM file ends, in seconds since 1970; raises OSError and ValueError."""
+    certificates = x509.load_pem_x509_certificates(path.read_bytes())
+    return min(certificate.not_valid_after_utc.timestamp() for certificate in certificates)
