@@ -251,7 +251,7 @@ async def test_a_turn_that_its_caller_cut_is_no_runaway(tts: Running, monkeypatc
 @pytest_session
 async def test_audio_counts_when_it_is_sent_whatever_becomes_of_its_turn(tts: Running) -> None:
     before = tts.sample("tts_audio_seconds_total", model="tiny-custom")
-    call = tts.stub.Synthesize(send([config(60.0), text("One."), 60.0]))
+    call = tts.stub.Synthesize(send([config(60.0), text("One, two. " * 30), 60.0]))
     heard = 0.0
     while heard < 1.0:
         heard += (await call.read()).audio.duration.ToNanoseconds() / 1e9
