@@ -22,13 +22,14 @@ from engine.loop import Engine
 from engine.model.codec import CodecDecoder
 from engine.model.codec_config import CodecDecoderConfig, CodecEncoderConfig, SpeakerEncoderConfig
 from engine.model.codec_encoder import CodecEncoder
-from engine.model.codec_fit import fits
+from engine.model.codec_fit import misfit
 from engine.model.predictor import Predictor
 from engine.model.speaker import SpeakerEncoder
 from engine.model.talker import ProjectedText, Talker, TextEmbedding
 from engine.model.tensors import under
 from engine.observer import NullObserver, Observer
 from engine.ops.chosen import choose
+from engine.ops.fallbacks import Fallbacks
 from engine.ops.interface import LayerCache
 from engine.plan import Limits
 from engine.progress import Progress
@@ -88,9 +89,9 @@ class _Parts:
         self.checkpoint, self.tokenizer = self._load(model)
         self.fused = self.device.type == "cuda" and not config.reference_ops
         self.graphs = self.fused and config.cuda_graphs
-        self.ops = choose(config, self.device, self.dtype)
-        self.block_size = config.block_size or self.ops.block_size
         self.model_config = self.checkpoint.config
+        self.ops = choose(config, self.model_config.talker, self.device, self.dtype)
+        self.block_size = config.block_size or self.ops.block_size
         self.pool = BlockPool(self._capacity(), self.block_size)
         self.positions = min(self.model_config.max_positions, self.pool.capacity * self.block_size)
         self.codec = self._codec(config.max_speeches)
@@ -180,8 +181,7 @@ class _Parts:
         weights = under(self.checkpoint.codec, "decoder")
         if not self.fused:
             return CodecDecoder(config, weights)
-        if not fits(config, weights):
-            logger.info("the codec decodes in plain PyTorch: its sizes are not those of fused kernels")
+        if Fallbacks().needed("codec decoder", misfit(config, weights)):
             return CodecDecoder(config, weights)
         from engine.model.codec_fused import FusedCodecDecoder
 

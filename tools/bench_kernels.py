@@ -116,7 +116,7 @@ def main() -> None:
     options = parser.parse_args()
     checkpoint, _ = dummy_checkpoint(options.kind, DEVICE, torch.bfloat16)
     config = EngineConfig(reference_ops=options.reference, attention=options.attention)
-    ops = choose(config, DEVICE, torch.bfloat16)
+    ops = choose(config, checkpoint.config.talker, DEVICE, torch.bfloat16)
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {options.kind}")
     print(f"{ops.name} ops, {ops.attention} attention")
     print(f"{'rows':>5} {'talker':>9} {'predictor':>10} {'frame':>9}   share of the floor")

@@ -26,7 +26,7 @@ class FusedCodecDecoder:
 
     def __init__(self, config: CodecDecoderConfig, weights: Tensors, dtype: torch.dtype = torch.float16) -> None:
         """`weights` are the tensors under "decoder." of the speech tokenizer, without that prefix; they must fit."""
-        assert codec_fit.fits(config, weights)
+        assert codec_fit.misfit(config, weights) is None
         self.config, self.dtype = config, dtype
         self.packed = pack(config, weights, dtype, codec_fit.FUSED_CHANNELS)
         self.ops = CodecOps(self.packed.tables.device)

@@ -1,6 +1,7 @@
 """Which implementation of the operations runs: decided once, at start."""
 
 import logging
+from typing import Protocol
 
 import torch
 
@@ -12,12 +13,25 @@ from engine.ops.reference import ReferenceOps
 logger = logging.getLogger(__name__)
 
 
+class Heads(Protocol):
+    """Sizes of the talker's attention."""
+
+    @property
+    def heads(self) -> int: ...
+
+    @property
+    def kv_heads(self) -> int: ...
+
+    @property
+    def head_dim(self) -> int: ...
+
+
 class _Unfit(Exception):
     """Why flash-attn cannot be used."""
 
 
-def choose(config: EngineConfig, device: torch.device, dtype: torch.dtype) -> Ops:
-    """Plain PyTorch on a CPU; on a GPU fused kernels, with flash-attn where it is installed and fits the config.
+def choose(config: EngineConfig, talker: Heads, device: torch.device, dtype: torch.dtype) -> Ops:
+    """Plain PyTorch on a CPU; on a GPU fused kernels, with flash-attn where it is installed and takes the talker.
 
     Raises `CheckpointError` where flash-attn is asked for by name and cannot be used.
     """
@@ -28,7 +42,7 @@ def choose(config: EngineConfig, device: torch.device, dtype: torch.dtype) -> Op
     if config.attention == "triton":
         return TritonOps()
     try:
-        return _flash(config.block_size, dtype)
+        return _flash(config.block_size, talker, device, dtype)
     except _Unfit as reason:
         if config.attention == "flash-attn":
             raise CheckpointError(f"flash-attn cannot be used: {reason}") from reason
@@ -36,7 +50,7 @@ def choose(config: EngineConfig, device: torch.device, dtype: torch.dtype) -> Op
         return TritonOps()
 
 
-def _flash(block_size: int | None, dtype: torch.dtype) -> Ops:
+def _flash(block_size: int | None, talker: Heads, device: torch.device, dtype: torch.dtype) -> Ops:
     try:
         from engine.ops.triton.flash import FlashOps
     except ImportError as error:
@@ -45,4 +59,6 @@ def _flash(block_size: int | None, dtype: torch.dtype) -> Ops:
         raise _Unfit(f"blocks of {block_size} positions are not multiples of {FlashOps.block_size}")
     if dtype != torch.bfloat16:
         raise _Unfit(f"the model is {dtype}")
+    if misfit := FlashOps.misfit(talker.heads, talker.kv_heads, talker.head_dim, device):
+        raise _Unfit(f"it does not take {misfit}")
     return FlashOps()

@@ -5,6 +5,7 @@ Imported only where flash-attn is installed. Written against version 2.8, whose 
 
 from typing import cast
 
+import torch
 from flash_attn import flash_attn_varlen_func, flash_attn_with_kvcache
 from torch import Tensor
 
@@ -12,6 +13,22 @@ from engine.ops.interface import LayerCache
 from engine.ops.places import Places
 
 PAGE = 256  # positions; a block of the cache must be a multiple of it
+MOST_WIDTH = 256  # of a head
+
+
+def misfit(heads: int, groups: int, width: int, device: torch.device) -> str | None:
+    """What this build of flash-attn does not take on `device`, found by a trial: builds differ in what they hold."""
+    if width > MOST_WIDTH or width % 8 or heads % groups:
+        return f"{heads} heads of {width} over {groups}"
+    page = torch.zeros(1, PAGE, groups, width, dtype=torch.bfloat16, device=device)
+    nowhere = torch.zeros(1, 1, dtype=torch.int64, device=device)
+    places, queries = Places(nowhere.int(), nowhere[0], nowhere[0]), page.new_zeros(1, heads, width)
+    try:
+        for attend in (decode, prefill):
+            attend(queries, LayerCache(page, page), places).sum().item()
+    except RuntimeError as error:
+        return f"{heads} heads of {width} over {groups} here ({' '.join(str(error).split())[:200]})"
+    return None
 
 
 def decode(queries: Tensor, cache: LayerCache, places: Places) -> Tensor:

@@ -11,9 +11,11 @@ from engine.ops.interface import HeadNorms, LayerCache, Picks, Rope
 from engine.ops.philox import uniforms
 from engine.ops.places import Places
 
+MOST_GATHERED = 1 << 28  # bytes of keys and values that are copied side by side at a time
+
 
 class ReferenceOps:
-    """Works on any device; on CUDA all but `prefill_attention` can be captured as graphs."""
+    """Works on any device; on CUDA every operation can be captured in a graph."""
 
     name = "reference"
     attention = "torch"
@@ -36,24 +38,14 @@ class ReferenceOps:
         return F.silu(gate) * up
 
     def decode_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
-        positions, table = places.positions, places.tables
-        q, k, v = self._heads(qkv, norms, rope, cache, positions)
-        _write(cache, table, positions, k, v)
-        keys, values = _read(cache, table, _longest(positions, table, cache))
-        visible = torch.arange(keys.shape[1], device=qkv.device) <= positions[:, None]
-        return _attend(q[:, None], keys, values, visible[:, None])[:, 0]
+        q, k, v = self._heads(qkv, norms, rope, cache, places.positions)
+        _write(cache, places.tables, places.positions, k, v)
+        return _attend_rows(q, cache, places)
 
     def prefill_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
-        slots, positions = places.slots, places.positions
-        q, k, v = self._heads(qkv, norms, rope, cache, positions)
-        _write(cache, places.tables, positions, k, v)
-        out = torch.empty_like(q).flatten(1)
-        for slot in slots.unique():  # waits for a device: prefill by this definition is not for graphs
-            mine = slots == slot
-            keys, values = _read(cache, places.block_table[slot][None], int(positions[mine].max()) + 1)
-            visible = torch.arange(keys.shape[1], device=qkv.device) <= positions[mine, None]
-            out[mine] = _attend(q[mine][None], keys, values, visible[None])[0]
-        return out
+        q, k, v = self._heads(qkv, norms, rope, cache, places.positions)
+        _write(cache, places.tables, places.positions, k, v)
+        return _attend_rows(q, cache, places) if q.is_cuda else _attend_slots(q, cache, places)
 
     def short_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, start: int) -> Tensor:
         end = start + qkv.shape[1]
@@ -144,6 +136,35 @@ def _read(cache: LayerCache, table: Tensor, length: int) -> tuple[Tensor, Tensor
     """Keys and values of the first `length` positions, rounded up to whole blocks: (R, L, G, D) each."""
     blocks = table[:, : -(-length // cache.keys.shape[1])].long()
     return cache.keys[blocks].flatten(1, 2), cache.values[blocks].flatten(1, 2)
+
+
+def _attend_rows(q: Tensor, cache: LayerCache, places: Places) -> Tensor:
+    """Every row to its own keys and values, without waiting for a device: q (R, H, D) -> (R, H D).
+
+    A device reads all that a block table can hold, so many rows at a time as memory allows.
+    """
+    length = _longest(places.positions, places.tables, cache)
+    rows = max(1, MOST_GATHERED // (2 * length * cache.keys[0, 0].nbytes))
+    pieces = zip(q.split(rows), places.tables.split(rows), places.positions.split(rows), strict=True)
+    return torch.cat([_attend_piece(*piece, cache, length) for piece in pieces])
+
+
+def _attend_piece(q: Tensor, table: Tensor, positions: Tensor, cache: LayerCache, length: int) -> Tensor:
+    keys, values = _read(cache, table, length)
+    visible = torch.arange(keys.shape[1], device=q.device) <= positions[:, None]
+    return _attend(q[:, None], keys, values, visible[:, None])[:, 0]
+
+
+def _attend_slots(q: Tensor, cache: LayerCache, places: Places) -> Tensor:
+    """The rows of a slot together, so that its keys and values are read once: q (R, H, D) -> (R, H D)."""
+    slots, positions = places.slots, places.positions
+    out = torch.empty_like(q).flatten(1)
+    for slot in slots.unique():
+        mine = slots == slot
+        keys, values = _read(cache, places.block_table[slot][None], int(positions[mine].max()) + 1)
+        visible = torch.arange(keys.shape[1], device=q.device) <= positions[mine, None]
+        out[mine] = _attend(q[mine][None], keys, values, visible[None])[0]
+    return out
 
 
 def _attend(q: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> Tensor:

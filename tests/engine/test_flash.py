@@ -102,6 +102,24 @@ def test_runs_are_the_neighbours_of_one_slot(runs: list[tuple[int, int]], order:
     assert torch.equal(found.tables[: len(runs)], table[order[: len(runs)]])
 
 
+@pytest.mark.parametrize(
+    ("heads", "groups", "width", "refused"),
+    [(4, 2, 16, False), (6, 2, 64, False), (3, 3, 80, False), (16, 1, 256, False), (4, 2, 264, True), (4, 2, 20, True)],
+)
+def test_head_sizes_that_it_takes(flash: Any, heads: int, groups: int, width: int, refused: bool) -> None:
+    assert (flash.misfit(heads, groups, width, torch.device("cpu")) is not None) is refused
+
+
+def test_a_build_without_a_head_size_is_found_out(flash: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(*args: Any, **options: Any) -> Tensor:
+        raise RuntimeError("no kernel image\nfor this head size")
+
+    monkeypatch.setattr(flash, "flash_attn_varlen_func", lacking)
+    assert (
+        flash.misfit(8, 2, 64, torch.device("cpu")) == "8 heads of 64 over 2 here (no kernel image for this head size)"
+    )
+
+
 class Named:
     """Stands for an implementation that needs a GPU."""
 
@@ -111,6 +129,11 @@ class Named:
 
 class FlashNamed(Named):
     block_size = PAGE
+    refused: str | None = None
+
+    @classmethod
+    def misfit(cls, heads: int, groups: int, width: int, device: torch.device) -> str | None:
+        return cls.refused
 
     def __init__(self) -> None:
         super().__init__("flash-attn")
@@ -127,7 +150,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def chosen(attention: Attention = "auto", dtype: torch.dtype = BF16, **settings: Any) -> Ops:
-    return choose(EngineConfig(attention=attention, **settings), CUDA, dtype)
+    return choose(EngineConfig(attention=attention, **settings), tiny_config().talker, CUDA, dtype)
 
 
 def test_flash_attn_is_taken_where_it_is(machine: pytest.MonkeyPatch) -> None:
@@ -147,6 +170,13 @@ def test_flash_attn_gives_way_unless_named(machine: pytest.MonkeyPatch, settings
         chosen("flash-attn", **settings)
 
 
+def test_flash_attn_gives_way_to_a_talker_that_it_does_not_take(machine: pytest.MonkeyPatch) -> None:
+    machine.setattr(FlashNamed, "refused", "3 heads of 264 over 3")
+    assert chosen().attention == "triton"
+    with pytest.raises(CheckpointError, match="does not take 3 heads of 264 over 3"):
+        chosen("flash-attn")
+
+
 def test_without_flash_attn_there_is_triton(machine: pytest.MonkeyPatch) -> None:
     machine.setitem(sys.modules, "engine.ops.triton.flash", None)
     assert chosen().attention == "triton"
@@ -155,6 +185,6 @@ def test_without_flash_attn_there_is_triton(machine: pytest.MonkeyPatch) -> None
 
 
 def test_a_cpu_and_the_definition_need_neither() -> None:
-    cpu = choose(EngineConfig(attention="flash-attn"), torch.device("cpu"), torch.float32)
+    cpu = choose(EngineConfig(attention="flash-attn"), tiny_config().talker, torch.device("cpu"), torch.float32)
     assert (cpu.name, cpu.attention) == ("reference", "torch")
     assert chosen(reference_ops=True).name == "reference"

@@ -2,7 +2,8 @@
 
 A program owns one row, one key-value head and one split of the positions. Positions are cut into spans of fixed size
 dealt out to the splits in turn, and the split that finishes last adds the parts in split order: neither the spans nor
-the order depend on how many rows run, and the host plans nothing.
+the order depend on how many rows run, and the host plans nothing. Tiles are powers of two: heads of other widths are
+padded with zeros.
 """
 
 import functools
@@ -22,6 +23,30 @@ SPLITS = 4  # programs that share one row and head
 DECODE_WARPS = 4
 SHORT_WARPS = 2
 MOST_PROGRAMS = 1 << 16  # rows x key-value heads of one launch
+LEAST_TILE = 16  # rows, and columns that are summed over, of a matrix product
+MOST_WIDTH, MOST_HEADS, MOST_LENGTH = (
+    256,
+    31,
+    64,
+)  # what registers hold: of a head, of queries a group, of a short cache
+
+
+@triton.jit
+def _take(at, d, D: tl.constexpr, PAD: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Load heads (n, PAD), zeros beyond their width D."""
+    if D == PAD:
+        return tl.load(at)
+    else:
+        return tl.load(at, mask=d < D, other=0.0)
+
+
+@triton.jit
+def _within(keep, d, D: tl.constexpr, PAD: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The mask `keep` (n, 1) of rows, and of a head's own width."""
+    if D == PAD:
+        return keep
+    else:
+        return keep & (d < D)
 
 
 @triton.jit
@@ -46,7 +71,7 @@ def _rotated(raw, mate, scale, mate_scale, cos, sin, eps, D: tl.constexpr):  # t
 
 @triton.jit
 def _spread(x, n: tl.constexpr, ROWS: tl.constexpr, D: tl.constexpr):  # type: ignore[no-untyped-def]
-    """x (n, D) -> (ROWS, D), each row ROWS / n times: a matrix product takes no fewer than 16."""
+    """x (n, D) -> (ROWS, D), each row ROWS / n times: a matrix product takes no fewer than LEAST_TILE."""
     return tl.reshape(tl.broadcast_to(x[:, None, :], (n, ROWS // n, D)), (ROWS, D))
 
 
@@ -79,7 +104,9 @@ def _decode(
     G: tl.constexpr,
     E: tl.constexpr,  # query heads a key-value head
     HEADS: tl.constexpr,  # a power of two above E
+    ROWS: tl.constexpr,  # of a matrix product: HEADS or more
     D: tl.constexpr,
+    PAD: tl.constexpr,  # a power of two, D or more
     B: tl.constexpr,
     TILE: tl.constexpr,
     SPAN: tl.constexpr,
@@ -92,16 +119,16 @@ def _decode(
     position = tl.load(positions_ptr + row * positions_stride).to(tl.int32)
     spans = position // SPAN + 1
     if split < spans:
-        d = tl.arange(0, D)[None, :]
+        d = tl.arange(0, PAD)[None, :]
         mate_d = (d + D // 2) % D
         h = tl.arange(0, HEADS)  # the queries, then the key
-        e = tl.arange(0, 16) * HEADS // 16  # the head of each row of the matrix products
-        is_query = (e < E) & (tl.arange(0, 16) % (16 // HEADS) == 0)
+        e = tl.arange(0, ROWS) * HEADS // ROWS  # the head of each row of the matrix products
+        is_query = (e < E) & (tl.arange(0, ROWS) % (ROWS // HEADS) == 0)
         from_q = (h < E)[:, None]
-        norm = tl.where(from_q, tl.load(q_norm_ptr + d), tl.load(k_norm_ptr + d)).to(tl.float32)
+        norm = tl.where(from_q, _take(q_norm_ptr + d, d, D, PAD), _take(k_norm_ptr + d, d, D, PAD)).to(tl.float32)
         mate_norm = tl.where(from_q, tl.load(q_norm_ptr + mate_d), tl.load(k_norm_ptr + mate_d)).to(tl.float32)
-        cos = tl.load(cos_ptr + position * D + d).to(tl.float32)
-        sin = tl.load(sin_ptr + position * D + d).to(tl.float32)
+        cos = _take(cos_ptr + position * D + d, d, D, PAD).to(tl.float32)
+        sin = _take(sin_ptr + position * D + d, d, D, PAD).to(tl.float32)
         sin = tl.where(d < D // 2, -sin, sin)
         table = table_ptr + tl.load(slots_ptr + row * slots_stride).to(tl.int64) * table_stride
         own_block = tl.load(table + position // B).to(tl.int64)
@@ -110,19 +137,20 @@ def _decode(
         arrive(OVERLAP)
         heads = qkv_ptr + row.to(tl.int64) * ((G * E + 2 * G) * D)
         head_at = heads + (tl.where(h < E, group * E + h, G * E + group) * D)[:, None]
-        raw, mate = tl.load(head_at + d), tl.load(head_at + mate_d)
+        raw, mate = _take(head_at + d, d, D, PAD), _take(head_at + mate_d, d, D, PAD)
         rotated = _rotated(raw, mate, norm, mate_norm, cos, sin, eps, D)
-        queries = _spread(rotated, HEADS, 16, D)
+        queries = _spread(rotated, HEADS, ROWS, PAD)
+        own_mask, query_mask = _within(d >= 0, d, D, PAD), _within(is_query[:, None], d, D, PAD)
         if OWN:
             own_key = _pick(rotated, h == E)
-            own_value = tl.load(heads + (G * E + G + group) * D + d)
+            own_value = _take(heads + (G * E + G + group) * D + d, d, D, PAD)
             if split == (spans - 1) % SPLITS:
                 own_at = ((own_block * B + position % B) * G + group) * D + d
-                tl.store(keys_ptr + own_at, own_key)
-                tl.store(values_ptr + own_at, own_value)
-        top = tl.full((16,), float("-inf"), tl.float32)
-        total = tl.zeros((16,), tl.float32)
-        mixed = tl.zeros((16, D), tl.float32)
+                tl.store(keys_ptr + own_at, own_key, mask=own_mask)
+                tl.store(values_ptr + own_at, own_value, mask=own_mask)
+        top = tl.full((ROWS,), float("-inf"), tl.float32)
+        total = tl.zeros((ROWS,), tl.float32)
+        mixed = tl.zeros((ROWS, PAD), tl.float32)
         for turn in tl.range(0, tl.cdiv(spans - split, SPLITS) * (SPAN // TILE), num_stages=1):
             p0 = (split + turn // (SPAN // TILE) * SPLITS) * SPAN + turn % (SPAN // TILE) * TILE
             if p0 <= position:
@@ -130,7 +158,7 @@ def _decode(
                 block = first_block
                 if turn > 0:
                     block = tl.load(table + p // B, mask=p <= position, other=0).to(tl.int64)
-                cached = (p < position if OWN else p <= position)[:, None]
+                cached = _within((p < position if OWN else p <= position)[:, None], d, D, PAD)
                 at = ((block * B + p % B) * G + group)[:, None] * D + d
                 keys = tl.load(keys_ptr + at, mask=cached, other=0.0)
                 values = tl.load(values_ptr + at, mask=cached, other=0.0)
@@ -138,7 +166,7 @@ def _decode(
                     here = (p == position)[:, None]
                     keys = tl.where(here, own_key, keys)
                     values = tl.where(here, own_value, values)
-                scores = tl.dot(queries, tl.trans(keys)) * scale  # (16, TILE)
+                scores = tl.dot(queries, tl.trans(keys)) * scale  # (ROWS, TILE)
                 scores = tl.where((p <= position)[None, :], scores, float("-inf"))
                 peak = tl.maximum(top, tl.max(scores, 1))
                 shrink = tl.exp(top - peak)
@@ -148,31 +176,31 @@ def _decode(
                 top = peak
         out_at = out_ptr + row.to(tl.int64) * (G * E * D) + (group * E + e[:, None]) * D + d
         if spans == 1:
-            tl.store(out_at, (mixed * (1.0 / total)[:, None]).to(out_ptr.dtype.element_ty), mask=is_query[:, None])
+            tl.store(out_at, (mixed * (1.0 / total)[:, None]).to(out_ptr.dtype.element_ty), mask=query_mask)
         else:
             parts = parts_ptr + (row * G + group) * (SPLITS * E * (D + 2)) + e * (D + 2)
             part = parts + split * (E * (D + 2))
-            tl.store(part[:, None] + d, mixed, mask=is_query[:, None])
+            tl.store(part[:, None] + d, mixed, mask=query_mask)
             tl.store(part + D, top, mask=is_query)
             tl.store(part + D + 1, total, mask=is_query)
             tl.debug_barrier()
             last = tl.minimum(spans, SPLITS) - 1
             if tl.atomic_add(arrivals_ptr + row * G + group, 1, sem="acq_rel") == last:
                 tl.store(arrivals_ptr + row * G + group, 0)
-                top = tl.full((16,), float("-inf"), tl.float32)
-                total = tl.zeros((16,), tl.float32)
-                mixed = tl.zeros((16, D), tl.float32)
+                top = tl.full((ROWS,), float("-inf"), tl.float32)
+                total = tl.zeros((ROWS,), tl.float32)
+                mixed = tl.zeros((ROWS, PAD), tl.float32)
                 for other in tl.range(0, last + 1, num_stages=1):
                     part = parts + other * (E * (D + 2))
                     their_top = tl.load(part + D, mask=is_query, other=0.0, cache_modifier=".cg")
                     their_total = tl.load(part + D + 1, mask=is_query, other=1.0, cache_modifier=".cg")
-                    theirs = tl.load(part[:, None] + d, mask=is_query[:, None], other=0.0, cache_modifier=".cg")
+                    theirs = tl.load(part[:, None] + d, mask=query_mask, other=0.0, cache_modifier=".cg")
                     peak = tl.maximum(top, their_top)
                     keep, add = tl.exp(top - peak), tl.exp(their_top - peak)
                     total = total * keep + their_total * add
                     mixed = mixed * keep[:, None] + theirs * add[:, None]
                     top = peak
-                tl.store(out_at, (mixed * (1.0 / total)[:, None]).to(out_ptr.dtype.element_ty), mask=is_query[:, None])
+                tl.store(out_at, (mixed * (1.0 / total)[:, None]).to(out_ptr.dtype.element_ty), mask=query_mask)
 
 
 @triton.jit
@@ -195,6 +223,9 @@ def _fill(
     G: tl.constexpr,
     E: tl.constexpr,
     D: tl.constexpr,
+    PAD: tl.constexpr,
+    GROUPS: tl.constexpr,  # a power of two, G or more
+    HEADS: tl.constexpr,  # a power of two, G E or more
     B: tl.constexpr,
     QUERIES: tl.constexpr,
     OVERLAP: tl.constexpr,
@@ -202,28 +233,32 @@ def _fill(
     """Store the normed and rotated keys and the values of one row, and its queries if asked for."""
     start(OVERLAP)
     row = tl.program_id(0)
-    d = tl.arange(0, D)[None, :]
+    d = tl.arange(0, PAD)[None, :]
     mate_d = (d + D // 2) % D
-    norm, mate_norm = tl.load(k_norm_ptr + d).to(tl.float32), tl.load(k_norm_ptr + mate_d).to(tl.float32)
-    q_norm, q_mate_norm = tl.load(q_norm_ptr + d).to(tl.float32), tl.load(q_norm_ptr + mate_d).to(tl.float32)
+    norm, mate_norm = _take(k_norm_ptr + d, d, D, PAD).to(tl.float32), tl.load(k_norm_ptr + mate_d).to(tl.float32)
+    q_norm, q_mate_norm = _take(q_norm_ptr + d, d, D, PAD).to(tl.float32), tl.load(q_norm_ptr + mate_d).to(tl.float32)
     position = tl.load(positions_ptr + row * positions_stride).to(tl.int32)
-    cos = tl.load(cos_ptr + position * D + d).to(tl.float32)
-    sin = tl.load(sin_ptr + position * D + d).to(tl.float32)
+    cos = _take(cos_ptr + position * D + d, d, D, PAD).to(tl.float32)
+    sin = _take(sin_ptr + position * D + d, d, D, PAD).to(tl.float32)
     sin = tl.where(d < D // 2, -sin, sin)
     table = table_ptr + tl.load(slots_ptr + row * slots_stride).to(tl.int64) * table_stride
     block = tl.load(table + position // B).to(tl.int64)
     arrive(OVERLAP)
-    g = tl.arange(0, G)[:, None]
+    g = tl.arange(0, GROUPS)[:, None]
+    keep = _within(g < G, d, D, PAD)
     own = qkv_ptr + row.to(tl.int64) * ((G * E + 2 * G) * D)
     heads = own + (G * E + g) * D
-    raw, mate, value = tl.load(heads + d), tl.load(heads + mate_d), tl.load(heads + G * D + d)
+    raw, mate = tl.load(heads + d, mask=keep, other=0.0), tl.load(heads + mate_d, mask=keep, other=0.0)
+    value = tl.load(heads + G * D + d, mask=keep, other=0.0)
     at = ((block * B + position % B) * G + g) * D + d
-    tl.store(keys_ptr + at, _rotated(raw, mate, norm, mate_norm, cos, sin, eps, D))
-    tl.store(values_ptr + at, value)
+    tl.store(keys_ptr + at, _rotated(raw, mate, norm, mate_norm, cos, sin, eps, D), mask=keep)
+    tl.store(values_ptr + at, value, mask=keep)
     if QUERIES:
-        h = tl.arange(0, G * E)[:, None] * D
-        rotated = _rotated(tl.load(own + h + d), tl.load(own + h + mate_d), q_norm, q_mate_norm, cos, sin, eps, D)
-        tl.store(queries_ptr + row.to(tl.int64) * (G * E * D) + h + d, rotated)
+        h = tl.arange(0, HEADS)[:, None]
+        keep, heads = _within(h < G * E, d, D, PAD), own + h * D
+        raw, mate = tl.load(heads + d, mask=keep, other=0.0), tl.load(heads + mate_d, mask=keep, other=0.0)
+        rotated = _rotated(raw, mate, q_norm, q_mate_norm, cos, sin, eps, D)
+        tl.store(queries_ptr + row.to(tl.int64) * (G * E * D) + h * D + d, rotated, mask=keep)
 
 
 @triton.jit(do_not_specialize=["first"])
@@ -241,35 +276,39 @@ def _short(
     scale,
     T: tl.constexpr,
     L: tl.constexpr,
+    LENGTH: tl.constexpr,  # a power of two, L or more
     G: tl.constexpr,
     E: tl.constexpr,
     HEADS: tl.constexpr,
+    ROWS: tl.constexpr,  # of a matrix product: T HEADS or more
     D: tl.constexpr,
+    PAD: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
-    """All positions of one row and key-value head: the cache is L = 16 long and is taken whole."""
+    """All positions of one row and key-value head: the cache is short and is taken whole."""
     start(OVERLAP)
     row, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    d = tl.arange(0, D)[None, :]
+    d = tl.arange(0, PAD)[None, :]
     mate_d = (d + D // 2) % D
     i = tl.arange(0, T * HEADS)  # of each new position the queries, then the key
     t, h = i // HEADS, i % HEADS
     from_q = (h < E)[:, None]
-    norm = tl.where(from_q, tl.load(q_norm_ptr + d), tl.load(k_norm_ptr + d)).to(tl.float32)
+    norm = tl.where(from_q, _take(q_norm_ptr + d, d, D, PAD), _take(k_norm_ptr + d, d, D, PAD)).to(tl.float32)
     mate_norm = tl.where(from_q, tl.load(q_norm_ptr + mate_d), tl.load(k_norm_ptr + mate_d)).to(tl.float32)
-    cos = tl.load(cos_ptr + (first + t)[:, None] * D + d).to(tl.float32)
-    sin = tl.load(sin_ptr + (first + t)[:, None] * D + d).to(tl.float32)
+    cos = _take(cos_ptr + (first + t)[:, None] * D + d, d, D, PAD).to(tl.float32)
+    sin = _take(sin_ptr + (first + t)[:, None] * D + d, d, D, PAD).to(tl.float32)
     sin = tl.where(d < D // 2, -sin, sin)
     arrive(OVERLAP)
-    p = tl.arange(0, L)
+    p = tl.arange(0, LENGTH)
     at = ((row * L + p) * G + group)[:, None] * D + d
-    cached = (p < first)[:, None]
+    cached = _within((p < first)[:, None], d, D, PAD)
     keys = tl.load(keys_ptr + at, mask=cached, other=0.0)
     values = tl.load(values_ptr + at, mask=cached, other=0.0)
     heads = qkv_ptr + row * (T * (G * E + 2 * G) * D)
     head = t * (G * E + 2 * G) + tl.where(h < E, group * E + h, G * E + group)
-    raw, mate = tl.load(heads + head[:, None] * D + d), tl.load(heads + head[:, None] * D + mate_d)
-    is_new = ((p >= first) & (p < first + T))[:, None]
+    head_at = heads + head[:, None] * D
+    raw, mate = _take(head_at + d, d, D, PAD), _take(head_at + mate_d, d, D, PAD)
+    is_new = _within(((p >= first) & (p < first + T))[:, None], d, D, PAD)
     value_at = heads + ((p - first) * (G * E + 2 * G) + G * E + G + group)[:, None] * D
     values = tl.where(is_new, tl.load(value_at + d, mask=is_new, other=0.0), values)
     rotated = _rotated(raw, mate, norm, mate_norm, cos, sin, eps, D)
@@ -277,17 +316,37 @@ def _short(
         keys = tl.where((p == first + new)[:, None], _pick(rotated, i == new * HEADS + E), keys)
     tl.store(keys_ptr + at, keys, mask=is_new)
     tl.store(values_ptr + at, values, mask=is_new)
-    scores = tl.dot(_spread(rotated, T * HEADS, 16, D), tl.trans(keys)) * scale  # (16, L)
-    r = tl.arange(0, 16)
-    head_of = r * (T * HEADS) // 16
+    scores = tl.dot(_spread(rotated, T * HEADS, ROWS, PAD), tl.trans(keys)) * scale  # (ROWS, LENGTH)
+    r = tl.arange(0, ROWS)
+    head_of = r * (T * HEADS) // ROWS
     position, e = first + head_of // HEADS, head_of % HEADS
     scores = tl.where(p[None, :] <= position[:, None], scores, float("-inf"))
     weights = tl.exp(scores - tl.max(scores, 1)[:, None])
     weights = weights * (1.0 / tl.sum(weights, 1))[:, None]
     mixed = tl.dot(weights.to(values.dtype), values)
     out_at = out_ptr + row * (T * G * E * D) + ((position - first) * (G * E) + group * E + e)[:, None] * D + d
-    is_query = (e < E) & (r % (16 // (T * HEADS)) == 0)
-    tl.store(out_at, mixed.to(out_ptr.dtype.element_ty), mask=is_query[:, None])
+    is_query = (e < E) & (r % (ROWS // (T * HEADS)) == 0)
+    tl.store(out_at, mixed.to(out_ptr.dtype.element_ty), mask=_within(is_query[:, None], d, D, PAD))
+
+
+def misfit(qkv: Tensor, cache: LayerCache) -> str | None:
+    """What the kernels do not take of these heads."""
+    groups, width = cache.keys.shape[-2:]
+    if qkv.dtype not in (torch.bfloat16, torch.float16):
+        return f"{qkv.dtype}"
+    if width > MOST_WIDTH:
+        return f"heads of {width}"
+    if _heads(qkv, cache) > MOST_HEADS:
+        return f"{_heads(qkv, cache)} query heads a key-value head"
+    if len(qkv) * groups > MOST_PROGRAMS:
+        return f"{len(qkv)} rows of {groups} key-value heads"
+    return None
+
+
+def short_misfit(qkv: Tensor, cache: LayerCache) -> str | None:
+    """What `short` does not take of these heads, and of this cache."""
+    length = cache.keys.shape[1]
+    return misfit(qkv, cache) or (f"{length} positions" if length > MOST_LENGTH else None)
 
 
 def decode(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
@@ -332,6 +391,9 @@ def _store(
         G=groups,
         E=_heads(qkv, cache),
         D=width,
+        PAD=_padded(width),
+        GROUPS=triton.next_power_of_2(groups),
+        HEADS=triton.next_power_of_2(groups * _heads(qkv, cache)),
         B=cache.keys.shape[1],
         QUERIES=queries is not None,
         num_warps=4,
@@ -344,6 +406,7 @@ def short(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, first: i
     rows, steps = qkv.shape[:2]
     length, groups, width = cache.keys.shape[1:]
     heads = _heads(qkv, cache)
+    queries = triton.next_power_of_2(heads + 1)
     out = torch.empty(rows, steps, groups * heads * width, dtype=qkv.dtype, device=qkv.device)
     _short[(rows, groups)](
         qkv,
@@ -359,10 +422,13 @@ def short(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, first: i
         width**-0.5,
         T=steps,
         L=length,
+        LENGTH=_padded(length),
         G=groups,
         E=heads,
-        HEADS=triton.next_power_of_2(heads + 1),
+        HEADS=queries,
+        ROWS=_padded(steps * queries),
         D=width,
+        PAD=_padded(width),
         num_warps=SHORT_WARPS,
         **overlap(qkv.device),
     )
@@ -372,6 +438,7 @@ def short(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, first: i
 def _attend(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places, own: bool) -> Tensor:
     groups, width = cache.keys.shape[-2:]
     heads = _heads(qkv, cache)
+    queries = triton.next_power_of_2(heads + 1)
     out = torch.empty(len(qkv), groups * heads * width, dtype=qkv.dtype, device=qkv.device)
     parts = torch.empty(len(qkv), groups, SPLITS, heads, width + 2, dtype=torch.float32, device=qkv.device)
     _decode[(len(qkv), groups, SPLITS)](
@@ -395,8 +462,10 @@ def _attend(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places
         width**-0.5,
         G=groups,
         E=heads,
-        HEADS=triton.next_power_of_2(heads + 1),
+        HEADS=queries,
+        ROWS=_padded(queries),
         D=width,
+        PAD=_padded(width),
         B=cache.keys.shape[1],
         TILE=TILE,
         SPAN=SPAN,
@@ -412,6 +481,11 @@ def _heads(qkv: Tensor, cache: LayerCache) -> int:
     """Query heads a key-value head."""
     groups, width = cache.keys.shape[-2:]
     return (qkv.shape[-1] // width - 2 * groups) // groups
+
+
+def _padded(size: int) -> int:
+    """A power of two that a matrix product takes."""
+    return max(LEAST_TILE, int(triton.next_power_of_2(size)))
 
 
 @functools.cache

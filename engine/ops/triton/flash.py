@@ -16,6 +16,7 @@ class FlashOps(TritonOps):
 
     attention = f"flash-attn {metadata.version('flash_attn')}"
     block_size = flash.PAGE
+    misfit = staticmethod(flash.misfit)
 
     def decode_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
         return flash.decode(attention.fill(qkv, norms, rope, cache, places), cache, places)

@@ -4,12 +4,13 @@ Rows up to `few` go to `resident`, which norms on the way; more rows are normed 
 one order, so the choice is of speed alone.
 """
 
+import functools
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from engine.ops.triton.resident import PIECE, SLICES, resident
+from engine.ops.triton.resident import PIECE, SLICES, piece_of, resident, slice_width
 from engine.ops.triton.rows import rms_norm
 from engine.ops.triton.streamed import streamed
 
@@ -32,7 +33,7 @@ class Plan:
 
 
 # (weight rows, K)
-PLANS: dict[tuple[int, ...], Plan] = {
+PLANS: dict[tuple[int, int], Plan] = {
     (4096, 1024): Plan(resident=32, split=2),
     (1024, 2048): Plan(split=8, ahead=2),
     (6144, 1024): Plan(resident=32),
@@ -45,13 +46,21 @@ PLANS: dict[tuple[int, ...], Plan] = {
     (2048, 6144): Plan(few=8, split=4),
     (3072, 2048): Plan(split=2),
 }
-DEFAULT = Plan()
+MOST_RESIDENT = 16 * 6144  # weights that a program of `resident` holds in shared memory
 
 
-def fits(x: Tensor, weight: Tensor) -> bool:
-    """Whether the kernels take this product: narrow types, and sizes that their tiles divide."""
-    rows, width = weight.shape
-    return x.dtype in (torch.bfloat16, torch.float16) and width % (SLICES * PIECE) == 0 and rows % 128 == 0
+def misfit(x: Tensor) -> str | None:
+    """What the kernels do not take of this product; they take all sizes."""
+    return None if x.dtype in (torch.bfloat16, torch.float16) else f"{x.dtype}"
+
+
+@functools.cache
+def _plan(weights: int, width: int) -> Plan:
+    """For a weight (weights, width): as measured, or what is safe for a size that nobody has measured."""
+    if (weights, width) in PLANS:
+        return PLANS[weights, width]
+    held, piece = 16 * SLICES * slice_width(width), piece_of(width)
+    return Plan(piece=piece, few=16 if held <= MOST_RESIDENT else 0, chunk=piece)
 
 
 def linear(
@@ -63,7 +72,7 @@ def linear(
     eps: float = 0.0,
 ) -> Tensor:
     """x (R, K), rows contiguous, any stride between them; weight (N, K), or (2 N, K) when gated by SwiGLU -> (R, N)."""
-    plan = PLANS.get(tuple(weight.shape), DEFAULT)
+    plan = _plan(*weight.shape)
     if len(x) <= plan.few:
         return resident(x, weight, norm, residual, gated, eps, plan.resident, plan.piece)
     if norm is not None:

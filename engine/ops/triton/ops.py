@@ -1,12 +1,12 @@
-"""The operations as fused Triton kernels; what they do not fit falls back to the definition."""
+"""The operations as fused Triton kernels; sizes that one does not take are the reference's."""
 
 from torch import Tensor
 
+from engine.ops.fallbacks import Fallbacks
 from engine.ops.interface import HeadNorms, LayerCache, Picks, Rope
 from engine.ops.places import Places
 from engine.ops.reference import ReferenceOps
-from engine.ops.triton import attention, rows, sampling
-from engine.ops.triton.linear import fits, linear
+from engine.ops.triton import attention, linear, rows, sampling
 
 
 class TritonOps(ReferenceOps):
@@ -14,36 +14,47 @@ class TritonOps(ReferenceOps):
 
     name = attention = "triton"
 
+    def __init__(self) -> None:
+        self._fallbacks = Fallbacks()
+
     def rms_norm(self, x: Tensor, norm: Tensor, eps: float) -> Tensor:
-        if x.dim() > 2 or not rows.fits(x):
+        if x.dim() > 2 or self._plain("rms_norm", rows.misfit(x)):
             return super().rms_norm(x, norm, eps)
         return rows.rms_norm(x, norm, eps)
 
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
-        return linear(x, weight) if fits(x, weight) else super().linear(x, weight)
+        if self._plain("linear", linear.misfit(x)):
+            return super().linear(x, weight)
+        return linear.linear(x, weight)
 
     def norm_linear(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
-        if not fits(x, weight):
+        if self._plain("norm_linear", linear.misfit(x)):
             return super().norm_linear(x, norm, weight, eps)
-        return linear(x, weight, norm=norm, eps=eps)
+        return linear.linear(x, weight, norm=norm, eps=eps)
 
     def linear_residual(self, x: Tensor, weight: Tensor, residual: Tensor) -> Tensor:
-        if not fits(x, weight):
+        if self._plain("linear_residual", linear.misfit(x)):
             return super().linear_residual(x, weight, residual)
-        return linear(x, weight, residual=residual)
+        return linear.linear(x, weight, residual=residual)
 
     def norm_swiglu(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
-        if not fits(x, weight):
+        if self._plain("norm_swiglu", linear.misfit(x)):
             return super().norm_swiglu(x, norm, weight, eps)
-        return linear(x, weight, norm=norm, gated=True, eps=eps)
+        return linear.linear(x, weight, norm=norm, gated=True, eps=eps)
 
     def decode_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
+        if self._plain("decode_attention", attention.misfit(qkv, cache)):
+            return super().decode_attention(qkv, norms, rope, cache, places)
         return attention.decode(qkv, norms, rope, cache, places)
 
     def prefill_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
+        if self._plain("prefill_attention", attention.misfit(qkv, cache)):
+            return super().prefill_attention(qkv, norms, rope, cache, places)
         return attention.fill_and_attend(qkv, norms, rope, cache, places)
 
     def short_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, start: int) -> Tensor:
+        if self._plain("short_attention", attention.short_misfit(qkv, cache)):
+            return super().short_attention(qkv, norms, rope, cache, start)
         return attention.short(qkv, norms, rope, cache, start)
 
     def embed(self, table: Tensor, ids: Tensor, text: Tensor) -> Tensor:
@@ -53,9 +64,13 @@ class TritonOps(ReferenceOps):
         return sampling.uniforms(seeds, frames, count)
 
     def sample(self, logits: Tensor, picks: Picks) -> Tensor:
+        if self._plain("sample", sampling.misfit(logits)):
+            return super().sample(logits, picks)
         return sampling.sample(logits, picks)[0]
 
     def sample_embed(self, logits: Tensor, picks: Picks, table: Tensor) -> tuple[Tensor, Tensor]:
+        if self._plain("sample_embed", sampling.misfit(logits)):
+            return super().sample_embed(logits, picks, table)
         return sampling.sample(logits, picks, table=table)
 
     def sample_first(
@@ -69,5 +84,10 @@ class TritonOps(ReferenceOps):
         allowed: Tensor,
         end_id: int,
     ) -> Tensor:
+        if self._plain("sample_first", sampling.misfit(logits)):
+            return super().sample_first(logits, picks, penalty, seen, slots, may_end, allowed, end_id)
         rules = sampling.Rules(penalty, seen, slots, may_end, allowed, end_id)
         return sampling.sample(logits, picks, rules)[0]
+
+    def _plain(self, operation: str, misfit: str | None) -> bool:
+        return self._fallbacks.needed(operation, misfit)

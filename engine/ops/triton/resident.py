@@ -3,8 +3,10 @@
 One to sixteen rows are multiplied by matrices that are read once, so the time is the time of reading them. A program
 owns BN weight rows and all of K. K is cut into S slices that run side by side on the tensor cores, and their sums are
 added at the end as a tree, ((0+4)+(2+6))+((1+5)+(3+7)): an order that no number of rows changes, and that `streamed`
-keeps.
+keeps. Sizes that the tiles do not divide are padded with zeros.
 """
+
+import functools
 
 import triton
 import triton.language as tl
@@ -14,6 +16,32 @@ from engine.ops.triton.launch import arrive, overlap, start
 
 SLICES = 8
 PIECE = 128  # K columns that a slice takes at a time: 256 bytes of a weight row
+LEAST_PIECE = 16
+
+
+@functools.cache
+def piece_of(width: int) -> int:
+    """Columns of K that a slice takes at a time: the fewest zeros first, then the widest."""
+    pieces = [PIECE >> i for i in range(4)]
+    return min(pieces, key=lambda piece: (_padded(width, piece), -piece))
+
+
+def slice_width(width: int) -> int:
+    """Columns of K a slice, the last ones zeros where slices do not divide K."""
+    return _padded(width, piece_of(width)) // SLICES
+
+
+def _padded(width: int, piece: int) -> int:
+    return -(-width // (SLICES * piece)) * SLICES * piece
+
+
+@triton.jit
+def take(at, inside, WHOLE: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Load with zeros outside; WHOLE: nothing is outside."""
+    if WHOLE:
+        return tl.load(at)
+    else:
+        return tl.load(at, mask=inside, other=0.0)
 
 
 @triton.jit
@@ -38,6 +66,7 @@ def _resident(
     BR: tl.constexpr,
     BN: tl.constexpr,
     S: tl.constexpr,
+    WIDTH: tl.constexpr,  # of a slice
     KS: tl.constexpr,
     NORM: tl.constexpr,
     SWIGLU: tl.constexpr,
@@ -45,35 +74,45 @@ def _resident(
     OVERLAP: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
     start(OVERLAP)
-    PIECES: tl.constexpr = K // (S * KS)
+    PIECES: tl.constexpr = WIDTH // KS
+    EVEN: tl.constexpr = S * WIDTH == K
+    COLUMNS: tl.constexpr = 2 * N if SWIGLU else N
+    WHOLE: tl.constexpr = EVEN and COLUMNS % BN == 0
     dtype = x_ptr.dtype.element_ty
-    slices = tl.arange(0, S)[:, None, None] * (K // S)
+    slices = tl.arange(0, S)[:, None, None] * WIDTH
     column = tl.program_id(0) * BN + tl.arange(0, BN)
     weight_row = (column % 2) * N + column // 2 if SWIGLU else column  # gate and up of one output side by side
     n = tl.program_id(0) * (BN // 2) + tl.arange(0, BN // 2) if SWIGLU else column
-    weight_at = w_ptr + weight_row[None, :, None] * K + slices + tl.arange(0, KS)[None, None, :]
+    line = slices + tl.arange(0, KS)[None, None, :]
+    weight_at = w_ptr + weight_row[None, :, None] * K + line
     k = slices + tl.arange(0, KS)[None, :, None]
     weights, scales = (), ()
     for piece in tl.static_range(PIECES):
         # (S, BN, KS), parked in shared memory
-        weights = weights + (tl.load(weight_at + piece * KS),)  # type: ignore[assignment]  # noqa: RUF005
+        inside = (line + piece * KS < K) & (column < COLUMNS)[None, :, None]
+        weights = weights + (take(weight_at + piece * KS, inside, WHOLE),)  # type: ignore[assignment]  # noqa: RUF005
         if NORM:
             # (S, KS, 1)
-            scales = scales + (tl.load(norm_ptr + k + piece * KS),)  # type: ignore[assignment]  # noqa: RUF005
+            scale = take(norm_ptr + k + piece * KS, k + piece * KS < K, EVEN)
+            scales = scales + (scale,)  # type: ignore[assignment]  # noqa: RUF005
     arrive(OVERLAP)
     r = tl.arange(0, BR)
     at, keep = r[None, :] * N + n[:, None], r[None, :] < R
+    if COLUMNS % BN > 0:
+        keep = keep & (n < N)[:, None]
     if RESIDUAL:
         residual = tl.load(residual_ptr + at, mask=keep).to(tl.float32)
-    x_at, inside = x_ptr + r[None, None, :] * x_stride + k, r[None, None, :] < R
+    x_at, is_row = x_ptr + r[None, None, :] * x_stride + k, r[None, None, :] < R
     if NORM:
         squares = tl.zeros((S, BR), tl.float32)
         for piece in tl.static_range(PIECES):
+            inside = is_row if EVEN else is_row & (k + piece * KS < K)
             x = tl.load(x_at + piece * KS, mask=inside, other=0.0).to(tl.float32)
             squares += tl.sum(x * x, 1)
         rate = tl.rsqrt(tl.sum(squares, 0) / K + eps)[None, None, :]
     sums = tl.zeros((S, BN, BR), tl.float32)
     for piece in tl.static_range(PIECES):
+        inside = is_row if EVEN else is_row & (k + piece * KS < K)
         x = tl.load(x_at + piece * KS, mask=inside, other=0.0)  # (S, KS, BR)
         if NORM:
             x = (x.to(tl.float32) * rate).to(dtype) * scales[piece]
@@ -105,7 +144,7 @@ def resident(
     rows, width = x.shape
     outputs = len(weight) // 2 if gated else len(weight)
     out = x.new_empty(rows, outputs)
-    _resident[(len(weight) // columns,)](
+    _resident[(triton.cdiv(len(weight), columns),)](
         x,
         norm,
         weight,
@@ -119,6 +158,7 @@ def resident(
         BR=8 if rows <= 8 else 16,
         BN=columns,
         S=SLICES,
+        WIDTH=slice_width(width),
         KS=piece,
         NORM=norm is not None,
         SWIGLU=gated,

@@ -6,7 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from engine.ops.triton.launch import arrive, overlap, start
-from engine.ops.triton.resident import PIECE, SLICES
+from engine.ops.triton.resident import SLICES, piece_of, slice_width, take
 
 
 @triton.jit(do_not_specialize=["R"])
@@ -20,26 +20,31 @@ def _rms_norm(
     K: tl.constexpr,
     BR: tl.constexpr,
     S: tl.constexpr,
+    WIDTH: tl.constexpr,  # of a slice
     KS: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
     """BR rows a program. Squares are added in the order of `resident`, which norms on its way, so that both agree."""
     start(OVERLAP)
-    PIECES: tl.constexpr = K // (S * KS)
-    k = tl.arange(0, S)[:, None, None] * (K // S) + tl.arange(0, KS)[None, :, None]
+    PIECES: tl.constexpr = WIDTH // KS
+    EVEN: tl.constexpr = S * WIDTH == K
+    k = tl.arange(0, S)[:, None, None] * WIDTH + tl.arange(0, KS)[None, :, None]
     scales = ()
     for piece in tl.static_range(PIECES):
         # (S, KS, 1)
-        scales = scales + (tl.load(norm_ptr + k + piece * KS),)  # type: ignore[assignment]  # noqa: RUF005
+        scale = take(norm_ptr + k + piece * KS, k + piece * KS < K, EVEN)
+        scales = scales + (scale,)  # type: ignore[assignment]  # noqa: RUF005
     arrive(OVERLAP)
     r = (tl.program_id(0) * BR + tl.arange(0, BR))[None, None, :]
-    x_at, out_at, inside = x_ptr + r * x_stride + k, out_ptr + r * K + k, r < R
+    x_at, out_at, is_row = x_ptr + r * x_stride + k, out_ptr + r * K + k, r < R
     squares = tl.zeros((S, BR), tl.float32)
     for piece in tl.static_range(PIECES):
+        inside = is_row if EVEN else is_row & (k + piece * KS < K)
         x = tl.load(x_at + piece * KS, mask=inside, other=0.0).to(tl.float32)
         squares += tl.sum(x * x, 1)
     rate = tl.rsqrt(tl.sum(squares, 0) / K + eps)[None, None, :]
     for piece in tl.static_range(PIECES):
+        inside = is_row if EVEN else is_row & (k + piece * KS < K)
         x = tl.load(x_at + piece * KS, mask=inside, other=0.0)
         tl.store(out_at + piece * KS, (x.to(tl.float32) * rate).to(x.dtype) * scales[piece], mask=inside)
 
@@ -69,12 +74,12 @@ def _embed(
     tl.store(out_ptr + row * K + k, summed.to(text.dtype), mask=inside)
 
 
-def fits(x: Tensor) -> bool:
-    """Whether `rms_norm` takes these rows."""
-    return x.dtype in (torch.bfloat16, torch.float16) and x.shape[1] % (SLICES * PIECE) == 0
+def misfit(x: Tensor) -> str | None:
+    """What `rms_norm` does not take of these rows."""
+    return None if x.dtype in (torch.bfloat16, torch.float16) else f"{x.dtype}"
 
 
-def rms_norm(x: Tensor, norm: Tensor, eps: float, piece: int = PIECE) -> Tensor:
+def rms_norm(x: Tensor, norm: Tensor, eps: float, piece: int | None = None) -> Tensor:
     """x (R, K), rows contiguous, any stride between them -> (R, K); `piece` as in `resident`."""
     rows, width = x.shape
     out = x.new_empty(rows, width)
@@ -88,7 +93,8 @@ def rms_norm(x: Tensor, norm: Tensor, eps: float, piece: int = PIECE) -> Tensor:
         K=width,
         BR=2,
         S=SLICES,
-        KS=piece,
+        WIDTH=slice_width(width),
+        KS=piece or piece_of(width),
         num_warps=4,
         **overlap(x.device),
     )

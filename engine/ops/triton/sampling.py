@@ -14,6 +14,8 @@ from torch import Tensor
 from engine.ops.interface import Picks
 from engine.ops.triton.launch import arrive, overlap, start
 
+MOST_IDS = 1 << 15  # a program holds a row of them in registers
+
 
 @triton.jit
 def _key(x, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
@@ -112,6 +114,7 @@ def _sample(
     BITS: tl.constexpr,
     FIRST: tl.constexpr,
     WIDTH: tl.constexpr,
+    WIDE: tl.constexpr,  # a power of two, WIDTH or more
     OVERLAP: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
     start(OVERLAP)
@@ -134,8 +137,9 @@ def _sample(
     if FIRST:
         tl.store(seen_at + drawn, 1)
     if WIDTH > 0:
-        k = tl.arange(0, WIDTH)
-        tl.store(rows_ptr + row * WIDTH + k, tl.load(table_ptr + drawn * WIDTH + k))
+        k = tl.arange(0, WIDE)
+        inside = k < WIDTH
+        tl.store(rows_ptr + row * WIDTH + k, tl.load(table_ptr + drawn * WIDTH + k, mask=inside), mask=inside)
 
 
 @triton.jit
@@ -190,6 +194,11 @@ class Rules:
     end_id: int
 
 
+def misfit(logits: Tensor) -> str | None:
+    """What `sample` does not take of these rows."""
+    return f"{logits.shape[1]} ids" if logits.shape[1] > MOST_IDS else None
+
+
 def sample(
     logits: Tensor, picks: Picks, rules: Rules | None = None, table: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -221,6 +230,7 @@ def sample(
         BITS=16 if exact else 32,
         FIRST=rules is not None,
         WIDTH=width,
+        WIDE=triton.next_power_of_2(width),
         num_warps=8 if rules is None else 16,
         **overlap(logits.device),
     )

