@@ -183,7 +183,7 @@ def _attend(q: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> 
         scores = q @ keys.transpose(2, 3) * width**-0.5
         scores = torch.where(visible.repeat_interleave(heads // groups, 1)[:, None], scores, -torch.inf)
         out = scores.softmax(-1, dtype=torch.float32).to(q.dtype) @ values
-    return out.view(rows, groups, steps, -1).transpose(1, 2).flatten(2)
+    return out.reshape(rows, groups, steps, -1).transpose(1, 2).flatten(2)
 
 
 class _Needs(NamedTuple):
