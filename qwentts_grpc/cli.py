@@ -26,6 +26,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--voice-dir", type=Path, metavar="DIR", help="keep created voices here (default: until the server stops)")
     add("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     add("--port", type=whole(0, 65_535), default=50_051, help="0 picks a free one (default %(default)s)")
+    add("--metrics-host", default="127.0.0.1", help="address of the metrics and probes (default %(default)s)")
     add("--metrics-port", type=whole(0, 65_535), default=9_464, help="HTTP: /metrics, /livez, /readyz (%(default)s)")
     add("--device", type=_device, default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
     add("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")

@@ -1,16 +1,21 @@
-"""The side port: /metrics, /livez and /readyz over a small HTTP/1.1 server."""
+"""The side port: /metrics, /livez and /readyz over a small HTTP/1.1 server, at a bounded cost to the event loop."""
 
 import asyncio
 import logging
-from collections.abc import Callable
+import socket
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-MOST_CONNECTIONS = 64
+MOST_CONNECTIONS = 64  # beyond them the oldest gives way: a probe is answered within a millisecond
+MOST_A_SECOND = 200  # connections taken up; others wait in the kernel's queue
+BACKLOG = 128
 LONGEST_HEAD = 8_192  # bytes
 PATIENCE = 5.0  # seconds for a request to come and for its answer to go
+METRICS_AGE = 1.0  # seconds for which a page of metrics serves everybody
 
 log = logging.getLogger(__name__)
 
@@ -24,17 +29,40 @@ class Response:
     content_type: str = "text/plain; charset=utf-8"
 
 
-Page = Callable[[], Response]
+Page = Callable[[], Awaitable[Response]]
 
 
 def probe(ok: Callable[[], bool]) -> Page:
     """A page that says 200 while `ok`, else 503."""
-    return lambda: Response(HTTPStatus.OK, b"ok\n") if ok() else Response(HTTPStatus.SERVICE_UNAVAILABLE, b"no\n")
+
+    async def page() -> Response:
+        return Response(HTTPStatus.OK, b"ok\n") if ok() else Response(HTTPStatus.SERVICE_UNAVAILABLE, b"no\n")
+
+    return page
 
 
-def metrics_page(registry: CollectorRegistry) -> Response:
-    """The registry in Prometheus's text format."""
-    return Response(HTTPStatus.OK, generate_latest(registry), CONTENT_TYPE_LATEST)
+class MetricsPage:
+    """The registry in Prometheus's text format, made on a thread, at most once in `METRICS_AGE` seconds.
+
+    `update` sets what is read on demand; it runs on the event loop.
+    """
+
+    def __init__(self, registry: CollectorRegistry, update: Callable[[], None]) -> None:
+        self._registry, self._update = registry, update
+        self._making: asyncio.Task[Response] | None = None
+        self._began = 0.0
+
+    async def __call__(self) -> Response:
+        """The latest page, or the one that is being made."""
+        if self._making is None or time.monotonic() > self._began + METRICS_AGE:
+            self._began = time.monotonic()
+            self._making = asyncio.create_task(self._make())
+        return await asyncio.shield(self._making)
+
+    async def _make(self) -> Response:
+        self._update()
+        body = await asyncio.to_thread(generate_latest, self._registry)
+        return Response(HTTPStatus.OK, body, CONTENT_TYPE_LATEST)
 
 
 class SidePort:
@@ -42,43 +70,76 @@ class SidePort:
 
     def __init__(self, pages: dict[str, Page]) -> None:
         self._pages = pages
-        self._server: asyncio.Server | None = None
-        self._open = 0
+        self._socket: socket.socket | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._open: dict[asyncio.Task[None], None] = {}  # the oldest first
 
     async def start(self, host: str, port: int) -> int:
         """Listen, and return the port; 0 picks a free one. Raises OSError if it is taken."""
-        self._server = await asyncio.start_server(self._connected, host, port, limit=LONGEST_HEAD)
-        return int(self._server.sockets[0].getsockname()[1])
+        self._socket = await _listen(host, port)
+        self._accepting = asyncio.create_task(self._accept(self._socket))
+        return int(self._socket.getsockname()[1])
 
     async def close(self) -> None:
-        """Stop listening."""
-        if self._server is not None:
-            self._server.close()
+        """Stop listening, and drop the connections that are open."""
+        for task in (self._accepting, *self._open):
+            if task is not None:
+                task.cancel()
+        if self._socket is not None:
+            self._socket.close()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open += 1
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(1 / MOST_A_SECOND)
+            try:
+                connection, _ = await loop.sock_accept(listening)
+            except OSError as error:  # no descriptor is free, say
+                log.debug("side port: %s", type(error).__name__)
+            else:
+                self._take(connection)
+
+    def _take(self, connection: socket.socket) -> None:
+        if len(self._open) >= MOST_CONNECTIONS:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.cancel()
+        task = asyncio.create_task(self._connected(connection))
+        self._open[task] = None
+        task.add_done_callback(lambda done: self._open.pop(done, None))
+
+    async def _connected(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection, limit=LONGEST_HEAD)
         try:
-            if self._open <= MOST_CONNECTIONS:
-                async with asyncio.timeout(PATIENCE):
-                    await self._answer(reader, writer)
+            async with asyncio.timeout(PATIENCE):
+                await self._answer(reader, writer)
+                writer.close()
+                await writer.wait_closed()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             log.debug("side port: %s", type(error).__name__)
         finally:
-            self._open -= 1
-            writer.close()
+            writer.transport.abort()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         method, _, rest = head.decode("latin-1").partition(" ")
-        response = self._respond(method, rest.partition(" ")[0].partition("?")[0])
+        response = await self._respond(method, rest.partition(" ")[0].partition("?")[0])
         writer.write(_head(response) + (b"" if method == "HEAD" else response.body))
         await writer.drain()
 
-    def _respond(self, method: str, path: str) -> Response:
+    async def _respond(self, method: str, path: str) -> Response:
         if method not in ("GET", "HEAD"):
             return Response(HTTPStatus.METHOD_NOT_ALLOWED, b"GET or HEAD\n")
         page = self._pages.get(path)
-        return page() if page else Response(HTTPStatus.NOT_FOUND, b"not here\n")
+        return await page() if page else Response(HTTPStatus.NOT_FOUND, b"not here\n")
+
+
+async def _listen(host: str, port: int) -> socket.socket:
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = found[0]
+    listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    listening.setblocking(False)
+    return listening
 
 
 def _head(response: Response) -> bytes:

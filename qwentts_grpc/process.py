@@ -25,7 +25,7 @@ async def serve(config: ServerConfig, say: Callable[[str], None], tracing: Traci
     server = Server(config, tracing)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
     port, side_port = await server.start()
-    say(f"metrics on http://{address(config.host, side_port)}/metrics")
+    say(f"metrics on http://{address(config.metrics_host, side_port)}/metrics")
     try:
         if await first(server.load(), signals.stop.wait()) == 1:
             return 0

@@ -30,7 +30,7 @@ from qwentts_grpc.consent import Consent
 from qwentts_grpc.fleet import Fleet
 from qwentts_grpc.gate import Gate
 from qwentts_grpc.handled import Handled
-from qwentts_grpc.http import Response, SidePort, metrics_page, probe
+from qwentts_grpc.http import MetricsPage, SidePort, probe
 from qwentts_grpc.limits import Limits
 from qwentts_grpc.messages import Strict
 from qwentts_grpc.metrics import Metrics
@@ -88,6 +88,7 @@ class ServerConfig:
     model: str
     host: str = "127.0.0.1"
     port: int = 50_051
+    metrics_host: str = "127.0.0.1"
     metrics_port: int = 9_464
     drain_delay: float = 0.5
     drain_seconds: float = 30.0
@@ -127,7 +128,7 @@ class Server:
         self._housekeeping: asyncio.Task[None] | None = None
         self._side = SidePort(
             {
-                "/metrics": self._metrics_page,
+                "/metrics": MetricsPage(self.metrics.registry, self._update_metrics),
                 "/livez": probe(lambda: not self.gate.broken),
                 "/readyz": probe(lambda: self.gate.serving),
             }
@@ -187,7 +188,7 @@ class Server:
         path_decoding.install()
         reset.install()
         _check_free(self.config.host, self.config.port)
-        side_port = await self._side.start(self.config.host, self.config.metrics_port)
+        side_port = await self._side.start(self.config.metrics_host, self.config.metrics_port)
         port = self._listen(address(self.config.host, self.config.port))
         await self._grpc.start()
         self._housekeeping = asyncio.create_task(memory.keep_small())
@@ -282,13 +283,12 @@ class Server:
             log.warning("cutting %d speeches that did not end in time", self.gate.speeches)
             self.gate.cut()
 
-    def _metrics_page(self) -> Response:
+    def _update_metrics(self) -> None:
         # An engine tells what happens; where it stands is read when somebody asks.
         self.metrics.engine.set_states(engine.state() for engine in self.engines)
         self.metrics.host.measure_gpus(engine.card.device for engine in self.engines)
         if self.voices is not None:
             self.metrics.voices.held(self.voices.cached_bytes)
-        return metrics_page(self.metrics.registry)
 
     async def _quiet(self) -> None:
         await asyncio.sleep(self.config.drain_delay)

@@ -42,6 +42,7 @@ def _config(options: argparse.Namespace) -> ServerConfig:
         more_models=tuple(more),
         host=options.host,
         port=options.port,
+        metrics_host=options.metrics_host,
         metrics_port=options.metrics_port,
         drain_seconds=options.drain_seconds,
         tls=_tls(options),

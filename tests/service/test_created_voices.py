@@ -227,7 +227,7 @@ async def test_lookups_are_counted(base: Running) -> None:
     await turn(base, config(voice="emil"), text("Hi."))
     assert base.sample("tts_voice_prompt_cache_hits_total") == hits + 1
     assert base.sample("tts_voice_prompt_cache_misses_total") == 0
-    base.server._metrics_page()
+    base.server._update_metrics()
     assert base.sample("tts_voice_prompt_cache_bytes") > 1_000
     await delete(base, "emil")
 

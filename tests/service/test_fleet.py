@@ -123,7 +123,7 @@ async def test_a_checkpoint_speaks_as_it_does_alone(fleet: Running, folders: lis
 
 async def test_gauges_are_sums_and_counters_know_the_model(fleet: Running) -> None:
     await spoken_by(fleet, config(voice="", instructions="A low voice."))
-    fleet.server._metrics_page()
+    fleet.server._update_metrics()
     capacity = sum(engine.state().blocks_capacity for engine in fleet.server.engines)
     assert fleet.sample("tts_kv_blocks_capacity") == capacity
     assert fleet.sample("tts_audio_seconds_total", model="design") > 0
