@@ -11,8 +11,8 @@ from http import HTTPStatus
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 MOST_CONNECTIONS = 64  # beyond them the oldest gives way: a probe is answered within a millisecond
-MOST_A_SECOND = 200  # connections taken up; others wait in the kernel's queue
-BACKLOG = 128
+MOST_A_SECOND = 1_000  # connections taken up; others wait in the kernel's queue
+BACKLOG = 1_024
 LONGEST_HEAD = 8_192  # bytes
 PATIENCE = 5.0  # seconds for a request to come and for its answer to go
 METRICS_AGE = 1.0  # seconds for which a page of metrics serves everybody
@@ -109,23 +109,19 @@ class SidePort:
         task.add_done_callback(lambda done: self._open.pop(done, None))
 
     async def _connected(self, connection: socket.socket) -> None:
-        reader, writer = await asyncio.open_connection(sock=connection, limit=LONGEST_HEAD)
         try:
-            async with asyncio.timeout(PATIENCE):
-                await self._answer(reader, writer)
-                writer.close()
-                await writer.wait_closed()
-        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            with connection:
+                async with asyncio.timeout(PATIENCE):
+                    await self._answer(connection)
+        except (TimeoutError, OSError) as error:
             log.debug("side port: %s", type(error).__name__)
-        finally:
-            writer.transport.abort()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
+    async def _answer(self, connection: socket.socket) -> None:
+        head = await _read_head(connection)
         method, _, rest = head.decode("latin-1").partition(" ")
         response = await self._respond(method, rest.partition(" ")[0].partition("?")[0])
-        writer.write(_head(response) + (b"" if method == "HEAD" else response.body))
-        await writer.drain()
+        data = _head(response) + (b"" if method == "HEAD" else response.body)
+        await asyncio.get_running_loop().sock_sendall(connection, data)
 
     async def _respond(self, method: str, path: str) -> Response:
         if method not in ("GET", "HEAD"):
@@ -140,6 +136,17 @@ async def _listen(host: str, port: int) -> socket.socket:
     listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     listening.setblocking(False)
     return listening
+
+
+async def _read_head(connection: socket.socket) -> bytes:
+    """What comes before the first empty line; raises ConnectionError where that does not come, or is too long."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        more = await asyncio.get_running_loop().sock_recv(connection, LONGEST_HEAD)
+        head += more
+        if not more or len(head) > LONGEST_HEAD:
+            raise ConnectionError("no request")
+    return head
 
 
 def _head(response: Response) -> bytes:
