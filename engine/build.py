@@ -95,7 +95,7 @@ class _Parts:
         self.pool = BlockPool(self._capacity(), self.block_size)
         self.positions = min(self.model_config.max_positions, self.pool.capacity * self.block_size)
         self.codec = self._codec(config.max_speeches)
-        self.layouts = Layouts(self.model_config, self.tokenizer, self._cloner())
+        self.layouts = Layouts(self.model_config, self.tokenizer, self._cloner(), self.positions)
         self.runner = self._runner()
 
     def engine(self, observer: Observer) -> Engine:

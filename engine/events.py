@@ -6,6 +6,8 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
+from engine.request import TextMode
+
 from engine.lateness import LatenessTotals
 
 
@@ -28,10 +30,14 @@ class NoticeCode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Always first: the speech has its slot. `queue_wait` in seconds."""
+    """Always first: the speech has its slot. `queue_wait` in seconds.
+
+    `text_mode` is where the text of the first segment goes, as far as its text has come by now.
+    """
 
     seed: int
     queue_wait: float
+    text_mode: TextMode = TextMode.INCREMENTAL
 
 
 @dataclass(frozen=True, slots=True)

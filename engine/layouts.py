@@ -6,11 +6,13 @@ from typing import Protocol
 from engine import prompt
 from engine.errors import InvalidRequest, Unsupported, VoiceNotFound
 from engine.model.config import ModelConfig
-from engine.request import Reference, SpeechRequest
+from engine.request import Reference, SpeechRequest, TextMode
 from engine.segment import ROLE, Layout
 from engine.text import HEADING
 from engine.tokenizer import TextTokenizer
 from engine.voice import UNSPECIFIED, Voice
+
+PROMPT_SHARE = 4  # a text goes into the prompt unasked where it leaves three such parts of the positions to speech
 
 
 class Cloner(Protocol):
@@ -27,12 +29,17 @@ class Cloner(Protocol):
 
 
 class Layouts:
-    """`voices`: built-in speakers in the checkpoint's order. `cloner` is None for checkpoints that cannot clone."""
+    """`voices`: built-in speakers in the checkpoint's order. `cloner` is None for checkpoints that cannot clone.
 
-    def __init__(self, config: ModelConfig, tokenizer: TextTokenizer, cloner: Cloner | None) -> None:
+    `positions` are the most that one speech can hold.
+    """
+
+    def __init__(
+        self, config: ModelConfig, tokenizer: TextTokenizer, cloner: Cloner | None, positions: int = 8_192
+    ) -> None:
         self.config, self.tokenizer = config, tokenizer
         self.voices = {name: Voice(row=row, dialect=config.dialects.get(name)) for name, row in config.speakers.items()}
-        self._cloner = cloner
+        self._cloner, self._positions = cloner, positions
 
     def of(self, request: SpeechRequest) -> Layout:
         """The layout of a request, without what its reference recording will add.
@@ -43,11 +50,18 @@ class Layouts:
         return Layout(
             config=self.config,
             voice=voice,
-            mode=request.delivery.text_mode,
+            mode=request.delivery.text_mode or self.default_mode,
             language=prompt.language_row(self.config, request.language, voice),
             instruct=self._instruct(request.instructions),
             reference_text=self._reference_text(voice),
+            whole_tokens=self._positions // PROMPT_SHARE,
         )
+
+    @property
+    def default_mode(self) -> TextMode | None:
+        """As in the reference implementation: clones read as they speak, all others the whole text before, if it is
+        there."""
+        return TextMode.INCREMENTAL if self.config.kind == "base" else None
 
     def prepared(self, request: SpeechRequest) -> bool:
         """Whether `of` gives all there is: no recording has to be encoded, or heard by the codec, first."""

@@ -71,9 +71,13 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How audio leaves: chunk sizes in frames, times in seconds. `input_idle_timeout` 0 waits for text for ever."""
+    """How audio leaves: chunk sizes in frames, times in seconds. `input_idle_timeout` 0 waits for text for ever.
 
-    text_mode: TextMode = TextMode.INCREMENTAL
+    `text_mode` None is the reference implementation's default for the kind of checkpoint wherever a segment's text is
+    complete when its prompt is made, and incremental where text is still awaited.
+    """
+
+    text_mode: TextMode | None = None
     first_chunk_frames: int = 1
     max_chunk_frames: int = 12
     max_lead: float = 5.0

@@ -20,14 +20,18 @@ CAP_FRAMES_PER_TOKEN = 25
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What every segment of a speech shares. `instruct`, `reference_text`: token ids; `language`: a codec row."""
+    """What every segment of a speech shares. `instruct`, `reference_text`: token ids; `language`: a codec row.
+
+    `mode` None puts a text of up to `whole_tokens` into the prompt where it is complete when the prompt is made.
+    """
 
     config: ModelConfig
     voice: Voice
-    mode: TextMode
+    mode: TextMode | None
     language: int | None
     instruct: tuple[int, ...] = ()
     reference_text: tuple[int, ...] = ()
+    whole_tokens: int = 2_048
 
 
 class Segment:
@@ -48,6 +52,7 @@ class Segment:
         self._known: list[int] = []
         self._unread = ""
         self._stream = TextStream(tokenizer)
+        self._begun: TextMode | None = None  # where the text goes, once a column has been read
         self._prefix: list[Column] | None = None
         self._start = 0  # position of the first frame's input, once the prefix is known
         self._all_known = False  # no id can follow those known
@@ -70,6 +75,8 @@ class Segment:
         self.ended, self.mark = True, mark
         if not self.speakable:
             self.finish = FinishReason.STOP
+        if self._begun is None:
+            self._prefix = None  # the text may go elsewhere, now that it is complete
 
     @property
     def tokens(self) -> int:
@@ -80,6 +87,14 @@ class Segment:
     def cap(self) -> int:
         """Frames after which this much text counts as a runaway."""
         return CAP_FRAMES + CAP_FRAMES_PER_TOKEN * self.tokens
+
+    @property
+    def mode(self) -> TextMode:
+        """Where the text goes; before a column has been read, as far as the text has come by now."""
+        chosen = self._begun or self._layout.mode
+        if chosen is not None:
+            return chosen
+        return TextMode.WHOLE if self.ended and self.tokens <= self._layout.whole_tokens else TextMode.INCREMENTAL
 
     @property
     def ready(self) -> bool:
@@ -109,7 +124,8 @@ class Segment:
         return self._start + self.launched
 
     def columns(self, start: int, stop: int) -> list[Column]:
-        """Columns at positions start...stop-1, all of them known."""
+        """Columns at positions start...stop-1, all of them known; from here on it is decided where the text goes."""
+        self._begun = self.mode
         return [self._column(position) for position in range(start, stop)]
 
     def next_text(self) -> int:
@@ -153,7 +169,7 @@ class Segment:
 
     @property
     def _whole(self) -> bool:
-        return self._layout.mode is TextMode.WHOLE
+        return self.mode is TextMode.WHOLE
 
     @property
     def _texts(self) -> int:

@@ -8,7 +8,7 @@ from itertools import islice
 from engine.events import FinishReason
 from engine.guard import Guard
 from engine.playback import Playback
-from engine.request import FRAME_SECONDS, SpeechRequest
+from engine.request import FRAME_SECONDS, SpeechRequest, TextMode
 from engine.segment import Layout, Segment
 from engine.sentences import Sentences
 from engine.text import speakable
@@ -56,6 +56,11 @@ class Sequence:
     def segment(self) -> Segment:
         """The segment being spoken."""
         return self.segments[0]
+
+    @property
+    def text_mode(self) -> TextMode:
+        """Where the text goes that is spoken next, as far as it has come by now."""
+        return next((segment for segment in self.segments if segment.speakable), self.segments[-1]).mode
 
     def use(self, layout: Layout) -> None:
         """Replace the layout while the speech is not queued yet."""

@@ -155,7 +155,7 @@ class Speech:
     def started(self) -> None:
         """The speech has its slot."""
         self._started = True
-        self._put(Started(self.seed, self._queue_wait))
+        self._put(Started(self.seed, self._queue_wait, self.sequence.text_mode))
         for notice in self._noticed.values():
             self._put(notice)
 

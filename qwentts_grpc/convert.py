@@ -16,8 +16,8 @@ from qwentts_grpc.limits import NAME, REQUEST_ID, Limits
 
 FRAME_NANOSECONDS = round(FRAME_SECONDS * 1e9)
 
-_TEXT_MODES = {
-    tts_pb2.TEXT_MODE_UNSPECIFIED: TextMode.INCREMENTAL,
+_TEXT_MODES: dict[tts_pb2.TextMode, TextMode | None] = {
+    tts_pb2.TEXT_MODE_UNSPECIFIED: None,
     tts_pb2.TEXT_MODE_INCREMENTAL: TextMode.INCREMENTAL,
     tts_pb2.TEXT_MODE_WHOLE: TextMode.WHOLE,
 }
@@ -163,7 +163,7 @@ def _delivery(options: tts_pb2.DeliveryOptions) -> Delivery:
     )
 
 
-def _text_mode(value: tts_pb2.TextMode) -> TextMode:
+def _text_mode(value: tts_pb2.TextMode) -> TextMode | None:
     if value not in _TEXT_MODES:
         raise InvalidRequest("delivery.text_mode", f"{value} is not a value of TextMode")
     return _TEXT_MODES[value]

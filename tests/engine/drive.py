@@ -13,7 +13,7 @@ from engine.events import AudioChunk, FinishReason, FlushDone
 from engine.metrics import PREEMPTIONS
 from engine.observer import Metric, NullObserver, Observer
 from engine.plan import Limits
-from engine.request import SAMPLES_PER_FRAME, SpeechRequest, TextMode
+from engine.request import SAMPLES_PER_FRAME, Delivery, SpeechRequest, TextMode
 from engine.scheduler import Outcome, Scheduler
 from engine.segment import Layout
 from engine.sequence import Sequence
@@ -33,6 +33,7 @@ class Talk:
 
     sequence: Sequence
     texts: list[tuple[str, str | None]] = field(default_factory=lambda: [("", None)])
+    modes: list[TextMode] = field(default_factory=list)  # of the segments, where the layout leaves them open
     codes: list[Codes] = field(default_factory=list)
     pcm: list[npt.NDArray[np.int16]] = field(default_factory=list)
     marks: list[tuple[str, int]] = field(default_factory=list)
@@ -62,7 +63,7 @@ class Talk:
     def expected(self) -> Expected:
         """What the whole turn must come to."""
         sequence = self.sequence
-        return expected(sequence.layout, sequence.tokenizer, sequence.request, sequence.seed, self.texts)
+        return expected(sequence.layout, sequence.tokenizer, sequence.request, sequence.seed, self.texts, self.modes)
 
 
 class Preemptions(NullObserver):
@@ -100,7 +101,7 @@ class Drive:
         self, request: SpeechRequest | None = None, *, seed: int = 0, voice: Voice | None = None, instruct: int = 0
     ) -> Talk:
         """Queue a speech."""
-        request = request or SpeechRequest()
+        request = request or SpeechRequest(delivery=Delivery(text_mode=INCREMENTAL))
         transcript = () if voice is None or voice.codes is None else (7, 8, 9)
         layout = Layout(
             config=tiny_config(),

@@ -1,7 +1,7 @@
 """What a speech must come to: computed alone, from the whole text, in one plain loop."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +26,21 @@ class Expected:
 
 
 def expected(
-    layout: Layout, tokenizer: TextTokenizer, request: SpeechRequest, seed: int, texts: Sequence[tuple[str, str | None]]
+    layout: Layout,
+    tokenizer: TextTokenizer,
+    request: SpeechRequest,
+    seed: int,
+    texts: Sequence[tuple[str, str | None]],
+    modes: Sequence[TextMode] = (),
 ) -> Expected:
-    """`texts`: each segment's text, and the mark of the flush that ends it, None for the last."""
+    """`texts`: each segment's text, and the mark of the flush that ends it, None for the last.
+
+    `modes`: where the text of each goes, if the layout leaves it open.
+    """
     model = FakeModel(layout.config)
     made = Expected([], [], [], FinishReason.STOP)
-    for text, mark in texts:
+    for number, (text, mark) in enumerate(texts):
+        layout = replace(layout, mode=modes[number]) if modes else layout
         text = text if speakable(text) else ""
         limit = _limit(request, tokenizer, text, len(made.codes))
         frames = list(_segment(model, layout, tokenizer, request, seed, text, len(made.codes), limit)) if text else []

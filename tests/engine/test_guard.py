@@ -5,8 +5,8 @@ import pytest
 
 from engine.events import FinishReason
 from engine.guard import LONGEST_PERIOD, Guard
-from engine.request import SAMPLES_PER_FRAME, Sampling, SpeechRequest
-from tests.engine.drive import FLAVOURS, Drive, Flavour
+from engine.request import SAMPLES_PER_FRAME, Delivery, Sampling, SpeechRequest
+from tests.engine.drive import FLAVOURS, INCREMENTAL, Drive, Flavour
 from tests.engine.fake_runner import Codes, FakeModel
 from tests.engine.tiny import tiny_config
 
@@ -67,7 +67,7 @@ class Stuck(FakeModel):
 def test_a_stuck_speech_ends_and_leaves_nothing(flavour: Flavour) -> None:
     drive = Drive(flavour)
     drive.device.model = Stuck(tiny_config())
-    talk = drive.open(SpeechRequest(sampling=Sampling(max_frames=1_000)))
+    talk = drive.open(SpeechRequest(sampling=Sampling(max_frames=1_000), delivery=Delivery(text_mode=INCREMENTAL)))
     talk.say("It goes on and on.")
     drive.run()
     assert talk.end is FinishReason.GUARD

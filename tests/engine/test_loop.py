@@ -133,9 +133,8 @@ both = pytest.mark.parametrize("flavour", FLAVOURS)
 
 
 def request(max_lead: float = 1e4, idle: float = 30.0, frames: int | None = None, **fields: Any) -> SpeechRequest:
-    made = SpeechRequest(
-        sampling=Sampling(seed=1, max_frames=frames), delivery=Delivery(max_lead=max_lead, input_idle_timeout=idle)
-    )
+    delivery = Delivery(text_mode=TextMode.INCREMENTAL, max_lead=max_lead, input_idle_timeout=idle)
+    made = SpeechRequest(sampling=Sampling(seed=1, max_frames=frames), delivery=delivery)
     return replace(made, **fields)
 
 
