@@ -16,6 +16,7 @@ class EngineConfig:
     `max_speeches` is both the number of slots and the largest frame batch. `kv_blocks` None sizes the pool so that
     every slot can hold a speech of typical length on a CPU, or to a share of the memory of a GPU; `block_size` None
     is what suits the attention. `attention` on a GPU: "auto" is flash-attn where it is installed, else Triton.
+    `max_prefill_columns` of a step, shared by all prompts: None is as many as hold no frame up on the device.
     `segment_characters`: a longer text is cut at the next sentence end, 0 never cuts; `max_audio_seconds` has room for
     `max_text_characters` of any script. `guard_seconds` of silence or repetition end a speech that
     is not greedy, 0 never do.
@@ -30,7 +31,7 @@ class EngineConfig:
     queue_timeout: float = 10.0
     block_size: int | None = None
     kv_blocks: int | None = None
-    max_prefill_columns: int = 256
+    max_prefill_columns: int | None = None
     max_text_characters: int = 60_000
     segment_characters: int = 1_000
     max_audio_seconds: float = 21_600.0

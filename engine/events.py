@@ -6,9 +6,8 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
-from engine.request import TextMode
-
 from engine.lateness import LatenessTotals
+from engine.request import TextMode
 
 
 class FinishReason(Enum):

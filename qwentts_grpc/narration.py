@@ -6,7 +6,7 @@ import numpy as np
 from google.protobuf.duration_pb2 import Duration
 
 from engine.events import AudioChunk, Event, Finished, FinishReason, FlushDone, Notice, NoticeCode, Started
-from engine.request import FRAME_SECONDS
+from engine.request import FRAME_SECONDS, TextMode
 from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.audio.encoded import Encoded
 from qwentts_grpc.audio.encoders import Encoder
@@ -24,6 +24,10 @@ _NOTICES = {
     NoticeCode.DRAINING: tts_pb2.NOTICE_CODE_DRAINING,
     NoticeCode.TEXT_STARVED: tts_pb2.NOTICE_CODE_TEXT_STARVED,
     NoticeCode.PACED: tts_pb2.NOTICE_CODE_PACED,
+}
+_TEXT_MODES = {
+    TextMode.INCREMENTAL: tts_pb2.TEXT_MODE_INCREMENTAL,
+    TextMode.WHOLE: tts_pb2.TEXT_MODE_WHOLE,
 }
 # The field of the response's oneof for each kind of message; both response types use the same names.
 FIELDS: dict[type[Payload], str] = {
@@ -67,6 +71,7 @@ class Narration:
         """What to send for `event`, in order; often one message, none for audio that the encoder holds back."""
         match event:
             case Started():
+                self._first.text_mode = _TEXT_MODES[event.text_mode]
                 yield from self._begin(event.queue_wait)
             case Notice():
                 yield from self._notice(tts_pb2.Notice(code=_NOTICES[event.code], message=event.message))

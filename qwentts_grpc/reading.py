@@ -4,14 +4,18 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Protocol
 
 from engine.errors import EngineError, InputIdle, InvalidRequest, TextTooLong
 from engine.speech import Speech
 from engine.text import speakable
 from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.convert import name
+from qwentts_grpc.incoming import Incoming
 from qwentts_grpc.limits import Limits
 
+PAUSE = 0.002  # seconds between messages after which they are not of one go
+LONGEST_HOLD = 0.01  # seconds
 MOMENT = 0.02  # seconds: longer than a message is on its way, shorter than anyone notices
 
 Requests = AsyncIterator[tts_pb2.SynthesizeRequest]
@@ -29,13 +33,6 @@ async def first_config(requests: Requests, patience: float) -> tts_pb2.Synthesis
     if first is None or first.WhichOneof("payload") != "config":
         raise InvalidRequest("config", "must be the first message of the turn", "CONFIG_NOT_FIRST")
     return first.config
-
-
-def whole_text(text: str) -> str:
-    """`text`, or `InvalidRequest` where there is nothing in it to speak."""
-    if not speakable(text):
-        raise InvalidRequest("text", "has nothing to speak", "TEXT_EMPTY")
-    return text
 
 
 @asynccontextmanager
@@ -59,6 +56,40 @@ async def cancel_may_come() -> None:
     await asyncio.sleep(MOMENT)
 
 
+class Text(Protocol):
+    """Where the text of a turn comes from."""
+
+    async def open(self, patient: bool) -> None:
+        """Where `patient`, wait for what comes together, so that a text that is complete is known to be."""
+
+    def begin(self, speech: Speech) -> None:
+        """Feed what has come by now, at once. Raises `InvalidRequest`, `TextTooLong`."""
+
+    async def feed(self, speech: Speech) -> None:
+        """Feed the rest as it comes, to its end. Raises `InvalidRequest`, `TextTooLong`."""
+
+
+class WholeText:
+    """A text that is complete, and `came` by then."""
+
+    def __init__(self, text: str, came: float) -> None:
+        """Raises `InvalidRequest` where there is nothing in it to speak."""
+        if not speakable(text):
+            raise InvalidRequest("text", "has nothing to speak", "TEXT_EMPTY")
+        self._text, self._came = text, came
+
+    async def open(self, patient: bool) -> None:
+        """Nothing to wait for."""
+
+    def begin(self, speech: Speech) -> None:
+        """All of it."""
+        speech.feed(self._text, self._came)
+        speech.end(self._came)
+
+    async def feed(self, speech: Speech) -> None:
+        """Nothing is left."""
+
+
 class TurnReader:
     """Feeds a speech from the messages that follow the config, until half-close or a cancel.
 
@@ -66,41 +97,72 @@ class TurnReader:
     so they count as having come then.
     """
 
-    def __init__(self, requests: Requests, limits: Limits, since: float) -> None:
+    def __init__(self, requests: Incoming[tts_pb2.SynthesizeRequest], limits: Limits, since: float) -> None:
         self._requests = requests
         self._limits = limits
         self._came: float | None = since  # of the message at hand; None: just now
-        self._appends = 0
-        self._flushes = 0
+        self._held: list[tuple[tts_pb2.SynthesizeRequest, float | None]] = []  # and when they came
+        self._patient = False
+        self._begun = False  # whether the segment has something to speak
+        self._ended = self._cancelled = False
+        self._appends = self._flushes = 0
+
+    async def open(self, patient: bool) -> None:
+        """Hold what comes along with the config."""
+        self._patient = patient
+        await self._hold()
+
+    def begin(self, speech: Speech) -> None:
+        """Feed what is held."""
+        held, self._held = self._held, []
+        for request, came in held:
+            self._cancelled = self._cancelled or self._take(request, came, speech)
+        if self._ended and speech.speakable and not self._cancelled:
+            speech.end(self._came)
 
     async def feed(self, speech: Speech) -> None:
-        """Raises `InvalidRequest` and `TextTooLong`; returns where nothing more can matter."""
-        asked = time.monotonic()
-        async for request in self._requests:
-            self._note_wait(time.monotonic() - asked)
-            if self._take(request, speech):
-                return
-            asked = time.monotonic()
-        self._note_wait(time.monotonic() - asked)
-        if not speech.speakable:
+        """Feed the rest; return where nothing more can matter."""
+        while not (self._ended or self._cancelled):
+            begun = self._begun
+            await self._read()
+            if self._begun and not begun:
+                await self._hold()
+            self.begin(speech)
+        if not (speech.speakable or self._cancelled):
             await cancel_may_come()
-        speech.end(self._came)
+            speech.end(self._came)
 
-    def _note_wait(self, seconds: float) -> None:
-        if seconds > MOMENT:
+    async def _hold(self) -> None:
+        """Hold what comes in one go, up to the end of the segment."""
+        until = time.monotonic() + LONGEST_HOLD
+        while self._patient and time.monotonic() < until and await self._requests.comes_within(PAUSE):
+            await self._read()
+            if self._ended or self._held[-1][0].WhichOneof("payload") != "text":
+                return
+
+    async def _read(self) -> None:
+        """Hold the next message."""
+        asked = time.monotonic()
+        request = await anext(self._requests, None)
+        if time.monotonic() - asked > MOMENT:
             self._came = None
+        if request is None:
+            self._ended = True
+            return
+        self._held.append((request, self._came))
+        self._begun = not request.HasField("flush") and (self._begun or speakable(request.text.text))
 
-    def _take(self, request: tts_pb2.SynthesizeRequest, speech: Speech) -> bool:
+    def _take(self, request: tts_pb2.SynthesizeRequest, came: float | None, speech: Speech) -> bool:
         """One message into the speech; True where nothing counts any more: after a cancel, or when it has ended."""
         if speech.over:
             return True
         match request.WhichOneof("payload"):
             case "text":
                 self._appends = _counted(self._appends, self._limits.appends, "messages of text")
-                speech.feed(self._text(request.text.text), self._came)
+                speech.feed(self._text(request.text.text), came)
             case "flush":
                 self._flushes = _counted(self._flushes, self._limits.flushes, "flushes")
-                speech.flush(name("flush.mark", request.flush.mark), self._came)
+                speech.flush(name("flush.mark", request.flush.mark), came)
             case "cancel":
                 speech.cancel()
                 return True

@@ -2,10 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from hashlib import sha256
-from typing import Any
 
 from engine.config import ModelCard
 from engine.loop import Engine
@@ -23,16 +22,15 @@ from qwentts_grpc.consent import Consent
 from qwentts_grpc.errors import OutOfTime
 from qwentts_grpc.fleet import has_voice
 from qwentts_grpc.gate import Gate
+from qwentts_grpc.incoming import Incoming
 from qwentts_grpc.limits import Limits
 from qwentts_grpc.metrics import CallMetrics
 from qwentts_grpc.narration import Narration, seconds
-from qwentts_grpc.reading import MOMENT, Requests, TurnReader, first_config, heard_out, whole_text
+from qwentts_grpc.reading import MOMENT, Requests, Text, TurnReader, WholeText, first_config, heard_out
 from qwentts_grpc.telling import Response, Telling
 from qwentts_grpc.tenants import Tenants
 from qwentts_grpc.tracing import Tracing
 from qwentts_grpc.voice_file import LONGEST
-
-Feed = Callable[[Speech], Coroutine[Any, Any, None]]
 
 MODEL_KINDS = {
     "custom_voice": tts_pb2.MODEL_KIND_CUSTOM_VOICE,
@@ -66,24 +64,20 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
 
     async def Synthesize(self, request_iterator: Requests, context: Context) -> None:
         """Text as it comes, audio as it is made."""
-        async with self._counted(Call("Synthesize", context)) as call, heard_out(request_iterator):
-            with self._seat(call):
-                config = await first_config(request_iterator, self._limits.config_timeout)
-                since = time.monotonic()
-                reader = TurnReader(request_iterator, self._limits, since)
-                await self._speak(call, config, since, reader.feed, tts_pb2.SynthesizeResponse)
+        with closing(Incoming(request_iterator)) as requests:
+            async with self._counted(Call("Synthesize", context)) as call, heard_out(requests):
+                with self._seat(call):
+                    config = await first_config(requests, self._limits.config_timeout)
+                    since = time.monotonic()
+                    text = TurnReader(requests, self._limits, since)
+                    await self._speak(call, config, since, text, tts_pb2.SynthesizeResponse)
 
     async def SynthesizeText(self, request: tts_pb2.SynthesizeTextRequest, context: Context) -> None:
         """The text is complete; the audio still streams."""
-
-        async def feed(speech: Speech) -> None:
-            speech.feed(text, call.arrived)
-            speech.end(call.arrived)
-
         async with self._counted(Call("SynthesizeText", context)) as call:
             with self._seat(call):
-                text = whole_text(request.text)
-                await self._speak(call, request.config, call.arrived, feed, tts_pb2.SynthesizeTextResponse)
+                text = WholeText(request.text, call.arrived)
+                await self._speak(call, request.config, call.arrived, text, tts_pb2.SynthesizeTextResponse)
 
     async def GetServerInfo(
         self, request: tts_pb2.GetServerInfoRequest, context: Context
@@ -133,7 +127,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
             self._metrics.cancelled(ending.cancelled)
 
     async def _speak(
-        self, call: Call, config: tts_pb2.SynthesisConfig, since: float, feed: Feed, response: Response
+        self, call: Call, config: tts_pb2.SynthesisConfig, since: float, text: Text, response: Response
     ) -> None:
         """Speak one turn, whose config came at `since`.
 
@@ -143,6 +137,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
             self._check_time(call, self._limits.shortest_deadline)
             async with self._cloning(call, config):
                 engine, asked, encoder = await self._prepare(call, config)
+                await text.open(patient=asked.request.delivery.text_mode is None and engine.card.kind != "base")
                 self._check_time(call, self._limits.shortest_deadline + engine.queue_wait())
                 with self._gate.cast().naming(call.caller):
                     speech = engine.open(asked.request, since)
@@ -152,7 +147,8 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         telling = Telling(call, speech, narration, self._metrics, self._tracing, response, self._limits.write_timeout)
         async with speech, asyncio.TaskGroup() as group:
             with self._gate.holds(speech):
-                feeding, watching = (group.create_task(task) for task in (feed(speech), self._gate.fault()))
+                text.begin(speech)
+                feeding, watching = (group.create_task(task) for task in (text.feed(speech), self._gate.fault()))
                 async for event in speech:
                     await telling.tell(event)
                 # A caller may still be writing; just after a message its next is farthest away (see `heard_out`).

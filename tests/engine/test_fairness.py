@@ -71,7 +71,9 @@ def test_others_have_a_frame_in_every_step(flavour: Flavour, giant: str) -> None
 def test_a_short_prompt_is_read_before_the_rest_of_a_long_one(flavour: Flavour) -> None:
     drive = Drive(flavour, blocks=4_000, columns=COLUMNS)
     watched = Watched(drive)
-    giant = drive.open(SpeechRequest(sampling=Sampling(max_frames=3), delivery=Delivery(text_mode=INCREMENTAL)), voice=recorded(30.0))
+    giant = drive.open(
+        SpeechRequest(sampling=Sampling(max_frames=3), delivery=Delivery(text_mode=INCREMENTAL)), voice=recorded(30.0)
+    )
     giant.say("Hello.")
     drive.steps(1)
     talk = small(drive, frames=5)

@@ -11,6 +11,7 @@ from engine.dummy.tokenizer import REAL_ENTRIES
 from engine.request import TextMode
 
 WHOLE, INCREMENTAL = TextMode.WHOLE, TextMode.INCREMENTAL
+UNASKED = None  # each side has its own default
 
 SHORT = "Hi."
 PLAIN = "Hello world, how is the light of this morning?"
@@ -42,7 +43,7 @@ class Case:
 
     name: str
     text: str = PLAIN
-    mode: TextMode = INCREMENTAL
+    mode: TextMode | None = INCREMENTAL
     voice: str = ""
     language: str = ""
     instructions: str = ""
@@ -77,6 +78,8 @@ CUSTOM_VOICE = (
     Case("newline-first", MIXED, WHOLE, voice="ono_anna", language="japanese"),
     Case("long", LONG, voice="serena", language="russian", frames=60),
     Case("long-whole", LONG, WHOLE, voice="uncle_fu", frames=40),
+    Case("unasked", MIXED, UNASKED, voice="aiden"),
+    Case("unasked-dialect", CHINESE, UNASKED, voice="eric", language="zh-CN"),
 )
 INSTRUCTED = (
     Case("instructed", voice="serena", language="english", instructions="Very happy, like a small river."),
@@ -87,6 +90,7 @@ VOICE_DESIGN = (
     Case("described-whole", MIXED, WHOLE, instructions="A young woman.\n你好"),
     Case("not-described", SHORT),
     Case("not-described-whole", LONG, WHOLE, language="french", frames=40),
+    Case("described-unasked", MIXED, UNASKED, instructions="An old woman.", language="German"),
     Case("described-long", LONG, instructions="A voice of light", language="chinese", frames=60),
 )
 CLONE = (
@@ -95,6 +99,8 @@ CLONE = (
     Case("in-context-text-shorter", SHORT, recording=Recording(4.0, "Hello.", 2), language="chinese"),
     Case("in-context-text-longer", LONG, recording=Recording(0.4, "你好 " * 12, 3), frames=40),
     Case("in-context-whole-long", LONG, WHOLE, recording=Recording(2.24, MIXED, 4), language="german"),
+    Case("in-context-unasked", LONG, UNASKED, recording=Recording(1.3, "good morning, hello", 1), frames=40),
+    Case("embedding-unasked", MIXED, UNASKED, recording=Recording(1.0, seed=8), language="spanish"),
     Case("embedding", recording=Recording(1.0, seed=5), language="english"),
     Case("embedding-whole", MIXED, WHOLE, recording=Recording(2.7, seed=6)),
     Case("embedding-short", SHORT, recording=Recording(0.5, seed=7), language="korean"),

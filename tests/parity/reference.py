@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engine.languages import language_name
 from engine.request import TextMode
 from tests.parity.cases import Case, Recording
 
@@ -59,12 +60,13 @@ class Reference:
     def _synthesize(self, case: Case) -> npt.NDArray[np.float32]:
         common: dict[str, Any] = {
             "text": case.text,
-            "language": case.language or "Auto",
-            "non_streaming_mode": case.mode is TextMode.WHOLE,
+            "language": language_name(case.language) or "Auto",
             "max_new_tokens": case.frames + 1,  # the last token never becomes a frame
             "do_sample": False,
             "subtalker_dosample": False,
         }
+        if case.mode is not None:
+            common["non_streaming_mode"] = case.mode is TextMode.WHOLE
         if case.recording is not None:
             (wave,), _ = self._tts.generate_voice_clone(voice_clone_prompt=self._prompt(case.recording), **common)
         elif self._tts.model.tts_model_type == "voice_design":

@@ -137,9 +137,12 @@ async def tts(session_server: Running) -> AsyncIterator[Running]:
     await session_server.idle()
 
 
-def config(max_audio: float = 0.8, **fields: Any) -> pb.SynthesizeRequest:
-    """A turn's first message: a short turn, since a random model seldom ends one."""
+def config(
+    max_audio: float = 0.8, text_mode: pb.TextMode = pb.TEXT_MODE_INCREMENTAL, **fields: Any
+) -> pb.SynthesizeRequest:
+    """A turn's first message: a short turn, since a random model seldom ends one, whatever the pace of its text."""
     made = pb.SynthesisConfig(**{"voice": "ryan", **fields})
+    made.delivery.text_mode = made.delivery.text_mode or text_mode
     made.sampling.seed = made.sampling.seed or 1
     if not made.sampling.HasField("max_audio"):
         made.sampling.max_audio.FromNanoseconds(round(max_audio * 1e9))

@@ -13,6 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from engine.errors import TextTooLong
 from qwentts_client.v1 import tts_pb2 as pb
+from qwentts_grpc.incoming import Incoming
 from qwentts_grpc.limits import Limits
 from qwentts_grpc.reading import TurnReader
 
@@ -72,7 +73,7 @@ TABLE: dict[str, tuple[list[Any], Code, str, list[str]]] = {
 
 @pytest.mark.parametrize("message", [text(""), flush("")], ids=["pieces", "flushes"])
 async def test_messages_are_counted_too(message: pb.SynthesizeRequest) -> None:
-    reader = TurnReader(send([message] * 3), Limits(appends=2, flushes=2), 0.0)
+    reader = TurnReader(Incoming(send([message] * 3)), Limits(appends=2, flushes=2), 0.0)
     with pytest.raises(TextTooLong):
         await reader.feed(SimpleNamespace(feed=lambda *_: None, flush=lambda *_: None, over=False))  # type: ignore[arg-type]
 

@@ -127,7 +127,7 @@ async def test_every_flush_is_answered_in_place_and_segments_go_on(tts: Running)
 async def test_a_segment_with_nothing_to_speak_is_answered_without_audio(
     tts: Running, blank: str, mode: pb.TextMode
 ) -> None:
-    asked = config(4.0, delivery=pb.DeliveryOptions(text_mode=mode))
+    asked = config(4.0, mode)
     with tts.runner(lambda runner: Ending(runner, tts.eos, after=5)):
         responses = await turn(tts, asked, text(blank), flush("a"), text("Yes."), flush("b"), text(blank))
     assert check_laws(responses).codec_frames == 5

@@ -214,20 +214,22 @@ class SynthesizeResponse(_message.Message):
     def __init__(self, started: _Optional[_Union[Started, _Mapping]] = ..., audio: _Optional[_Union[AudioFrame, _Mapping]] = ..., words: _Optional[_Union[WordTimings, _Mapping]] = ..., flush_done: _Optional[_Union[FlushDone, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ...) -> None: ...
 
 class Started(_message.Message):
-    __slots__ = ("request_id", "model", "voice", "audio_format", "seed", "queue_wait")
+    __slots__ = ("request_id", "model", "voice", "audio_format", "seed", "queue_wait", "text_mode")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VOICE_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FORMAT_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     QUEUE_WAIT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_MODE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model: str
     voice: str
     audio_format: AudioFormat
     seed: int
     queue_wait: _duration_pb2.Duration
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., voice: _Optional[str] = ..., audio_format: _Optional[_Union[AudioFormat, _Mapping]] = ..., seed: _Optional[int] = ..., queue_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    text_mode: TextMode
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., voice: _Optional[str] = ..., audio_format: _Optional[_Union[AudioFormat, _Mapping]] = ..., seed: _Optional[int] = ..., queue_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., text_mode: _Optional[_Union[TextMode, str]] = ...) -> None: ...
 
 class AudioFrame(_message.Message):
     __slots__ = ("data", "sequence", "pts", "duration", "segment", "last")
