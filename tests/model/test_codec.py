@@ -138,6 +138,15 @@ def test_only_so_many_recordings_are_remembered(exact: CodecDecoder) -> None:
     assert [stage.knows(recording) for recording in recordings] == [False, True, True]
 
 
+def test_what_one_scope_has_made_the_codec_remember_serves_no_other(exact: CodecDecoder) -> None:
+    recording = random_codes(3).int().numpy()
+    stage = CodecStage(exact, SLOTS, CPU)
+    stage.learn(recording, "acme")
+    assert [stage.knows(recording, scope) for scope in ("acme", "globex", "")] == [True, False, False]
+    stage.begin(1, recording, [], "globex")
+    assert stage.knows(recording, "globex")
+
+
 def test_the_stage_gives_pcm16_rows(decoder: CodecDecoder) -> None:
     stage, codes = CodecStage(decoder, SLOTS, CPU), random_codes(2, 3)
     pcm = stage.decode([3, 0], codes)
