@@ -12,13 +12,14 @@ import grpc
 from engine.errors import InputIdle, InvalidRequest
 from qwentts_grpc import health, peers
 from qwentts_grpc.calls import STATUS_TIMEOUT, Call, Context, abort, answering
-from qwentts_grpc.errors import TooManyCalls
+from qwentts_grpc.errors import TenantLimit, TooManyCalls
 from qwentts_grpc.intercept import SHAPES, Handler, named
 from qwentts_grpc.limits import Limits
 from qwentts_grpc.reading import cancel_may_come
 from qwentts_grpc.reflection import V1, V1ALPHA
 from qwentts_grpc.refusals import Refusals
 from qwentts_grpc.reset import reset_later
+from qwentts_grpc.tenants import Tenants
 from qwentts_grpc.writing import write
 
 CONNECTIONS = 4  # how many a caller needs at least to hold every call of the server
@@ -86,12 +87,20 @@ class OpenCalls:
 class CallLimits(grpc.aio.ServerInterceptor):
     """Serves every call as a stream of requests, so that its first message has a limit too.
 
-    `callers`: open calls of our own services. `refused` takes method and reason of a call that never got to
-    its service.
+    `callers`: open calls of our own services, in which each of `tenants` has a share. `refused` takes method and
+    reason of a call that never got to its service.
     """
 
-    def __init__(self, callers: int, limits: Limits, refusals: Refusals, refused: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        callers: int,
+        tenants: Tenants,
+        limits: Limits,
+        refusals: Refusals,
+        refused: Callable[[str, str], None],
+    ) -> None:
         self._callers = OpenCalls(Budget(callers))
+        self._tenants = tenants
         shared = {budget: OpenCalls(budget) for budget in PUBLIC.values()}
         self._public = {method: shared[budget] for method, budget in PUBLIC.items()}
         self._limits = limits
@@ -114,12 +123,13 @@ class CallLimits(grpc.aio.ServerInterceptor):
 
     def _limited(self, handler: Handler, method: str) -> Any:
         async def handle(requests: Any, context: Context) -> None:
+            call = Call(method, context)
             try:
-                with self._callers.admit(context.peer()):
-                    await self._run(handler, requests, Call(method, context))
-            except TooManyCalls as error:
-                self._refused(method, "too_many_calls")
-                await self._refusals.refuse(Call(method, context), requests, error)
+                with self._tenants.call(call.caller), self._callers.admit(context.peer()):
+                    await self._run(handler, requests, call)
+            except (TenantLimit, TooManyCalls) as error:
+                self._refused(method, error.reason.lower())
+                await self._refusals.refuse(call, requests, error)
             finally:
                 reset_later(self._limits.write_timeout)
 

@@ -120,7 +120,7 @@ class Server:
         self._read_certificates()
         self._tokens = Tokens(config.access.token_file) if config.access.token_file else None
         known = self._tokens.tenants if self._tokens else frozenset
-        self.tenants = Tenants(config.access, self._capacity, known, self.metrics.calls.tenants)
+        self.tenants = Tenants(config.access, self._capacity, self._calls, known, self.metrics.calls.tenants)
         self._consent = Consent(config.require_consent, config.denied_recordings)
         self._audit = AuditLog(config.audit_log)
         self._health = health.Health(SERVICES)
@@ -140,8 +140,13 @@ class Server:
         engine = self.config.engine
         return (1 + len(self.config.more_models)) * (engine.max_speeches + engine.max_queue)
 
+    @property
+    def _calls(self) -> int:
+        """Open calls of our own services."""
+        return CONNECTIONS * (self._capacity + SPARE_CALLS)
+
     def _make_grpc(self) -> grpc.aio.Server:
-        engine, calls = self.config.engine, self._capacity + SPARE_CALLS  # of one connection
+        engine = self.config.engine
         limits = Limits(
             text_characters=engine.max_text_characters,
             audio_seconds=engine.max_audio_seconds,
@@ -149,7 +154,7 @@ class Server:
         )
         refusals = Refusals()
         door = Door(self.config.access, self._tokens, refusals, self.metrics.calls.turned_away)
-        call_limits = CallLimits(CONNECTIONS * calls, limits, refusals, self.metrics.calls.refused)
+        call_limits = CallLimits(self._calls, self.tenants, limits, refusals, self.metrics.calls.refused)
         server = grpc.aio.server(
             interceptors=[
                 Handled(self.metrics.registry),
@@ -158,7 +163,7 @@ class Server:
                 Strict(self.metrics.calls.refused),
             ],
             # gRPC reads no more of a connection while so many of its calls wait for us, be they reset already.
-            options=(*OPTIONS, ("grpc.max_concurrent_streams", calls)),
+            options=(*OPTIONS, ("grpc.max_concurrent_streams", self._calls // CONNECTIONS)),
         )
         speaking = TTSService(
             self.gate,

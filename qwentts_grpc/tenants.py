@@ -70,28 +70,44 @@ class Shares:
 
 
 class Tenants:
-    """What each tenant holds. `capacity`: turns that the engines take, in their slots and queues.
+    """What each tenant holds: `turns`, of as many as the engines take, and `calls` of any kind.
 
     `known` gives the tenants that the server knows by name.
     """
 
-    def __init__(self, access: Access, capacity: int, known: Callable[[], Set[str]], metrics: TenantMetrics) -> None:
+    def __init__(
+        self, access: Access, turns: int, calls: int, known: Callable[[], Set[str]], metrics: TenantMetrics
+    ) -> None:
         self.known = known
-        self.turns = Shares(capacity, "turns", known, access.tenant_limit)
+        self.turns = Shares(turns, "turns", known, access.tenant_limit)
+        self.calls = Shares(calls, "calls", known)
         self._metrics = metrics
         metrics.start_at_zero(known())
 
     @contextmanager
     def turn(self, caller: Caller) -> Iterator[None]:
         """Hold a turn; raises `TenantLimit`."""
+        with self._held(self.turns, caller):
+            self._metrics.turns(caller, 1)
+            try:
+                yield
+            finally:
+                self._metrics.turns(caller, -1)
+
+    @contextmanager
+    def call(self, caller: Caller) -> Iterator[None]:
+        """Hold a call of any kind; raises `TenantLimit`."""
+        with self._held(self.calls, caller):
+            yield
+
+    @contextmanager
+    def _held(self, shares: Shares, caller: Caller) -> Iterator[None]:
         try:
-            self.turns.take(caller)
+            shares.take(caller)
         except TenantLimit:
             self._metrics.limited(caller)
             raise
-        self._metrics.turns(caller, 1)
         try:
             yield
         finally:
-            self.turns.give(caller)
-            self._metrics.turns(caller, -1)
+            shares.give(caller)

@@ -323,6 +323,38 @@ async def test_idle_turns_of_one_tenant_leave_places_to_another(guarded: Running
     await eventually(lambda: not guarded.server.tenants.turns.held)
 
 
+UNARY = [
+    f"/{service.full_name}/{method.name}"
+    for service in pb.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+    if not method.client_streaming
+]
+
+
+async def test_idle_calls_of_any_kind_on_many_connections_leave_some_to_another(guarded: Running) -> None:
+    options = (("grpc.use_local_subchannel_pool", 1),)
+    channels = [grpc.aio.insecure_channel(guarded.address, options) for _ in range(6)]
+    calls = guarded.server.tenants.calls
+    total = calls.free
+    each = total // len(channels) // len(UNARY) + 1
+    streams: list[Any] = [channel.stream_stream(method) for channel in channels for method in UNARY * each]
+    idle = [stream(metadata=ACME, timeout=60) for stream in streams]  # no message follows
+    await eventually(lambda: calls.held["acme"] >= 0.7 * total)
+    await asyncio.sleep(0.3)
+    assert calls.held["acme"] <= 0.8 * total
+    late: Any = channels[0].stream_stream("/qwentts.v1.TTSService/GetServerInfo")
+    refused = await failure(late(metadata=ACME, timeout=10))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TENANT_LIMIT")
+    async with asyncio.timeout(10):
+        assert (await guarded.stub.GetServerInfo(pb.GetServerInfoRequest(), metadata=GLOBEX)).models
+        assert await speaks(guarded, GLOBEX)
+    for call in idle:
+        call.cancel()
+    await eventually(lambda: not calls.held)
+    for channel in channels:
+        await channel.close()
+
+
 async def test_turns_without_text_for_ever_leave_places_to_another(guarded: Running) -> None:
     endless = clone(recording(), speaker_embedding_only=True)
     endless.config.delivery.input_idle_timeout.FromSeconds(0)
