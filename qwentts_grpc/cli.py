@@ -34,6 +34,8 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--max-queue", type=whole(0, 100_000), default=64, help="waiting for a slot (default %(default)s)")
     add("--drain-seconds", type=seconds(0), default=30.0, help="for open turns after SIGTERM (default %(default)g)")
     _add_security(parser)
+    _add_tenants(parser)
+    _add_cloning(parser)
     add("--watchdog-seconds", type=seconds(1), help="without a step end the server (default: 8 on a GPU, 30 on a CPU)")
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     add("--log-format", choices=("text", "json"), default="text")
@@ -55,11 +57,28 @@ def _add_security(parser: argparse.ArgumentParser) -> None:
     add("--tls-cert", type=Path, metavar="PEM", help="serve TLS with this certificate chain")
     add("--tls-key", type=Path, metavar="PEM", help="its key, unencrypted")
     add("--tls-client-ca", type=Path, metavar="PEM", help="take only clients with a certificate signed by this one")
-    add("--token-file", type=Path, metavar="FILE", help="one bearer token a line, and perhaps its tenant; see SIGHUP")
-    add("--tenant-limit", type=whole(0, 100_000), default=0, help="open turns of one tenant (default: any number)")
-    add("--tenant-key", default="", metavar="KEY", help="metadata key that names the tenant where no token does")
+    add("--token-file", type=Path, metavar="FILE", help="a bearer token a line, perhaps its tenant, perhaps 'admin'")
     add("--insecure", action="store_true", help="serve where others could do harm: warn in place of a refusal")
     add("--no-reflection", action="store_true", help="do not tell tools the contract")
+
+
+def _add_tenants(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--tenant-limit", type=whole(0, 100_000), default=0, help="open turns of one tenant (default: its share)")
+    add(
+        "--tenant-voices", type=whole(0, 10_000), default=100, help="created voices of one tenant (default %(default)s)"
+    )
+    add("--tenant-key", default="", metavar="KEY", help="metadata key that names the tenant, without tokens")
+    add("--trust-tenant-key", action="store_true", help="a gateway sets KEY: believe it beside tokens without a tenant")
+
+
+def _add_cloning(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--require-consent", action="store_true", help="take no recording without a reference to the consent")
+    add(
+        "--denied-recordings", type=Path, metavar="FILE", help="SHA-256 of recordings that nobody may clone, one a line"
+    )
+    add("--audit-log", type=Path, metavar="FILE", help="append a JSON line for each voice made, deleted or cloned")
 
 
 def _run(options: argparse.Namespace) -> NoReturn:

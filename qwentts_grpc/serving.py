@@ -18,6 +18,8 @@ from qwentts_grpc.tenants import Access
 from qwentts_grpc.tls import TlsFiles
 from qwentts_grpc.tracing import OpenTelemetry, Tracing
 
+log = logging.getLogger(__name__)
+
 
 def run(options: argparse.Namespace) -> NoReturn:
     """Serve until told to stop, and end the process; raises `UsageError` where it could not begin."""
@@ -46,11 +48,14 @@ def _config(options: argparse.Namespace) -> ServerConfig:
         metrics_port=options.metrics_port,
         drain_seconds=options.drain_seconds,
         tls=_tls(options),
-        access=Access(options.token_file, options.tenant_key.lower(), options.tenant_limit),
+        access=_access(options),
         reflection=not options.no_reflection,
         watchdog_seconds=options.watchdog_seconds,
         voice_dir=options.voice_dir,
         insecure=options.insecure,
+        require_consent=options.require_consent,
+        denied_recordings=options.denied_recordings,
+        audit_log=options.audit_log,
         engine=EngineConfig(
             device=options.device,
             dtype=options.dtype,
@@ -62,6 +67,20 @@ def _config(options: argparse.Namespace) -> ServerConfig:
             reference_ops=options.reference_ops,
             attention=options.attention,
         ),
+    )
+
+
+def _access(options: argparse.Namespace) -> Access:
+    if options.trust_tenant_key and not options.tenant_key:
+        raise UsageError("--trust-tenant-key needs --tenant-key")
+    if options.tenant_key and not options.trust_tenant_key and (options.token_file or options.tls_client_ca):
+        log.warning("--tenant-key is not believed beside tokens or certificates without --trust-tenant-key")
+    return Access(
+        token_file=options.token_file,
+        tenant_key=options.tenant_key.lower(),
+        trust_tenant_key=options.trust_tenant_key,
+        tenant_limit=options.tenant_limit,
+        tenant_voices=options.tenant_voices,
     )
 
 

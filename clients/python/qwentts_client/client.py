@@ -118,6 +118,7 @@ class AsyncClient:
         voice: str = "",
         reference: bytes = b"",
         transcript: str = "",
+        consent_reference: str = "",
         language: str = "",
         instructions: str = "",
         seed: int | None = None,
@@ -127,7 +128,8 @@ class AsyncClient:
         """Speak `text`, a string or its pieces as they come; pieces are joined verbatim.
 
         `reference`: a recording to clone (a WAV, FLAC or OGG file's bytes) in place of `voice`; without a
-        `transcript` only its speaker is taken. `config` holds whatever has no argument here. `timeout` in seconds.
+        `transcript` only its speaker is taken. `consent_reference` says where the speaker's consent is on record,
+        which some servers demand. `config` holds whatever has no argument here. `timeout` in seconds.
         Raises ValueError for a voice beside a reference.
         """
         if voice and reference:
@@ -137,6 +139,7 @@ class AsyncClient:
             merged.reference.audio = reference
             merged.reference.transcript = transcript
             merged.reference.speaker_embedding_only = not transcript
+            merged.reference.consent_reference = consent_reference
         if seed is not None:
             merged.sampling.seed = seed
         if config is not None:
@@ -155,11 +158,20 @@ class AsyncClient:
             request.page_token = page.next_page_token
 
     async def create_voice(
-        self, name: str, audio: bytes, *, transcript: str = "", description: str = "", consent_reference: str = ""
+        self,
+        name: str,
+        audio: bytes,
+        *,
+        transcript: str = "",
+        description: str = "",
+        consent_reference: str = "",
+        shared: bool = False,
+        replace: bool = False,
     ) -> tts_pb2.Voice:
         """Make a voice of a recording (a WAV, FLAC or OGG file's bytes) that turns can then ask for by name.
 
-        Without a `transcript` only the recording's speaker is kept.
+        Without a `transcript` only the recording's speaker is kept. `shared` lets every tenant use it, if an admin
+        asks; `replace` takes the place of a voice of this name.
         """
         spec = tts_pb2.VoiceSpec(
             name=name,
@@ -168,6 +180,8 @@ class AsyncClient:
             description=description,
             consent_reference=consent_reference,
             audio_sha256=sha256(audio).digest(),
+            shared=shared,
+            replace=replace,
         )
         response = await self._voices.CreateVoice(_uploads(spec, audio), metadata=self._metadata)
         made: tts_pb2.Voice = response.voice

@@ -33,6 +33,7 @@ def _add_speak(parser: argparse.ArgumentParser) -> None:
     add("--instructions", default="", help="how to speak, or which voice to design")
     add("--reference", type=Path, metavar="WAV", help="a recording whose voice to clone (WAV, FLAC or OGG)")
     add("--transcript", default="", help="the recording's words; without them only its speaker is taken")
+    add("--consent", default="", help="where the speaker's consent to the recording's use is on record")
     add("--seed", type=whole(0, 2**64 - 1), help="the same seed gives the same audio")
     add("--out", type=Path, default=Path("out.wav"), help="default %(default)s")
     add_connection_flags(parser)
@@ -50,6 +51,7 @@ async def _speak(client: AsyncClient, options: argparse.Namespace) -> None:
         voice=options.voice or await _default_voice(client, options),
         reference=read_file("--reference", options.reference) if options.reference else b"",
         transcript=options.transcript,
+        consent_reference=options.consent,
         language=options.language,
         instructions=options.instructions,
         seed=options.seed,
@@ -139,8 +141,9 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"--out: {path} is not a file in a folder that exists")
     if options.reference and options.voice:
         raise UsageError("--voice and --reference exclude each other")
-    if options.transcript and not options.reference:
-        raise UsageError("--transcript is of a --reference")
+    for flag in ("transcript", "consent"):
+        if getattr(options, flag) and not options.reference:
+            raise UsageError(f"--{flag} is of a --reference")
 
 
 def _check_utf8(text: str) -> None:
