@@ -112,7 +112,10 @@ class SidePort:
         try:
             with connection:
                 async with asyncio.timeout(PATIENCE):
-                    await self._answer(connection)
+                    try:
+                        await self._answer(connection)
+                    finally:
+                        await _end(connection)
         except (TimeoutError, OSError) as error:
             log.debug("side port: %s", type(error).__name__)
 
@@ -147,6 +150,14 @@ async def _read_head(connection: socket.socket) -> bytes:
         if not more or len(head) > LONGEST_HEAD:
             raise ConnectionError("no request")
     return head
+
+
+async def _end(connection: socket.socket) -> None:
+    """Close so that the answer arrives: what is still unread would turn it into a reset."""
+    connection.shutdown(socket.SHUT_WR)
+    for _ in range(16):  # a caller who never stops is cut off
+        if not await asyncio.get_running_loop().sock_recv(connection, 2**16):
+            return
 
 
 def _head(response: Response) -> bytes:
