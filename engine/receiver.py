@@ -26,7 +26,8 @@ class Receiver:
         shares = split(late, now, max(0.0, asked - ready), text_came)
         for cause, seconds in shares.items():
             record(LATENESS, seconds, cause)
-            record(UNDERRUN_SECONDS, seconds, cause)
+            if seconds:
+                record(UNDERRUN_SECONDS, seconds, cause)
         if late:
             record(UNDERRUNS, 1, self.lateness.add(shares))
         if gap is not None:

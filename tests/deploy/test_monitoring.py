@@ -120,6 +120,15 @@ async def test_every_metric_is_on_the_dashboard_or_in_a_rule() -> None:
     assert exported() <= asked()
 
 
+async def test_every_metric_is_explained() -> None:
+    text = (DEPLOY / "README.md").read_text()
+    named = {re.sub(r"_(total|seconds_total)$", "", name) for name in re.findall(r"`((?:tts|grpc)_\w+)", text)}
+    shortened = {"tts_engine_sequences_parked", "tts_engine_sequences_paced", "tts_voice_prompt_cache_misses"}
+    stems = {re.sub(r"_seconds$", "", name) for name in named | shortened}
+    ours = {name for name in exported() if not name.startswith("process_")}
+    assert {re.sub(r"_seconds$", "", name) for name in ours} == stems
+
+
 def asked() -> set[str]:
     """Metrics of rules and dashboard, without the suffixes of their series."""
     names = re.findall(r"\b(?:tts|grpc|process)_\w+", RULES.read_text() + " ".join(expressions().values()))
