@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from qwentts_grpc import caller
+from qwentts_grpc import caller, exposure
 from qwentts_grpc.caller import Caller, Metadata
 from qwentts_grpc.calls import STATUS_TIMEOUT, Call, Context
 from qwentts_grpc.errors import Unauthenticated
@@ -39,14 +39,14 @@ class Token:
 class Tokens:
     """The tokens of a file: on each line a secret, perhaps its tenant, perhaps `admin`. `#` begins a comment line."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises OSError where the file cannot be read or holds no token."""
-        self._path = path
+    def __init__(self, path: Path, insecure: bool = False) -> None:
+        """Raises OSError where the file cannot be read or holds no token; for other dangers see `read_tokens`."""
+        self._path, self._insecure = path, insecure
         self.reload()
 
     def reload(self) -> None:
         """Read the file again; raises OSError, and then the tokens stay as they were."""
-        self._known = read_tokens(self._path)
+        self._known = read_tokens(self._path, self._insecure)
         self._tenants = frozenset(token.tenant for token in self._known)
 
     def tenants(self) -> frozenset[str]:
@@ -64,16 +64,23 @@ class Tokens:
         return found[0]
 
 
-def read_tokens(path: Path) -> tuple[Token, ...]:
-    """The tokens in a file; raises OSError where it cannot be read or holds none."""
+def read_tokens(path: Path, insecure: bool = False) -> tuple[Token, ...]:
+    """The tokens in a file; raises OSError where it cannot be read or holds none.
+
+    Raises PermissionError where all users can read it or a token can be guessed, unless that is `insecure`.
+    """
     try:
+        exposure.check_secret_file(path, insecure)
         lines = [line.split() for line in path.read_text().splitlines()]
+    except PermissionError:
+        raise
     except (OSError, UnicodeDecodeError) as error:
         raise OSError(f"cannot read tokens from {path}: {error}") from error
     filled = [words for words in lines if words and not words[0].startswith("#")]
     tokens = [_token(*words) for words in filled if len(words) <= 3]
     if not tokens or len(tokens) < len(filled) or None in tokens:
         raise OSError(f"{path} must hold a token on each line, perhaps a tenant's name, and after that perhaps 'admin'")
+    exposure.check_tokens((secret for secret, *_ in filled), path, insecure)
     return tuple(filter(None, tokens))
 
 

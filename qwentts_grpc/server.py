@@ -21,7 +21,7 @@ from engine.config import EngineConfig
 from engine.errors import EngineFailed
 from engine.loop import Engine
 from qwentts_client.v1 import tts_pb2, tts_pb2_grpc
-from qwentts_grpc import __version__, health, logs, memory, path_decoding, reset
+from qwentts_grpc import __version__, exposure, health, logs, memory, path_decoding, reset
 from qwentts_grpc.audit import AuditLog
 from qwentts_grpc.auth import Door, Tokens
 from qwentts_grpc.call_limits import CONNECTIONS, CallLimits
@@ -116,9 +116,9 @@ class Server:
         self.engines: list[Engine] = []  # the default one first
         self.voices: VoiceStore | None = None
         self._closed = threading.Event()
-        self._tls = ServerTls(config.tls) if config.tls else None
+        self._tls = ServerTls(config.tls, config.insecure) if config.tls else None
         self._read_certificates()
-        self._tokens = Tokens(config.access.token_file) if config.access.token_file else None
+        self._tokens = Tokens(config.access.token_file, config.insecure) if config.access.token_file else None
         known = self._tokens.tenants if self._tokens else frozenset
         self.tenants = Tenants(config.access, self._capacity, self._calls, known, self.metrics.calls.tenants)
         self._consent = Consent(config.require_consent, config.denied_recordings)
@@ -190,6 +190,7 @@ class Server:
 
     async def start(self) -> tuple[int, int]:
         """Open both ports, refusing speeches for now; return them. Raises OSError where one is taken."""
+        self._check_exposure()
         path_decoding.install()
         reset.install()
         _check_free(self.config.host, self.config.port)
@@ -198,6 +199,16 @@ class Server:
         await self._grpc.start()
         self._housekeeping = asyncio.create_task(memory.keep_small())
         return port, side_port
+
+    def _check_exposure(self) -> None:
+        config = self.config
+        exposure.check_listening(
+            config.host,
+            config.metrics_host,
+            tls=config.tls is not None,
+            known_callers=self._tokens is not None or (config.tls is not None and config.tls.client_ca is not None),
+            insecure=config.insecure,
+        )
 
     def _listen(self, place: str) -> int:
         if self._tls is None:

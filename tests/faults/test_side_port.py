@@ -77,8 +77,8 @@ async def test_readers_of_metrics_in_a_loop_hold_no_turn_up(server: Running) -> 
 
 
 async def test_it_has_an_address_of_its_own() -> None:
-    for hosts, bound in (({"host": "0.0.0.0"}, "127.0.0.1"), ({"metrics_host": "::1"}, "::1")):
-        made = Server(ServerConfig("unused", port=0, metrics_port=0, **hosts))  # type: ignore[arg-type]
+    for hosts, bound in (({"host": "0.0.0.0", "insecure": True}, "127.0.0.1"), ({"metrics_host": "::1"}, "::1")):
+        made = Server(ServerConfig("unused", port=0, metrics_port=0, **hosts))
         await made.start()
         assert made._side._socket is not None and made._side._socket.getsockname()[0] == bound
         await made.close()

@@ -46,8 +46,7 @@ async def server(checkpoint: Path) -> AsyncIterator[Running]:
 async def guarded(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
     """A server that asks for tokens."""
     tokens = tmp_path_factory.mktemp("guarded") / "tokens"
-    tokens.write_text("known one\n")
-    tokens.chmod(0o600)
+    tokens.write_text("known-1 one\n")
     made = Server(
         ServerConfig(
             str(checkpoint), port=0, metrics_port=0, access=Access(tokens), engine=EngineConfig(max_speeches=2)
@@ -62,7 +61,7 @@ async def guarded(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 async def known_caller_is_served(running: Running) -> None:
     """Every kind of call, with a token, and the checks of a load balancer without one."""
-    metadata = bearer("known")
+    metadata = bearer("known-1")
     assert (await running.stub.GetServerInfo(pb.GetServerInfoRequest(), metadata=metadata, timeout=5)).models
     spoken = running.stub.Synthesize(send([config(0.4), text("Hello.")]), metadata=metadata, timeout=10)
     assert kinds([response async for response in spoken])[-1] == "summary"
@@ -215,8 +214,7 @@ async def test_a_call_whose_status_nobody_takes_is_reset(guarded: Running) -> No
 
 async def test_strange_methods_make_no_series_and_few_lines(checkpoint: Path, tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
-    tokens.write_text("known\n")
-    tokens.chmod(0o600)
+    tokens.write_text("known-1\n")
     async with process(checkpoint, tmp_path, "--token-file", str(tokens)) as (own, channel):
         side_port = int(own.metrics.rpartition(":")[2].partition("/")[0])
         before, lines = (await page(side_port, "/metrics"))[1], own.log.read_text().count("\n")
