@@ -56,6 +56,21 @@ class AudioChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentDone:
+    """A text that was a prompt of its own has been spoken to its end; follows the last chunk of it.
+
+    `text_start` to `text_end` are offsets into the turn's text, `first_frame` and `frames` its place in the turn.
+    """
+
+    segment: int
+    text_start: int
+    text_end: int
+    first_frame: int
+    frames: int
+    text_mode: TextMode
+
+
+@dataclass(frozen=True, slots=True)
 class FlushDone:
     """All text before `flush(mark)` has been spoken; follows the last chunk of it."""
 
@@ -95,4 +110,4 @@ class Finished:
     lateness: LatenessTotals = field(default_factory=LatenessTotals)
 
 
-Event = Started | AudioChunk | FlushDone | Notice | Finished
+Event = Started | AudioChunk | SegmentDone | FlushDone | Notice | Finished

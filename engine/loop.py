@@ -13,7 +13,7 @@ from typing import Self
 from engine.batch import Batch, Runner, StepOutput
 from engine.config import EngineConfig, ModelCard
 from engine.errors import Busy, EngineError, EngineFailed, GenerationFailed, InputIdle, SlowConsumer
-from engine.events import AudioChunk, FinishReason, FlushDone, Notice, NoticeCode
+from engine.events import AudioChunk, FinishReason, FlushDone, Notice, NoticeCode, SegmentDone
 from engine.guard import Guard
 from engine.layouts import Layouts
 from engine.metrics import (
@@ -30,7 +30,7 @@ from engine.observer import Observer, StageTiming
 from engine.request import Reference, Sampling, SpeechRequest
 from engine.scheduler import Outcome, Scheduler
 from engine.segment import Layout
-from engine.sentences import Sentences
+from engine.sentences import SENTENCE, Sentences
 from engine.sequence import Sequence
 from engine.speech import Speech
 from engine.turnover import Turnover
@@ -209,7 +209,7 @@ class Engine:
                 case AudioChunk():
                     sequence.playback.deliver(len(outcome.codes), time.monotonic())
                     speech.deliver(outcome)
-                case FlushDone():
+                case SegmentDone() | FlushDone():
                     speech.deliver(outcome)
                 case FinishReason():
                     self._drop(speech)
@@ -222,7 +222,9 @@ class Engine:
     def _sequence(self, request: SpeechRequest, seed: int, layout: Layout, arrived: float) -> Sequence:
         config, tokenizer = self._config, self._layouts.tokenizer
         guard = Guard(0.0 if request.sampling.greedy else config.guard_seconds)
-        return Sequence(request, seed, layout, tokenizer, Sentences(config.segment_characters), guard, arrived)
+        least = SENTENCE if request.delivery.sentence_segments else None
+        sentences = Sentences(config.segment_characters, least)
+        return Sequence(request, seed, layout, tokenizer, sentences, guard, arrived)
 
     def _record(self, timings: Iterable[StageTiming]) -> None:
         record = self._observer.record
@@ -308,7 +310,7 @@ class Engine:
                 self._end(speech, error)
             elif sequence.waits.starved_since is not None and sequence.playback.frames:
                 speech.notify(Notice(NoticeCode.TEXT_STARVED, "waiting for more text"))
-            elif sequence.paced(now):
+            elif sequence.ahead(now):
                 speech.notify(Notice(NoticeCode.PACED, "far enough ahead of playback"))
 
     def _overdue(self, sequence: Sequence, speech: Speech, now: float) -> EngineError | None:

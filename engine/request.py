@@ -74,7 +74,8 @@ class Delivery:
     """How audio leaves: chunk sizes in frames, times in seconds. `input_idle_timeout` 0 waits for text for ever.
 
     `text_mode` None is the reference implementation's default for the kind of checkpoint wherever a segment's text is
-    complete when its prompt is made, and incremental where text is still awaited.
+    complete when its prompt is made, and incremental where text is still awaited. `sentence_segments` makes each
+    sentence a prompt of its own.
     """
 
     text_mode: TextMode | None = None
@@ -82,6 +83,7 @@ class Delivery:
     max_chunk_frames: int = 12
     max_lead: float = 5.0
     input_idle_timeout: float = 30.0
+    sentence_segments: bool = False
 
     def validate(self) -> None:
         """Raise `InvalidRequest` naming the field that is out of range."""

@@ -10,7 +10,7 @@ from engine import chunks
 from engine.batch import Batch, Chunk, StepOutput
 from engine.blocks import BlockPool
 from engine.errors import EngineError, GenerationFailed, RequestTooLarge
-from engine.events import AudioChunk, FinishReason, FlushDone
+from engine.events import AudioChunk, FinishReason, FlushDone, SegmentDone
 from engine.metrics import CODEC_FRAMES, PREEMPTIONS, TEXT_STARVED, EngineState
 from engine.observer import Observer
 from engine.plan import Flight, Limits, Plan, slot_of
@@ -20,7 +20,7 @@ from engine.sequence import Sequence
 
 EVICT_AFTER = 2.0  # seconds without text after which a waiting speech may take a parked one's slot
 Audio = npt.NDArray[np.int16]
-Outcome = AudioChunk | FlushDone | FinishReason | EngineError
+Outcome = AudioChunk | SegmentDone | FlushDone | FinishReason | EngineError
 
 
 class Scheduler:
@@ -251,7 +251,7 @@ class Scheduler:
             if full or out_of_room:
                 segment.finish = sequence.finish = FinishReason.LENGTH
         else:
-            segment.finish = FinishReason.STOP
+            segment.stop()
         if segment.finish is not None and sequence.slot is not None:
             self._pool.release(sequence.blocks)
         return speech
@@ -266,6 +266,8 @@ class Scheduler:
 
     def _close_segment(self, sequence: Sequence) -> Iterator[tuple[Sequence, Outcome]]:
         segment, over = sequence.segment, sequence.over
+        if segment.spoken:
+            yield sequence, _segment_done(segment)
         if segment.mark is not None:
             yield sequence, FlushDone(segment.mark, segment.number)
         self._pool.release(sequence.blocks)
@@ -282,6 +284,12 @@ class Scheduler:
             sequence.note_text(None, now)
             if waits.starved_since is not None:
                 self._observer.record(TEXT_STARVED, waits.resume(now, sequence.admitted))
+
+
+def _segment_done(segment: Segment) -> SegmentDone:
+    return SegmentDone(
+        segment.number, segment.text_start, segment.text_end, segment.first_frame, len(segment.frames), segment.mode
+    )
 
 
 def _audio(

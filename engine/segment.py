@@ -37,9 +37,12 @@ class Layout:
 class Segment:
     """Position p of the talker holds `prefix[p]`, and after the prefix the pair (text[i], codes[i]); see `prompt`."""
 
-    def __init__(self, layout: Layout, tokenizer: TextTokenizer, number: int, first_frame: int) -> None:
+    def __init__(
+        self, layout: Layout, tokenizer: TextTokenizer, number: int, first_frame: int, text_start: int = 0
+    ) -> None:
         self.number = number  # of flushes before it
         self.first_frame = first_frame  # in the turn
+        self.text_start = self.text_end = text_start  # offsets into the turn's text, the end once it has ended
         self.mark: str | None = None  # of the flush that ended it
         self.ended = False
         self.speakable = False  # whether anything in the text so far can be spoken
@@ -48,6 +51,7 @@ class Segment:
         self.decoded = 0  # frames given to the codec
         self.delivered = 0  # frames whose audio has come back
         self.finish: FinishReason | None = None
+        self.spoken = False  # whether the model ended it, having read all its text
         self._layout = layout
         self._known: list[int] = []
         self._unread = ""
@@ -70,9 +74,9 @@ class Segment:
         self.speakable = self.speakable or speakable(text)
         self._unread += text
 
-    def end(self, mark: str | None) -> None:
+    def end(self, mark: str | None, text_end: int = 0) -> None:
         """No more text for this segment; `mark` names the flush that ended it. Without speakable text it is over."""
-        self.ended, self.mark = True, mark
+        self.ended, self.mark, self.text_end = True, mark, text_end
         if not self.speakable:
             self.finish = FinishReason.STOP
         if self._begun is None:
@@ -97,6 +101,11 @@ class Segment:
         return TextMode.WHOLE if self.ended and self.tokens <= self._layout.whole_tokens else TextMode.INCREMENTAL
 
     @property
+    def undecided(self) -> bool:
+        """Whether the text would go elsewhere if it were complete."""
+        return self._begun is None and self._layout.mode is None and not self.ended
+
+    @property
     def ready(self) -> bool:
         """Whether the next frame's input is known."""
         return self._all_known or (self.prefix is not None and self._text(self._index(self.launched)) is not None)
@@ -104,7 +113,11 @@ class Segment:
     @property
     def text_consumed(self) -> bool:
         """Whether the talker has read all text, end-of-text included, before its next frame."""
-        return self.ended and self._index(self.launched) >= self._texts - 1
+        return self._consumed(self.launched)
+
+    def stop(self) -> None:
+        """The model ends the speech after the frames that it has made."""
+        self.finish, self.spoken = FinishReason.STOP, self._consumed(len(self.frames))
 
     @property
     def prefix(self) -> list[Column] | None:
@@ -175,6 +188,9 @@ class Segment:
     def _texts(self) -> int:
         """Length of the text side: none in whole mode, else reference, body and end-of-text."""
         return 0 if self._whole else len(self._layout.reference_text) + self.tokens + int(self.ended)
+
+    def _consumed(self, frame: int) -> bool:
+        return self.ended and self._index(frame) >= self._texts - 1
 
     def _index(self, frame: int) -> int:
         return len(self._spoken) - 1 + frame

@@ -1,15 +1,19 @@
-"""Where a long text is cut into segments: at the first sentence end past a budget of characters.
+"""Where a text is cut into segments: at the first sentence end past a budget of characters, or past the least of them.
 
 The cuts depend on the text alone, not on the pieces in which it comes: each is decided by the character before which it
 lies. A sentence ends after a full stop and white space, after an East Asian full stop, or at the end of a line; closing
-quotes and brackets, and white space, stay with the sentence before them.
+quotes and brackets, and white space, stay with the sentence before them. A title or a single letter and its full stop
+end none, nor does a full stop before a small letter.
 """
 
 import unicodedata
 from enum import Enum
 
 BUDGET = 1_000  # characters: some minute and a half of English
-STOPS, WIDE_STOPS, CLOSERS = frozenset(".!?…"), frozenset("。！？｡"), frozenset("\"'”’」』）)]》")
+SENTENCE = 8  # characters up to which a sentence goes with the next one
+STOPS, WIDE_STOPS, CLOSERS = frozenset(".!?…؟۔।॥።"), frozenset("。！？｡"), frozenset("\"'”’」』）)]》")
+TITLES = frozenset("mr mrs ms mx dr prof rev hon st vs fig sr sra dra mme mlle bzw ca nr".split())
+LONGEST_WORD = 8  # characters of a word that are looked at
 WORDS, ANYWHERE = 2, 3  # budgets after which a cut may lie between words, and anywhere
 
 
@@ -20,20 +24,23 @@ class _Seen(Enum):
     BLANK = 1  # white space between words
     STOP = 2  # a full stop, which white space must follow
     WIDE_STOP = 3  # one that needs none
-    END = 4  # a sentence end and white space, or a line's end
+    END = 4  # a sentence end and white space
+    LINE = 5  # a line's end
 
 
 class Sentences:
-    """Cuts one speech's text. A budget of 0 never cuts."""
+    """Cuts one speech's text. A budget of 0 never cuts, but at sentence ends past `least` characters."""
 
-    def __init__(self, budget: int = BUDGET) -> None:
+    def __init__(self, budget: int = BUDGET, least: int | None = None) -> None:
         self._budget = budget
+        self._least = budget if least is None else least
         self._length = 0  # of the segment so far
         self._seen = _Seen.INSIDE
+        self._word = ""  # that the text ends in
 
     def begin(self) -> None:
         """A segment begins, because a flush ended the one before."""
-        self._length, self._seen = 0, _Seen.INSIDE
+        self._length, self._seen, self._word = 0, _Seen.INSIDE, ""
 
     def feed(self, text: str) -> list[str]:
         """`text` in parts: the first belongs to the segment so far, each other one begins a new segment."""
@@ -46,34 +53,59 @@ class Sentences:
                 self.begin()
                 place = self._skip(text, place)
             else:
-                self._seen = _after(self._seen, text[place])
-                self._length, place = self._length + 1, place + 1
+                self._note(text[place])
+                place += 1
         return [*parts, text[start:]]
 
     def _skip(self, text: str, place: int) -> int:
-        """Pass over what the budget holds in any case; return the place after it."""
-        left = self._budget - self._length if self._budget else len(text)
+        """Pass over what a segment holds in any case; return the place after it."""
+        left = self._least - self._length if self._least else len(text)
         stop = min(len(text), place + max(0, left))
         self._length += stop - place
+        self._word = _last_word(self._word + text[max(place, stop - LONGEST_WORD) : stop])
         return stop
 
     def _cuts_before(self, character: str) -> bool:
         if character.isspace() or unicodedata.combining(character):
             return False
-        if self._length >= ANYWHERE * self._budget:
+        if self._budget and self._length >= ANYWHERE * self._budget:
             return True
-        if self._length >= WORDS * self._budget and self._seen is _Seen.BLANK:
+        if self._budget and self._length >= WORDS * self._budget and self._seen is _Seen.BLANK:
             return True
-        stays = character in CLOSERS or character in STOPS or character in WIDE_STOPS
-        return self._seen is _Seen.END or (self._seen is _Seen.WIDE_STOP and not stays)
+        match self._seen:
+            case _Seen.LINE:
+                return True
+            case _Seen.END:
+                return not character.islower()
+            case _Seen.WIDE_STOP:
+                return character not in CLOSERS | STOPS | WIDE_STOPS
+        return False
+
+    def _note(self, character: str) -> None:
+        """The segment goes on with `character`."""
+        abbreviates = character == "." and _abbreviates(self._word)
+        self._seen = _Seen.INSIDE if abbreviates else _after(self._seen, character)
+        self._word = (self._word + character)[-LONGEST_WORD:] if character.isalnum() else ""
+        self._length += 1
+
+
+def _abbreviates(word: str) -> bool:
+    """Whether a full stop after `word` ends no sentence."""
+    return (len(word) == 1 and word.isalpha()) or word.lower() in TITLES
+
+
+def _last_word(text: str) -> str:
+    """The letters and numbers that `text` ends in, or the last of them."""
+    start = max((place + 1 for place, character in enumerate(text) if not character.isalnum()), default=0)
+    return text[start:][-LONGEST_WORD:]
 
 
 def _after(seen: _Seen, character: str) -> _Seen:
     """What the text ends in once `character` has come."""
     if character in "\n\r":
-        return _Seen.END
+        return _Seen.LINE
     if character.isspace():
-        return _Seen.BLANK if seen in (_Seen.INSIDE, _Seen.BLANK) else _Seen.END
+        return {_Seen.INSIDE: _Seen.BLANK, _Seen.BLANK: _Seen.BLANK, _Seen.LINE: _Seen.LINE}.get(seen, _Seen.END)
     if character in WIDE_STOPS:
         return _Seen.WIDE_STOP
     if character in STOPS:

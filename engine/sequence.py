@@ -16,6 +16,7 @@ from engine.tokenizer import TextTokenizer
 from engine.waits import Waits
 
 Block = int
+RESERVE = 1.0  # seconds of audio at the listener with which a text is spoken that is not complete
 
 
 @dataclass(eq=False, slots=True)
@@ -50,7 +51,7 @@ class Sequence:
     closed: bool = False
 
     def __post_init__(self) -> None:
-        self._open_segment(0)
+        self._open_segment(0, 0)
 
     @property
     def segment(self) -> Segment:
@@ -70,24 +71,24 @@ class Sequence:
 
     def feed(self, text: str) -> None:
         """Append text to the newest segment; a long text goes on in further segments."""
-        self.characters += len(text)
         self.speakable = self.speakable or speakable(text)
         first, *more = self.sentences.feed(text)
         self.segments[-1].feed(first)
+        place = self.characters + len(first)
         for part in more:
-            self.segments[-1].end(None)
-            self._open_segment(self.segments[-1].number)
+            self._next_segment(None, place)
             self.segments[-1].feed(part)
+            place += len(part)
+        self.characters += len(text)
 
     def flush(self, mark: str) -> None:
         """End the newest segment and open the next."""
-        self.segments[-1].end(mark)
         self.sentences.begin()
-        self._open_segment(self.segments[-1].number + 1)
+        self._next_segment(mark, self.characters)
 
     def end(self) -> None:
         """No more text."""
-        self.segments[-1].end(None)
+        self.segments[-1].end(None, self.characters)
         self.text_ended = True
 
     def queue(self, now: float) -> None:
@@ -158,16 +159,25 @@ class Sequence:
         made = self.total_frames + self.segment.launched
         return (made - min(self.playback.played(now), self.taken)) * FRAME_SECONDS
 
-    def paced(self, now: float) -> bool:
+    def ahead(self, now: float) -> bool:
         """Whether it is far enough ahead; before the first chunk nothing holds it back."""
         return self.playback.frames > 0 and self.lead(now) >= self.request.delivery.max_lead
+
+    def paced(self, now: float) -> bool:
+        """Whether the listener's audio lets it wait: it is far enough ahead, or its text may still become whole."""
+        return self.ahead(now) or self._patience(now) > 0
 
     def ready_in(self, now: float) -> float | None:
         """Seconds until playback alone ends the pacing; None where the caller must read first."""
         made = (self.total_frames + self.segment.launched) * FRAME_SECONDS
         if made - self.taken * FRAME_SECONDS >= self.request.delivery.max_lead:
             return None
-        return max(0.0, self.lead(now) - self.request.delivery.max_lead)
+        return max(0.0, self.lead(now) - self.request.delivery.max_lead, self._patience(now))
+
+    def _patience(self, now: float) -> float:
+        """Seconds for which the end of the segment's text can be awaited, so that the prompt holds it whole."""
+        slack = self.slack(now) if self.segment.undecided else None
+        return 0.0 if slack is None else slack - RESERVE
 
     def _early_text(self) -> float | None:
         """When the text that came before the queue allowed the first frame; None where it does not."""
@@ -183,5 +193,11 @@ class Sequence:
                 probe = Segment(self.layout, self.tokenizer, 0, 0)
         return None
 
-    def _open_segment(self, number: int) -> None:
-        self.segments.append(Segment(self.layout, self.tokenizer, number, self.total_frames))
+    def _next_segment(self, mark: str | None, place: int) -> None:
+        """End the newest segment at `place` in the text, with the `mark` of a flush or at a cut; open the next."""
+        last = self.segments[-1]
+        last.end(mark, place)
+        self._open_segment(last.number + (mark is not None), place)
+
+    def _open_segment(self, number: int, place: int) -> None:
+        self.segments.append(Segment(self.layout, self.tokenizer, number, self.total_frames, place))

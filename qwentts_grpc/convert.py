@@ -160,6 +160,7 @@ def _delivery(options: tts_pb2.DeliveryOptions) -> Delivery:
         max_chunk_frames=_whole(options, "max_chunk_frames", default.max_chunk_frames),
         max_lead=_seconds(options, "max_lead", default.max_lead),
         input_idle_timeout=_seconds(options, "input_idle_timeout", default.input_idle_timeout),
+        sentence_segments=options.sentence_segments,
     )
 
 

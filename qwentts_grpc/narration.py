@@ -5,14 +5,16 @@ from collections.abc import Iterator
 import numpy as np
 from google.protobuf.duration_pb2 import Duration
 
-from engine.events import AudioChunk, Event, Finished, FinishReason, FlushDone, Notice, NoticeCode, Started
+from engine.events import AudioChunk, Event, Finished, FinishReason, FlushDone, Notice, NoticeCode, SegmentDone, Started
 from engine.request import FRAME_SECONDS, TextMode
 from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.audio.encoded import Encoded
 from qwentts_grpc.audio.encoders import Encoder
 from qwentts_grpc.audio.resample import Pcm
 
-Payload = tts_pb2.Started | tts_pb2.AudioFrame | tts_pb2.FlushDone | tts_pb2.Notice | tts_pb2.Summary
+Payload = (
+    tts_pb2.Started | tts_pb2.AudioFrame | tts_pb2.SegmentDone | tts_pb2.FlushDone | tts_pb2.Notice | tts_pb2.Summary
+)
 
 _FINISH_REASONS = {
     FinishReason.STOP: tts_pb2.FINISH_REASON_STOP,
@@ -33,6 +35,7 @@ _TEXT_MODES = {
 FIELDS: dict[type[Payload], str] = {
     tts_pb2.Started: "started",
     tts_pb2.AudioFrame: "audio",
+    tts_pb2.SegmentDone: "segment_done",
     tts_pb2.FlushDone: "flush_done",
     tts_pb2.Notice: "notice",
     tts_pb2.Summary: "summary",
@@ -78,6 +81,9 @@ class Narration:
             case AudioChunk():
                 yield from self._begin()
                 yield from self._audio(event)
+            case SegmentDone():
+                yield from self._end_segment()
+                yield _segment_done(event)
             case FlushDone():
                 yield from self._end_segment()
                 end = seconds(self._codec_frames * FRAME_SECONDS)
@@ -166,6 +172,17 @@ class Narration:
 def _underruns(event: Finished, cause: str) -> tts_pb2.Underruns:
     lateness = event.lateness
     return tts_pb2.Underruns(count=lateness.underruns[cause], duration=seconds(lateness.seconds[cause]))
+
+
+def _segment_done(event: SegmentDone) -> tts_pb2.SegmentDone:
+    return tts_pb2.SegmentDone(
+        segment=event.segment,
+        text_start=event.text_start,
+        text_end=event.text_end,
+        start_pts=seconds(event.first_frame * FRAME_SECONDS),
+        end_pts=seconds((event.first_frame + event.frames) * FRAME_SECONDS),
+        text_mode=_TEXT_MODES[event.text_mode],
+    )
 
 
 def seconds(value: float) -> Duration:

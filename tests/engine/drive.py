@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from engine.blocks import BlockPool
 from engine.errors import EngineError
-from engine.events import AudioChunk, FinishReason, FlushDone
+from engine.events import AudioChunk, FinishReason, FlushDone, SegmentDone
 from engine.metrics import PREEMPTIONS
 from engine.observer import Metric, NullObserver, Observer
 from engine.plan import Limits
@@ -37,6 +37,7 @@ class Talk:
     codes: list[Codes] = field(default_factory=list)
     pcm: list[npt.NDArray[np.int16]] = field(default_factory=list)
     marks: list[tuple[str, int]] = field(default_factory=list)
+    done: list[SegmentDone] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     lasts: list[bool] = field(default_factory=list)
     end: FinishReason | EngineError | None = None
@@ -163,6 +164,9 @@ class Drive:
             match outcome:
                 case AudioChunk():
                     self._hear(talk, outcome)
+                case SegmentDone():
+                    assert outcome.first_frame + outcome.frames == len(talk.codes)
+                    talk.done.append(outcome)
                 case FlushDone():
                     assert sequence.admitted is not None
                     talk.marks.append((outcome.mark, len(talk.codes)))

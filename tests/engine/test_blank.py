@@ -110,7 +110,7 @@ def test_what_follows_a_sentence_stays_with_it(flavour: Flavour, mode: TextMode)
 @flavours
 @modes
 def test_parts_of_a_long_text_without_speech_are_passed_over(flavour: Flavour, mode: TextMode) -> None:
-    text = "Here it begins. And here " + "." * 120 + " it ends."
+    text = "Here it begins. And here " + "." * 120 + " It ends."
     drive, talk = speak(flavour, mode, text, budget=20)
     parts = Sentences(20).feed(text)
     talk.texts = [(part, None) for part in parts]

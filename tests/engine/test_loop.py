@@ -27,7 +27,7 @@ from engine.errors import (
     Unsupported,
     VoiceNotFound,
 )
-from engine.events import AudioChunk, Finished, FinishReason, FlushDone, Notice, NoticeCode, Started
+from engine.events import AudioChunk, Finished, FinishReason, FlushDone, Notice, NoticeCode, SegmentDone, Started
 from engine.layouts import Layouts
 from engine.loop import Engine
 from engine.metrics import CODEC_FRAMES, LATENESS, QUEUE_WAIT, SLOT_RELEASE, TEXT_STARVED
@@ -157,7 +157,7 @@ async def test_the_events_of_a_speech(flavour: Flavour) -> None:
             speech.end()
             heard = await listen(speech)
         kinds = [type(event) for event in heard.events if not isinstance(event, AudioChunk)]
-        assert kinds == [Started, FlushDone, Finished]
+        assert kinds == [Started, SegmentDone, FlushDone, SegmentDone, Finished]
         assert heard.end.text_characters == len(TEXT) + len("And more.")
         assert made.notes.used == heard.end.frames
         assert made.notes.values[(QUEUE_WAIT,)] == [heard.end.queue_wait]

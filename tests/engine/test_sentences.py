@@ -6,15 +6,15 @@ from hypothesis import strategies as st
 
 from engine.events import FinishReason
 from engine.request import Delivery, Sampling, SpeechRequest, TextMode
-from engine.sentences import ANYWHERE, Sentences
+from engine.sentences import ANYWHERE, SENTENCE, Sentences
 from tests.engine.drive import FLAVOURS, INCREMENTAL, WHOLE, Drive, Flavour, check_whole
 
 BUDGET = 20
 
 
-def cut(text: str, *, budget: int = BUDGET, size: int = 10_000) -> list[str]:
+def cut(text: str, *, budget: int = BUDGET, least: int | None = None, size: int = 10_000) -> list[str]:
     """The segments of `text`, given in pieces of `size` characters."""
-    sentences, parts = Sentences(budget), [""]
+    sentences, parts = Sentences(budget, least), [""]
     for start in range(0, len(text), size):
         first, *more = sentences.feed(text[start : start + size])
         parts[-1] += first
@@ -47,8 +47,34 @@ def test_without_sentences_cuts_lie_between_words_and_at_last_anywhere() -> None
     assert [len(part) for part in cut("好" * 130)] == [60, 60, 10]
 
 
+@pytest.mark.parametrize("size", [1, 2, 7, 10_000])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ["One sentence. ", "Another one! ", "And is it the last?"],
+        ["Yes. No. Maybe. ", "Who can tell?"],
+        ["I saw Dr. Smith and Mrs. Jones. ", "They were well."],
+        ["J. R. R. Tolkien wrote it. ", "He was from the U.K. but born elsewhere. ", "So it is."],
+        ["We have e.g. apples, pears etc. in a basket. ", "Take some."],
+        ["It is 3.14 or so. ", "In 2024. Then it was over. ", "In May 2024. ", "What then?"],
+        ["He asked: “Who is it?” and left. ", "“It was me.” ", "Nobody heard."],
+        ["Wait... what is this? ", "It is nothing."],
+        ["First line without a stop\n", "second line without one\n\n", "Third line here"],
+        ["今天天气很好，我们出去吧。", "你想去哪里？我都可以。", "好的，那就走吧！"],
+        ["यह पहला वाक्य है। ", "यह दूसरा वाक्य है।"],
+        ["هل أنت بخير اليوم؟ ", "نعم، شكرا لك."],
+    ],
+    ids=lambda parts: parts[0][:12],
+)
+def test_sentences_by_themselves(parts: list[str], size: int) -> None:
+    assert cut("".join(parts), budget=1_000, least=SENTENCE, size=size) == parts
+    assert cut("".join(parts), budget=0, least=SENTENCE, size=size) == parts
+
+
 @given(text=st.text(alphabet='ab. 。」"\n!\u0301', max_size=200), size=st.integers(1, 7))
 def test_the_pieces_do_not_matter_and_nothing_is_lost(text: str, size: int) -> None:
+    for least in (1, 3):
+        assert cut(text, budget=5, least=least, size=size) == cut(text, budget=5, least=least)
     parts = cut(text, budget=5)
     assert cut(text, budget=5, size=size) == parts
     assert "".join(parts) == text

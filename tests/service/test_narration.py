@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.events import AudioChunk, Event, Finished, FinishReason, FlushDone, Notice, NoticeCode, Started
+from engine.events import AudioChunk, Event, Finished, FinishReason, FlushDone, Notice, NoticeCode, SegmentDone, Started
+from engine.request import TextMode
 from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc import formats
 from qwentts_grpc.narration import Narration, Payload
@@ -123,6 +124,16 @@ def test_a_flush_comes_behind_all_audio_of_its_segment_at_every_rate(rate: int) 
         before = audio(messages[: messages.index(mark)])
         assert mark.pts.ToNanoseconds() == sum(nanoseconds(before)[-1]) == (number + 1) * 240_000_000
         assert {frame.segment for frame in before} == set(range(number + 1))
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100])
+def test_a_text_is_told_behind_all_its_audio(rate: int) -> None:
+    done = SegmentDone(0, 3, 9, 1, 2, TextMode.WHOLE)
+    messages = narrate([Started(7, 0), chunk(1), chunk(2), done, chunk(1, last=True), FINISHED], rate)
+    (told,) = [message for message in messages if isinstance(message, pb.SegmentDone)]
+    assert sum(nanoseconds(audio(messages[: messages.index(told)]))[-1]) == told.end_pts.ToNanoseconds() == 240_000_000
+    assert (told.text_start, told.text_end, told.start_pts.ToMilliseconds()) == (3, 9, 80)
+    assert told.text_mode == pb.TEXT_MODE_WHOLE
 
 
 def test_frames_of_one_length_keep_it_across_segments() -> None:

@@ -27,7 +27,8 @@ def check_laws(responses: list[pb.SynthesizeResponse], width: int = 2) -> pb.Sum
     frames = [response.audio for response in responses if response.HasField("audio")]
     assert [frame.sequence for frame in frames] == list(range(len(frames)))
     assert [frame.last for frame in frames] == [False] * (len(frames) - 1) + [True]
-    assert set(names[max(i for i, name in enumerate(names) if name == "audio") + 1 :]) <= {"flush_done", "summary"}
+    after = names[max(i for i, name in enumerate(names) if name == "audio") + 1 :]
+    assert set(after) <= {"segment_done", "flush_done", "summary"}
     ends = [0, *itertools.accumulate(frame.duration.ToNanoseconds() for frame in frames)]
     assert [frame.pts.ToNanoseconds() for frame in frames] == ends[:-1]
     summary = responses[-1].summary

@@ -162,7 +162,7 @@ class SamplingOptions(_message.Message):
     def __init__(self, temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., repetition_penalty: _Optional[float] = ..., seed: _Optional[int] = ..., predictor_temperature: _Optional[float] = ..., predictor_top_p: _Optional[float] = ..., predictor_top_k: _Optional[int] = ..., max_audio: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class DeliveryOptions(_message.Message):
-    __slots__ = ("text_mode", "first_chunk_frames", "max_chunk_frames", "max_lead", "input_idle_timeout", "word_timings", "frame_duration")
+    __slots__ = ("text_mode", "first_chunk_frames", "max_chunk_frames", "max_lead", "input_idle_timeout", "word_timings", "frame_duration", "sentence_segments")
     TEXT_MODE_FIELD_NUMBER: _ClassVar[int]
     FIRST_CHUNK_FRAMES_FIELD_NUMBER: _ClassVar[int]
     MAX_CHUNK_FRAMES_FIELD_NUMBER: _ClassVar[int]
@@ -170,6 +170,7 @@ class DeliveryOptions(_message.Message):
     INPUT_IDLE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     WORD_TIMINGS_FIELD_NUMBER: _ClassVar[int]
     FRAME_DURATION_FIELD_NUMBER: _ClassVar[int]
+    SENTENCE_SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     text_mode: TextMode
     first_chunk_frames: int
     max_chunk_frames: int
@@ -177,7 +178,8 @@ class DeliveryOptions(_message.Message):
     input_idle_timeout: _duration_pb2.Duration
     word_timings: bool
     frame_duration: _duration_pb2.Duration
-    def __init__(self, text_mode: _Optional[_Union[TextMode, str]] = ..., first_chunk_frames: _Optional[int] = ..., max_chunk_frames: _Optional[int] = ..., max_lead: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., input_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., word_timings: bool = ..., frame_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    sentence_segments: bool
+    def __init__(self, text_mode: _Optional[_Union[TextMode, str]] = ..., first_chunk_frames: _Optional[int] = ..., max_chunk_frames: _Optional[int] = ..., max_lead: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., input_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., word_timings: bool = ..., frame_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sentence_segments: bool = ...) -> None: ...
 
 class TextChunk(_message.Message):
     __slots__ = ("text",)
@@ -198,20 +200,22 @@ class Cancel(_message.Message):
     def __init__(self, reason: _Optional[str] = ...) -> None: ...
 
 class SynthesizeResponse(_message.Message):
-    __slots__ = ("started", "audio", "words", "flush_done", "notice", "summary")
+    __slots__ = ("started", "audio", "words", "flush_done", "notice", "summary", "segment_done")
     STARTED_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
     FLUSH_DONE_FIELD_NUMBER: _ClassVar[int]
     NOTICE_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_DONE_FIELD_NUMBER: _ClassVar[int]
     started: Started
     audio: AudioFrame
     words: WordTimings
     flush_done: FlushDone
     notice: Notice
     summary: Summary
-    def __init__(self, started: _Optional[_Union[Started, _Mapping]] = ..., audio: _Optional[_Union[AudioFrame, _Mapping]] = ..., words: _Optional[_Union[WordTimings, _Mapping]] = ..., flush_done: _Optional[_Union[FlushDone, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ...) -> None: ...
+    segment_done: SegmentDone
+    def __init__(self, started: _Optional[_Union[Started, _Mapping]] = ..., audio: _Optional[_Union[AudioFrame, _Mapping]] = ..., words: _Optional[_Union[WordTimings, _Mapping]] = ..., flush_done: _Optional[_Union[FlushDone, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ..., segment_done: _Optional[_Union[SegmentDone, _Mapping]] = ...) -> None: ...
 
 class Started(_message.Message):
     __slots__ = ("request_id", "model", "voice", "audio_format", "seed", "queue_wait", "text_mode")
@@ -264,6 +268,22 @@ class WordTiming(_message.Message):
     end: _duration_pb2.Duration
     text_offset: int
     def __init__(self, word: _Optional[str] = ..., start: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., text_offset: _Optional[int] = ...) -> None: ...
+
+class SegmentDone(_message.Message):
+    __slots__ = ("segment", "text_start", "text_end", "start_pts", "end_pts", "text_mode")
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_START_FIELD_NUMBER: _ClassVar[int]
+    TEXT_END_FIELD_NUMBER: _ClassVar[int]
+    START_PTS_FIELD_NUMBER: _ClassVar[int]
+    END_PTS_FIELD_NUMBER: _ClassVar[int]
+    TEXT_MODE_FIELD_NUMBER: _ClassVar[int]
+    segment: int
+    text_start: int
+    text_end: int
+    start_pts: _duration_pb2.Duration
+    end_pts: _duration_pb2.Duration
+    text_mode: TextMode
+    def __init__(self, segment: _Optional[int] = ..., text_start: _Optional[int] = ..., text_end: _Optional[int] = ..., start_pts: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end_pts: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., text_mode: _Optional[_Union[TextMode, str]] = ...) -> None: ...
 
 class FlushDone(_message.Message):
     __slots__ = ("mark", "segment", "pts")
@@ -340,18 +360,20 @@ class SynthesizeTextRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[SynthesisConfig, _Mapping]] = ..., text: _Optional[str] = ...) -> None: ...
 
 class SynthesizeTextResponse(_message.Message):
-    __slots__ = ("started", "audio", "words", "notice", "summary")
+    __slots__ = ("started", "audio", "words", "notice", "summary", "segment_done")
     STARTED_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
     NOTICE_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_DONE_FIELD_NUMBER: _ClassVar[int]
     started: Started
     audio: AudioFrame
     words: WordTimings
     notice: Notice
     summary: Summary
-    def __init__(self, started: _Optional[_Union[Started, _Mapping]] = ..., audio: _Optional[_Union[AudioFrame, _Mapping]] = ..., words: _Optional[_Union[WordTimings, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ...) -> None: ...
+    segment_done: SegmentDone
+    def __init__(self, started: _Optional[_Union[Started, _Mapping]] = ..., audio: _Optional[_Union[AudioFrame, _Mapping]] = ..., words: _Optional[_Union[WordTimings, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ..., segment_done: _Optional[_Union[SegmentDone, _Mapping]] = ...) -> None: ...
 
 class GetServerInfoRequest(_message.Message):
     __slots__ = ()
