@@ -19,7 +19,8 @@ class EngineConfig:
     `max_prefill_columns` of a step, shared by all prompts: None is as many as hold no frame up on the device.
     `segment_characters`: a longer text is cut at the next sentence end, 0 never cuts; `max_audio_seconds` has room for
     `max_text_characters` of any script. `guard_seconds` of silence or repetition end a speech that
-    is not greedy, 0 never do.
+    is not greedy, 0 never do. `max_unread_seconds` of one speech, and `max_unread_bytes` of all, may wait for their
+    callers, whatever lead they ask for.
     `tokenizer_split` chooses the pattern that cuts text into words before BPE: "qwen2" is the checkpoint's own,
     "mistral" is what transformers 4.57.3 puts in its place for a local folder with the full vocabulary.
     """
@@ -37,6 +38,8 @@ class EngineConfig:
     max_audio_seconds: float = 21_600.0
     guard_seconds: float = 10.0
     slow_consumer_timeout: float = 20.0
+    max_unread_seconds: float = 60.0
+    max_unread_bytes: int = 2**26
     step_timeout: float = 30.0
     tokenizer_split: Split = "qwen2"
     dummy_weights: bool = False

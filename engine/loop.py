@@ -27,7 +27,8 @@ from engine.metrics import (
     EngineState,
 )
 from engine.observer import Observer, StageTiming
-from engine.request import Reference, Sampling, SpeechRequest
+from engine.outboxes import FRAME_BYTES, Outboxes
+from engine.request import FRAME_SECONDS, Reference, Sampling, SpeechRequest
 from engine.scheduler import Outcome, Scheduler
 from engine.segment import Layout
 from engine.sentences import SENTENCE, Sentences
@@ -74,6 +75,9 @@ class Engine:
         self._runner, self._observer = runner, observer
         self._speeches: dict[Sequence, Speech] = {}
         self._turnover = Turnover(config.max_speeches)
+        self._outboxes = Outboxes(
+            round(config.max_unread_seconds / FRAME_SECONDS), config.max_unread_bytes // FRAME_BYTES
+        )
         self._preparing: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._closing = False
@@ -224,7 +228,7 @@ class Engine:
         guard = Guard(0.0 if request.sampling.greedy else config.guard_seconds)
         least = SENTENCE if request.delivery.sentence_segments else None
         sentences = Sentences(config.segment_characters, least)
-        return Sequence(request, seed, layout, tokenizer, sentences, guard, arrived)
+        return Sequence(request, seed, layout, tokenizer, sentences, guard, arrived, outboxes=self._outboxes)
 
     def _record(self, timings: Iterable[StageTiming]) -> None:
         record = self._observer.record

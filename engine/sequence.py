@@ -7,6 +7,7 @@ from itertools import islice
 
 from engine.events import FinishReason
 from engine.guard import Guard
+from engine.outboxes import Outboxes
 from engine.playback import Playback
 from engine.request import FRAME_SECONDS, SpeechRequest, TextMode
 from engine.segment import Layout, Segment
@@ -46,6 +47,7 @@ class Sequence:
     speakable: bool = False  # whether anything in the text so far can be spoken
     playback: Playback = field(default_factory=Playback)
     waits: Waits = field(default_factory=Waits)
+    outboxes: Outboxes = field(default_factory=Outboxes)
     early: list[tuple[float, str | None]] = field(default_factory=list)  # text before the queue; None is an end
     finish: FinishReason = FinishReason.STOP  # of the turn: its last segment's that is not STOP
     closed: bool = False
@@ -156,12 +158,12 @@ class Sequence:
 
     def lead(self, now: float) -> float:
         """Seconds of audio made ahead of the listener, or of a caller who has stopped reading."""
-        made = self.total_frames + self.segment.launched
-        return (made - min(self.playback.played(now), self.taken)) * FRAME_SECONDS
+        return (self._made - min(self.playback.played(now), self.taken)) * FRAME_SECONDS
 
     def ahead(self, now: float) -> bool:
         """Whether it is far enough ahead; before the first chunk nothing holds it back."""
-        return self.playback.frames > 0 and self.lead(now) >= self.request.delivery.max_lead
+        far = self.lead(now) >= self.request.delivery.max_lead or self._unread >= self.outboxes.most
+        return self.playback.frames > 0 and far
 
     def paced(self, now: float) -> bool:
         """Whether the listener's audio lets it wait: it is far enough ahead, or its text may still become whole."""
@@ -169,8 +171,7 @@ class Sequence:
 
     def ready_in(self, now: float) -> float | None:
         """Seconds until playback alone ends the pacing; None where the caller must read first."""
-        made = (self.total_frames + self.segment.launched) * FRAME_SECONDS
-        if made - self.taken * FRAME_SECONDS >= self.request.delivery.max_lead:
+        if self._unread * FRAME_SECONDS >= self.request.delivery.max_lead or self._unread >= self.outboxes.most:
             return None
         return max(0.0, self.lead(now) - self.request.delivery.max_lead, self._patience(now))
 
@@ -178,6 +179,14 @@ class Sequence:
         """Seconds for which the end of the segment's text can be awaited, so that the prompt holds it whole."""
         slack = self.slack(now) if self.segment.undecided else None
         return 0.0 if slack is None else slack - RESERVE
+
+    @property
+    def _made(self) -> int:
+        return self.total_frames + self.segment.launched
+
+    @property
+    def _unread(self) -> int:
+        return self._made - self.taken
 
     def _early_text(self) -> float | None:
         """When the text that came before the queue allowed the first frame; None where it does not."""

@@ -21,7 +21,8 @@ class Speech:
     """An asynchronous iterator of events: `Started` first, `Finished` last, audio between.
 
     Used as a context manager it cancels on exit whatever is unfinished. All methods belong to the event loop's
-    thread. The outbox is bounded by the pacing: a caller who stops reading stops the synthesis `max_lead` later.
+    thread. The outbox is bounded by the pacing: a caller who stops reading stops the synthesis `max_lead` later, or
+    when `Outboxes` has no more room.
     """
 
     def __init__(
@@ -149,6 +150,7 @@ class Speech:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.cancel()
+        self._discard()
 
     # ---- the engine's side
 
@@ -162,6 +164,7 @@ class Speech:
     def deliver(self, event: Event) -> None:
         """Queue an event for the caller."""
         if isinstance(event, AudioChunk):
+            self.sequence.outboxes.put(len(event.codes))
             self._last_sent = event.last
             if self._first_audio is None and len(event.codes):
                 self._first_audio = time.monotonic()
@@ -186,6 +189,12 @@ class Speech:
         self._outbox.append((event, time.monotonic()))
         self._arrival.set()
 
+    def _discard(self) -> None:
+        """Drop what nobody will take any more."""
+        self.sequence.outboxes.put(-sum(len(event.codes) for event, _ in self._outbox if isinstance(event, AudioChunk)))
+        self._outbox.clear()
+        self._wake()
+
     def _note_text(self, text: str | None, came: float | None) -> None:
         self.sequence.note_text(text, time.monotonic() if came is None else came)
         self._wake()
@@ -195,6 +204,7 @@ class Speech:
             text_came = self.sequence.waits.text_for(chunk.first_frame + frames)
             self._receiver.take(frames, ready, asked, text_came)
             self.sequence.taken += frames
+            self.sequence.outboxes.put(-frames)
             self._wake()
 
     def _measured(self, finished: Finished) -> Finished:

@@ -15,6 +15,8 @@ from qwentts_grpc.writing import write
 
 Response = type[tts_pb2.SynthesizeResponse] | type[tts_pb2.SynthesizeTextResponse]
 
+SLOWEST = 0.25  # of the audio's own speed: who reads more slowly for long is let go, however often
+
 _ENDINGS = {
     FinishReason.STOP: Ending("stop"),
     FinishReason.LENGTH: Ending("length"),
@@ -26,7 +28,7 @@ _ENDINGS = {
 class Telling:
     """Tells the caller of every event; `response` is the type that its messages travel in.
 
-    `patience`: seconds that the caller may take for one message.
+    `patience`: seconds that the caller may be behind, for one message or for many.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Telling:
         self._patience = patience
         self._response = response
         self._first_audio: float | None = None
+        self._behind = 0.0  # seconds behind a caller who reads at `SLOWEST`
 
     async def tell(self, event: Event) -> None:
         """Send what `event` comes to; the last one ends the call."""
@@ -67,8 +70,11 @@ class Telling:
         getattr(response, FIELDS[type(message)]).CopyFrom(message)
         self._call.facts["audio_seconds"] = self._narration.seconds
         handed = time.monotonic()
-        await write(self._call.context, response, self._patience)
-        self._metrics.written(time.monotonic() - handed)
+        await write(self._call.context, response, max(0.0, self._patience - self._behind))
+        taken = time.monotonic() - handed
+        self._metrics.written(taken)
+        audio = message.duration.ToNanoseconds() / 1e9 if isinstance(message, tts_pb2.AudioFrame) else 0.0
+        self._behind = max(0.0, self._behind + taken - audio / SLOWEST)
 
     def _heard(self, chunk: AudioChunk) -> None:
         first, now = self._first_audio is None, time.monotonic()

@@ -29,7 +29,7 @@ async def write(context: Context, message: Any, seconds: float) -> None:
         raise
     if not done:
         asyncio.get_running_loop().call_later(LAST_WRITE, task.cancel)  # what it holds would outlive a reset
-        raise SlowConsumer(f"no message was taken for {seconds:g} s")
+        raise SlowConsumer(f"no message was taken for {seconds:.3g} s")
     task.result()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import struct
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -12,14 +13,17 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
+from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_client.v1 import tts_pb2_grpc
 from tests.service.conftest import Running, config, decoded, send, text
 
 from .conftest import steady
+from .http2 import WINDOW_UPDATE, connected, frame
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SLOW, NORMAL, LEAD, PATIENCE = 16, 16, 2.0, 1.5
+ONE_MESSAGE = 4_000  # bytes
 FRAMES = 4  # of a chunk, so that one read at half the speed takes less than the patience
 # A window of some 30 KB, so that a caller who does not read is felt at once.
 NARROW = (
@@ -116,3 +120,18 @@ async def test_a_caller_who_reads_at_half_the_speed_is_served(server: Running) -
             if heard > 2 * PATIENCE:
                 break
     assert heard > 2 * PATIENCE
+
+
+async def test_a_caller_who_takes_a_message_now_and_then_is_let_go(server: Running) -> None:
+    before, began = server.sample("tts_cancellations_total", origin="slow_consumer"), time.monotonic()
+    asked = config(60.0).config
+    asked.delivery.max_chunk_frames = 1
+    asked.delivery.max_lead.FromSeconds(30)
+    request = pb.SynthesizeTextRequest(config=asked, text="Word after word. " * 200).SerializeToString()
+    async with connected(server.port, window=ONE_MESSAGE) as caller:
+        caller.call("/qwentts.v1.TTSService/SynthesizeText", request)
+        while server.sample("tts_cancellations_total", origin="slow_consumer") == before:
+            assert time.monotonic() < began + 6 * PATIENCE
+            await asyncio.sleep(0.6 * PATIENCE)
+            caller.send(frame(WINDOW_UPDATE, struct.pack(">I", ONE_MESSAGE), 0, 1))
+    print(f"who takes a message each {0.6 * PATIENCE:.1f} s is let go after {time.monotonic() - began:.1f} s")
