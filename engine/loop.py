@@ -97,7 +97,7 @@ class Engine:
         `EngineFailed`.
         """
         request.validate()
-        self._check_capacity()
+        self._check_capacity(request.tenant)
         layout = self._layouts.of(request)
         seed = secrets.randbits(64) if request.sampling.seed is None else request.sampling.seed
         speech = Speech(
@@ -129,13 +129,16 @@ class Engine:
         """Gauges of this moment."""
         return replace(self._scheduler.state(time.monotonic()), queue_places=self._config.max_queue)
 
-    def queue_wait(self) -> float:
-        """Seconds that a speech opened now may expect to wait for its slot; 0 where that is not known.
+    def queue_wait(self, tenant: str = "") -> float:
+        """Seconds that a speech which `tenant` opens now may expect to wait for its slot; 0 where that is not known.
 
         Those who wait for text are not in its way: they give their slots up.
         """
         ahead = sum(not sequence.starving for sequence in self._speeches) - self._config.max_speeches
-        return 0.0 if ahead < 0 else self._turnover.wait(ahead) or 0.0
+        if ahead < 0:
+            return 0.0
+        later = sum(sequence.admitted is None for sequence in self._speeches) - self._scheduler.ahead(tenant)
+        return self._turnover.wait(max(0, ahead - max(0, later))) or 0.0
 
     async def close(self) -> None:
         """Cancel whatever runs and stop the loop; idempotent."""
@@ -241,11 +244,11 @@ class Engine:
                 record(GRAPH_FALLBACKS, 1, timing.stage, "disabled")
         record(LAST_STEP, time.time())
 
-    def _check_capacity(self) -> None:
+    def _check_capacity(self, tenant: str) -> None:
         if self.failed is not None or self._closing:
             raise EngineFailed("the engine has stopped")
         if len(self._speeches) >= self._config.max_speeches + self._config.max_queue:
-            raise Busy(retry_after=self.queue_wait() or UNKNOWN_WAIT)
+            raise Busy(retry_after=self.queue_wait(tenant) or UNKNOWN_WAIT)
 
     def _enqueue(self, speech: Speech) -> None:
         speech.sequence.queue(time.monotonic())

@@ -120,9 +120,11 @@ class SpeechRequest:
     """One turn of one speaker. The text comes afterwards, through the `Speech` that `Engine.open` returns.
 
     The speaker is a built-in `voice` by name, a `reference` to clone, or a `kept` voice that `Engine.clone` gave.
+    `tenant`: of those who wait, the ones whose tenant holds fewer slots go first.
     """
 
     request_id: str = ""
+    tenant: str = ""
     voice: str = ""
     reference: Reference | None = None
     kept: Voice | None = None

@@ -1,6 +1,6 @@
 """Who runs in the next step: admission, readiness, blocks and preemption, chunks; pure bookkeeping over sequences."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -11,6 +11,7 @@ from engine.batch import Batch, Chunk, StepOutput
 from engine.blocks import BlockPool
 from engine.errors import EngineError, GenerationFailed, RequestTooLarge
 from engine.events import AudioChunk, FinishReason, FlushDone, SegmentDone
+from engine.fair_queue import ahead, fair_order
 from engine.metrics import CODEC_FRAMES, PREEMPTIONS, TEXT_STARVED, EngineState
 from engine.observer import Observer
 from engine.plan import Flight, Limits, Plan, slot_of
@@ -48,9 +49,9 @@ class Scheduler:
             self._leave(sequence)
 
     def admit(self, now: float) -> list[Sequence]:
-        """Give free slots to waiting speeches in order of arrival; return those admitted for the first time."""
+        """Give free slots to waiting speeches in their fair order; return those admitted for the first time."""
         fresh = []
-        for sequence in [waiting for waiting in self.waiting if waiting.wants_slot]:
+        for sequence in fair_order([waiting for waiting in self.waiting if waiting.wants_slot], tuple(self.running)):
             if not self._make_room(sequence, now):
                 if sequence.segment.ready:
                     break  # nobody overtakes one who could go on
@@ -60,6 +61,11 @@ class Scheduler:
                 sequence.admitted = now
                 fresh.append(sequence)
         return fresh
+
+    def ahead(self, tenant: str) -> int:
+        """How many of those who wait get their first slot before one whom `tenant` adds now."""
+        waiting = Counter(sequence.request.tenant for sequence in self.waiting if sequence.admitted is None)
+        return ahead(tenant, waiting, Counter(sequence.request.tenant for sequence in self.running))
 
     def schedule(self, now: float) -> Batch | None:
         """The next step's work; an empty batch while results are outstanding, None when there is nothing to do."""

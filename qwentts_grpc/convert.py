@@ -46,13 +46,17 @@ def asked(
     server: Server,
     reference: Reference | None = None,
     kept: Voice | None = None,
+    tenant: str = "",
 ) -> Asked:
     """The speech that `config` describes; `reference` is its recording, decoded, and `kept` its created voice.
+
+    `tenant` is whose turn it is in the queue.
 
     Raises `InvalidRequest` naming the field inside the config ("sampling.top_p").
     """
     request = SpeechRequest(
         request_id=request_id,
+        tenant=tenant,
         voice="" if kept else name("voice", config.voice),
         reference=reference,
         kept=kept,

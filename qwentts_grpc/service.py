@@ -12,7 +12,7 @@ from engine.request import FRAME_SECONDS, SAMPLE_RATE, Reference
 from engine.speech import Speech
 from engine.voice import Voice
 from qwentts_client.v1 import tts_pb2, tts_pb2_grpc
-from qwentts_grpc import __version__, convert, formats
+from qwentts_grpc import __version__, convert, formats, peers
 from qwentts_grpc.audio.decode import decode_reference
 from qwentts_grpc.audio.encoders import Encoder
 from qwentts_grpc.audit import AuditLog, Deed
@@ -138,7 +138,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
             async with self._cloning(call, config):
                 engine, asked, encoder = await self._prepare(call, config)
                 await text.open(patient=asked.request.delivery.text_mode is None and engine.card.kind != "base")
-                self._check_time(call, self._limits.shortest_deadline + engine.queue_wait())
+                self._check_time(call, self._limits.shortest_deadline + engine.queue_wait(asked.request.tenant))
                 with self._gate.cast().naming(call.caller):
                     speech = engine.open(asked.request, since)
         started = _started(config, speech, engine.card)
@@ -184,7 +184,8 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         reference = await self._reference(config, call.caller)
         engine, kept = await self._speaker(config, call.caller)
         server = convert.Server(engine.card, engine.defaults, self._limits)
-        return engine, convert.asked(config, call.request_id, server, reference, kept), encoder
+        share = call.caller.tenant or peers.host(call.caller.peer)  # hosts are told apart where tenants are not
+        return engine, convert.asked(config, call.request_id, server, reference, kept, share), encoder
 
     async def _speaker(self, config: tts_pb2.SynthesisConfig, caller: Caller) -> tuple[Engine, Voice | None]:
         """The checkpoint that speaks, and its voice where callers created it."""
