@@ -11,8 +11,9 @@ import grpc
 
 from engine.errors import InputIdle, InvalidRequest
 from qwentts_grpc import health, peers
+from qwentts_grpc.call_rate import CallRate
 from qwentts_grpc.calls import STATUS_TIMEOUT, Call, Context, abort, answering
-from qwentts_grpc.errors import TenantLimit, TooManyCalls
+from qwentts_grpc.errors import CallRateLimit, TenantLimit, TooManyCalls
 from qwentts_grpc.intercept import SHAPES, Handler, named
 from qwentts_grpc.limits import Limits
 from qwentts_grpc.reading import cancel_may_come
@@ -95,12 +96,14 @@ class CallLimits(grpc.aio.ServerInterceptor):
         self,
         callers: int,
         tenants: Tenants,
+        rate: CallRate,
         limits: Limits,
         refusals: Refusals,
         refused: Callable[[str, str], None],
     ) -> None:
         self._callers = OpenCalls(Budget(callers))
         self._tenants = tenants
+        self._rate = rate
         shared = {budget: OpenCalls(budget) for budget in PUBLIC.values()}
         self._public = {method: shared[budget] for method, budget in PUBLIC.items()}
         self._limits = limits
@@ -125,9 +128,10 @@ class CallLimits(grpc.aio.ServerInterceptor):
         async def handle(requests: Any, context: Context) -> None:
             call = Call(method, context)
             try:
+                self._rate.take(call.caller)
                 with self._tenants.call(call.caller), self._callers.admit(context.peer()):
                     await self._run(handler, requests, call)
-            except (TenantLimit, TooManyCalls) as error:
+            except (CallRateLimit, TenantLimit, TooManyCalls) as error:
                 self._refused(method, error.reason.lower())
                 await self._refusals.refuse(call, requests, error)
             finally:

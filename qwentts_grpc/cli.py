@@ -58,12 +58,20 @@ def _add_security(parser: argparse.ArgumentParser) -> None:
     add("--tls-key", type=Path, metavar="PEM", help="its key, unencrypted")
     add("--tls-client-ca", type=Path, metavar="PEM", help="take only clients with a certificate signed by this one")
     add("--token-file", type=Path, metavar="FILE", help="a bearer token a line, perhaps its tenant, perhaps 'admin'")
+    add(
+        "--max-connection-age",
+        type=seconds(0),
+        default=3_600.0,
+        help="then reconnect; 0: never (default %(default)g s)",
+    )
+    add("--max-call-age", type=seconds(1), default=24_000.0, help="longest turn (default %(default)g s)")
     add("--insecure", action="store_true", help="serve where others could do harm: warn in place of a refusal")
     add("--no-reflection", action="store_true", help="do not tell tools the contract")
 
 
 def _add_tenants(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
+    add("--max-call-rate", type=whole(0, 100_000), default=0, help="calls a second of one tenant (default: any number)")
     add("--tenant-limit", type=whole(0, 100_000), default=0, help="open turns of one tenant (default: its share)")
     add(
         "--tenant-voices", type=whole(0, 10_000), default=100, help="created voices of one tenant (default %(default)s)"

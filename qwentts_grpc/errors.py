@@ -92,6 +92,16 @@ class TooManyCalls(EngineError):
         super().__init__(f"{whose} has {limit} calls of this kind open, which is all that may be")
 
 
+class CallRateLimit(Busy):
+    """The caller's tenant begins more calls than it may; `retry_after` in seconds."""
+
+    reason = "RATE_LIMIT"
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(retry_after)
+        self.args = (f"this tenant begins too many calls; try again in {retry_after:.2f} s",)
+
+
 class CallTooOld(EngineError):
     """The call has been open for as long as it may."""
 
@@ -235,6 +245,12 @@ TABLE: dict[str, Rule] = {
     "TOO_MANY_CALLS": Rule(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         "too_many_calls",
+        (_retry,),
+        lambda error: str(_retry_milliseconds(error)),
+    ),
+    "RATE_LIMIT": Rule(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "rate_limit",
         (_retry,),
         lambda error: str(_retry_milliseconds(error)),
     ),

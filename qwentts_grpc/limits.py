@@ -17,6 +17,7 @@ class Limits:
     audio_seconds: float = 21_600.0  # longest `max_audio`
     reference_seconds: float = 60.0
     upload_timeout: float = 60.0  # for a recording to come, and for a place to take it in before that
+    call_age: float = 24_000.0  # of a turn: longer than the longest audio
     write_timeout: float = 20.0  # for one message to be taken by its caller
     config_timeout: float = 30.0  # for the first message of a turn to come
     shortest_deadline: float = 0.02  # a call with less time left, or less beyond the queue, is refused at once

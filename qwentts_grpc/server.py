@@ -21,10 +21,11 @@ from engine.config import EngineConfig
 from engine.errors import EngineFailed
 from engine.loop import Engine
 from qwentts_client.v1 import tts_pb2, tts_pb2_grpc
-from qwentts_grpc import __version__, exposure, health, logs, memory, path_decoding, reset
+from qwentts_grpc import __version__, connections, exposure, health, logs, memory, path_decoding, reset
 from qwentts_grpc.audit import AuditLog
 from qwentts_grpc.auth import Door, Tokens
 from qwentts_grpc.call_limits import CONNECTIONS, CallLimits
+from qwentts_grpc.call_rate import CallRate
 from qwentts_grpc.cast import Cast
 from qwentts_grpc.consent import Consent
 from qwentts_grpc.fleet import Fleet
@@ -78,6 +79,8 @@ class ServerConfig:
 
     Port 0 picks a free one. Times in seconds: `drain_delay` is the least time for which new calls are refused before
     the port closes, `drain_seconds` the most that open turns get to end.
+    After `max_connection_age` (0: never) a connection takes no new calls, and its open ones have `max_call_age` left,
+    which is the most for any turn. `max_call_rate`: calls that a tenant may begin in a second, 0 for any number.
     `tls` None serves plaintext; `reflection` lets tools ask for the contract. `watchdog_seconds` without a step end
     the server; None for `WATCHDOG` on a GPU and the engine's own limit on a CPU, whose steps may be long.
     `voice_dir` keeps created voices, and may be shared with other servers; None for as long as the process lives.
@@ -92,6 +95,9 @@ class ServerConfig:
     metrics_port: int = 9_464
     drain_delay: float = 0.5
     drain_seconds: float = 30.0
+    max_connection_age: float = 3_600.0
+    max_call_age: float = 24_000.0
+    max_call_rate: float = 0.0
     tls: TlsFiles | None = None
     access: Access = field(default_factory=Access)
     reflection: bool = True
@@ -151,10 +157,13 @@ class Server:
             text_characters=engine.max_text_characters,
             audio_seconds=engine.max_audio_seconds,
             write_timeout=engine.slow_consumer_timeout,
+            call_age=self.config.max_call_age,
         )
         refusals = Refusals()
         door = Door(self.config.access, self._tokens, refusals, self.metrics.calls.turned_away)
-        call_limits = CallLimits(self._calls, self.tenants, limits, refusals, self.metrics.calls.refused)
+        call_limits = CallLimits(
+            self._calls, self.tenants, CallRate(self.config.max_call_rate), limits, refusals, self.metrics.calls.refused
+        )
         server = grpc.aio.server(
             interceptors=[
                 Handled(self.metrics.registry),
@@ -162,8 +171,12 @@ class Server:
                 call_limits,
                 Strict(self.metrics.calls.refused),
             ],
-            # gRPC reads no more of a connection while so many of its calls wait for us, be they reset already.
-            options=(*OPTIONS, ("grpc.max_concurrent_streams", self._calls // CONNECTIONS)),
+            options=(
+                *OPTIONS,
+                *connections.options(
+                    self._calls // CONNECTIONS, self.config.max_connection_age, self.config.max_call_age
+                ),
+            ),
         )
         speaking = TTSService(
             self.gate,

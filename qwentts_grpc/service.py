@@ -17,7 +17,7 @@ from qwentts_grpc.audio.decode import decode_reference
 from qwentts_grpc.audio.encoders import Encoder
 from qwentts_grpc.audit import AuditLog, Deed
 from qwentts_grpc.caller import Caller, digest, shown
-from qwentts_grpc.calls import Call, Context, Ending, answer, answering
+from qwentts_grpc.calls import Call, Context, Ending, aging, answer, answering
 from qwentts_grpc.consent import Consent
 from qwentts_grpc.errors import OutOfTime
 from qwentts_grpc.fleet import has_voice
@@ -113,7 +113,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         self._metrics.opened(call.method)
         try:
             with self._tracing.turn(call):
-                async with answering(call):
+                async with answering(call), aging(self._limits.call_age):
                     yield call
         finally:
             assert call.ending is not None
