@@ -28,12 +28,13 @@ from engine.metrics import (
 )
 from engine.observer import Observer, StageTiming
 from engine.outboxes import FRAME_BYTES, Outboxes
-from engine.request import FRAME_SECONDS, Reference, Sampling, SpeechRequest
+from engine.request import FRAME_SECONDS, Reference, Sampling, SpeechRequest, TextFilter
 from engine.scheduler import Outcome, Scheduler
 from engine.segment import Layout
 from engine.sentences import SENTENCE, Sentences
 from engine.sequence import Sequence
 from engine.speech import Speech
+from engine.text_filter import MarkupFilter
 from engine.turnover import Turnover
 from engine.voice import Voice
 
@@ -231,7 +232,17 @@ class Engine:
         guard = Guard(0.0 if request.sampling.greedy else config.guard_seconds)
         least = SENTENCE if request.delivery.sentence_segments else None
         sentences = Sentences(config.segment_characters, least)
-        return Sequence(request, seed, layout, tokenizer, sentences, guard, arrived, outboxes=self._outboxes)
+        return Sequence(
+            request,
+            seed,
+            layout,
+            tokenizer,
+            sentences,
+            guard,
+            arrived,
+            markup=MarkupFilter() if request.delivery.text_filter is TextFilter.MARKUP else None,
+            outboxes=self._outboxes,
+        )
 
     def _record(self, timings: Iterable[StageTiming]) -> None:
         record = self._observer.record

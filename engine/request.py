@@ -22,6 +22,13 @@ class TextMode(Enum):
     WHOLE = "whole"  # the whole text in the prompt, once it is complete
 
 
+class TextFilter(Enum):
+    """What is left out of the text before it is spoken."""
+
+    NONE = "none"
+    MARKUP = "markup"  # Markdown, tags of SSML and HTML, emoji
+
+
 @dataclass(frozen=True, slots=True)
 class Pick:
     """How one token is drawn from logits: temperature 0 is greedy, `top_k` 0 and `top_p` 1 are off."""
@@ -84,6 +91,7 @@ class Delivery:
     max_lead: float = 5.0
     input_idle_timeout: float = 30.0
     sentence_segments: bool = False
+    text_filter: TextFilter = TextFilter.NONE
 
     def validate(self) -> None:
         """Raise `InvalidRequest` naming the field that is out of range."""

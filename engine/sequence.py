@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -13,6 +14,7 @@ from engine.request import FRAME_SECONDS, SpeechRequest, TextMode
 from engine.segment import Layout, Segment
 from engine.sentences import Sentences
 from engine.text import speakable
+from engine.text_filter import MarkupFilter
 from engine.tokenizer import TextTokenizer
 from engine.waits import Waits
 
@@ -49,6 +51,7 @@ class Sequence:
     waits: Waits = field(default_factory=Waits)
     outboxes: Outboxes = field(default_factory=Outboxes)
     early: list[tuple[float, str | None]] = field(default_factory=list)  # text before the queue; None is an end
+    markup: MarkupFilter | None = None  # where it is left out
     finish: FinishReason = FinishReason.STOP  # of the turn: its last segment's that is not STOP
     closed: bool = False
 
@@ -73,23 +76,26 @@ class Sequence:
 
     def feed(self, text: str) -> None:
         """Append text to the newest segment; a long text goes on in further segments."""
-        self.speakable = self.speakable or speakable(text)
-        first, *more = self.sentences.feed(text)
-        self.segments[-1].feed(first)
-        place = self.characters + len(first)
-        for part in more:
-            self._next_segment(None, place)
-            self.segments[-1].feed(part)
-            place += len(part)
-        self.characters += len(text)
+        start, self.characters = self.characters, self.characters + len(text)
+        if self.markup is None:
+            self._append(text, range(start, self.characters))
+        else:
+            self._append(*self.markup.feed(text))
+
+    def drain(self) -> None:
+        """No text follows that could make markup of what is held: it is spoken."""
+        if self.markup is not None:
+            self._append(*self.markup.end())
 
     def flush(self, mark: str) -> None:
         """End the newest segment and open the next."""
+        self.drain()
         self.sentences.begin()
         self._next_segment(mark, self.characters)
 
     def end(self) -> None:
         """No more text."""
+        self.drain()
         self.segments[-1].end(None, self.characters)
         self.text_ended = True
 
@@ -201,6 +207,17 @@ class Sequence:
             if probe.ended:
                 probe = Segment(self.layout, self.tokenizer, 0, 0)
         return None
+
+    def _append(self, text: str, places: SequenceOf[int]) -> None:
+        """Append what is spoken of the text; `places`: where its characters lie in the turn's."""
+        self.speakable = self.speakable or speakable(text)
+        first, *more = self.sentences.feed(text)
+        self.segments[-1].feed(first)
+        at = len(first)
+        for part in more:
+            self._next_segment(None, places[at])
+            self.segments[-1].feed(part)
+            at += len(part)
 
     def _next_segment(self, mark: str | None, place: int) -> None:
         """End the newest segment at `place` in the text, with the `mark` of a flush or at a cut; open the next."""

@@ -104,6 +104,7 @@ class Speech:
         """No more text. Raises `InvalidRequest` if none of it could be spoken."""
         if self.sequence.text_ended:
             return
+        self.sequence.drain()
         if not self.speakable:
             raise InvalidRequest("text", "has nothing to speak", "TEXT_EMPTY")
         self.sequence.end()

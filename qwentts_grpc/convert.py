@@ -1,25 +1,43 @@
 """Wire messages to engine values: pure functions that check what only the wire can get wrong."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from google.protobuf.duration_pb2 import Duration
 
 from engine.config import ModelCard
 from engine.errors import InvalidRequest
-from engine.request import FRAME_SECONDS, Delivery, Pick, Reference, Sampling, SpeechRequest, TextMode, in_range
+from engine.request import (
+    FRAME_SECONDS,
+    Delivery,
+    Pick,
+    Reference,
+    Sampling,
+    SpeechRequest,
+    TextFilter,
+    TextMode,
+    in_range,
+)
 from engine.voice import Voice
 from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.limits import NAME, REQUEST_ID, Limits
 
 FRAME_NANOSECONDS = round(FRAME_SECONDS * 1e9)
 
-_TEXT_MODES: dict[tts_pb2.TextMode, TextMode | None] = {
+Value = TypeVar("Value")
+
+_TEXT_MODES: Mapping[int, TextMode | None] = {
     tts_pb2.TEXT_MODE_UNSPECIFIED: None,
     tts_pb2.TEXT_MODE_INCREMENTAL: TextMode.INCREMENTAL,
     tts_pb2.TEXT_MODE_WHOLE: TextMode.WHOLE,
+}
+_TEXT_FILTERS: Mapping[int, TextFilter] = {
+    tts_pb2.TEXT_FILTER_UNSPECIFIED: TextFilter.NONE,
+    tts_pb2.TEXT_FILTER_NONE: TextFilter.NONE,
+    tts_pb2.TEXT_FILTER_MARKUP: TextFilter.MARKUP,
 }
 
 
@@ -159,19 +177,20 @@ def _longest(options: tts_pb2.SamplingOptions, defaults: Sampling, limits: Limit
 def _delivery(options: tts_pb2.DeliveryOptions) -> Delivery:
     default = Delivery()
     return Delivery(
-        text_mode=_text_mode(options.text_mode),
+        text_mode=_chosen(_TEXT_MODES, "text_mode", options.text_mode),
         first_chunk_frames=_whole(options, "first_chunk_frames", default.first_chunk_frames),
         max_chunk_frames=_whole(options, "max_chunk_frames", default.max_chunk_frames),
         max_lead=_seconds(options, "max_lead", default.max_lead),
         input_idle_timeout=_seconds(options, "input_idle_timeout", default.input_idle_timeout),
         sentence_segments=options.sentence_segments,
+        text_filter=_chosen(_TEXT_FILTERS, "text_filter", options.text_filter),
     )
 
 
-def _text_mode(value: tts_pb2.TextMode) -> TextMode | None:
-    if value not in _TEXT_MODES:
-        raise InvalidRequest("delivery.text_mode", f"{value} is not a value of TextMode")
-    return _TEXT_MODES[value]
+def _chosen(values: Mapping[int, Value], field: str, value: int) -> Value:
+    if value not in values:
+        raise InvalidRequest(f"delivery.{field}", f"{value} is no value that this server knows")
+    return values[value]
 
 
 def _whole(options: tts_pb2.DeliveryOptions, field: str, default: int) -> int:

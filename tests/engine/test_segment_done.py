@@ -8,6 +8,7 @@ from engine.events import FinishReason
 from engine.request import Delivery, Pick, Sampling, SpeechRequest
 from engine.sentences import SENTENCE, Sentences
 from engine.sequence import RESERVE
+from engine.text_filter import MarkupFilter
 from tests.engine.drive import FLAVOURS, INCREMENTAL, WHOLE, Drive, Flavour, Talk, check_whole
 
 flavours = pytest.mark.parametrize("flavour", FLAVOURS)
@@ -123,6 +124,29 @@ def test_a_sentence_is_awaited_no_longer_than_the_listener_has_audio(flavour: Fl
     drive.run()
     assert [done.text_mode for done in talk.done] == [INCREMENTAL, INCREMENTAL]
     check_places(talk)
+
+
+@flavours
+@pytest.mark.parametrize("size", [1, 4, 1_000])
+def test_ranges_are_those_of_the_text_as_it_came(flavour: Flavour, size: int) -> None:
+    """What is left out between two sentences belongs to the first, what is held at a flush is spoken before it."""
+    drive = Drive(flavour)
+    talk = open_talk(drive)
+    talk.sequence.markup = MarkupFilter()
+    parts = ["# **This** is one. <br/>\n", "And [here](http://x.y) is 🙂 two. ", "It ends in [three"]
+    text = "".join(parts)
+    for start in range(0, len(text), size):
+        talk.sequence.feed(text[start : start + size])
+    talk.sequence.flush("m")
+    talk.sequence.feed("<b>- four</b>")
+    talk.sequence.end()
+    drive.run()
+    assert ranges(talk, text + "<b>- four</b>") == [*parts, "<b>- four</b>"]
+    spoken = ["This is one. \n", "And here is two. ", "It ends in [three", "- four"]
+    talk.texts = [(spoken[0], None), (spoken[1], None), (spoken[2], "m"), (spoken[3], None)]
+    talk.modes = [WHOLE] * 4
+    check_whole(talk)
+    drive.idle()
 
 
 @flavours

@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from engine.config import ModelCard
 from engine.errors import InvalidRequest
-from engine.request import Delivery, Pick, Sampling, TextMode
+from engine.request import Delivery, Pick, Sampling, TextFilter, TextMode
 from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc import convert
 from qwentts_grpc.limits import Limits
@@ -62,8 +62,12 @@ def test_delivery_reaches_its_place() -> None:
         max_chunk_frames=8,
         max_lead=Duration(seconds=2, nanos=500_000_000),
         input_idle_timeout=Duration(),
+        sentence_segments=True,
+        text_filter=pb.TEXT_FILTER_MARKUP,
     )
-    assert asked(pb.SynthesisConfig(delivery=delivery)).request.delivery == Delivery(TextMode.WHOLE, 2, 8, 2.5, 0.0)
+    assert asked(pb.SynthesisConfig(delivery=delivery)).request.delivery == Delivery(
+        TextMode.WHOLE, 2, 8, 2.5, 0.0, sentence_segments=True, text_filter=TextFilter.MARKUP
+    )
 
 
 def test_end_before_text_is_left_to_the_engine() -> None:
@@ -115,6 +119,7 @@ BAD: list[tuple[str, Callable[[], pb.SynthesisConfig]]] = [
     ("sampling.max_audio", lambda: pb.SynthesisConfig(sampling=SAMPLING(max_audio=Duration(seconds=-1)))),
     ("sampling.max_audio", lambda: pb.SynthesisConfig(sampling=SAMPLING(max_audio=Duration(nanos=2_000_000_000)))),
     ("delivery.text_mode", lambda: pb.SynthesisConfig(delivery=DELIVERY(text_mode=9))),  # type: ignore[arg-type]
+    ("delivery.text_filter", lambda: pb.SynthesisConfig(delivery=DELIVERY(text_filter=9))),  # type: ignore[arg-type]
     ("delivery.first_chunk_frames", lambda: pb.SynthesisConfig(delivery=DELIVERY(first_chunk_frames=0))),
     ("delivery.max_chunk_frames", lambda: pb.SynthesisConfig(delivery=DELIVERY(max_chunk_frames=-3))),
     ("delivery.max_lead", lambda: pb.SynthesisConfig(delivery=DELIVERY(max_lead=Duration()))),

@@ -11,7 +11,7 @@ import pytest
 
 from qwentts_client.v1 import tts_pb2 as pb
 
-from .conftest import Running, cancel, config, flush, kinds, pcm, send, text, turn
+from .conftest import Running, cancel, config, failure, flush, kinds, pcm, send, text, turn
 from .fakes import Ending
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -135,6 +135,30 @@ async def test_a_segment_with_nothing_to_speak_is_answered_without_audio(
     done = [response.flush_done for response in responses if response.HasField("flush_done")]
     assert [(mark.mark, mark.segment, mark.pts.ToMilliseconds()) for mark in done] == [("a", 0, 0), ("b", 1, 400)]
     assert {response.audio.segment for response in responses if response.audio.data} == {1}
+
+
+async def test_markup_is_left_out_where_that_is_asked_for(tts: Running) -> None:
+    marked = "# **Hello** <break time='1s'/>[my friend](http://x.org) 👋, how are `you`?"
+    asked, unasked = (
+        config(delivery=pb.DeliveryOptions(text_filter=chosen, max_chunk_frames=1))
+        for chosen in (pb.TEXT_FILTER_MARKUP, pb.TEXT_FILTER_NONE)
+    )
+    plain = pcm(await turn(tts, unasked, text("Hello my friend , how are you?")))
+    assert_same_audio(pcm(await turn(tts, asked, *map(text, marked))), plain)
+    summary = check_laws(responses := await turn(tts, asked, text(marked)))
+    assert_same_audio(pcm(responses), plain)
+    assert summary.text_characters == len(marked)
+    assert pcm(await turn(tts, unasked, text(marked))) != plain
+
+
+@pytest.mark.parametrize("marked", ["<br/>", "**🙂**", "- \n---", "[](http://a.b)", "&nbsp;"])
+async def test_a_turn_of_markup_alone_has_nothing_to_speak(tts: Running, marked: str) -> None:
+    asked = config(delivery=pb.DeliveryOptions(text_filter=pb.TEXT_FILTER_MARKUP))
+    streamed = await failure(tts.stub.Synthesize(send([asked, text(marked)])))
+    whole = await failure(tts.stub.SynthesizeText(pb.SynthesizeTextRequest(config=asked.config, text=marked)))
+    assert streamed.reason == whole.reason == "TEXT_EMPTY"
+    summary = check_laws(await turn(tts, asked, text(marked), flush("a"), text("Yes")))
+    assert summary.codec_frames == 10
 
 
 async def test_a_cancel_message_ends_with_a_summary_and_status_ok(tts: Running) -> None:

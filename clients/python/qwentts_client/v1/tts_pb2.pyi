@@ -28,6 +28,12 @@ class TextMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TEXT_MODE_INCREMENTAL: _ClassVar[TextMode]
     TEXT_MODE_WHOLE: _ClassVar[TextMode]
 
+class TextFilter(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TEXT_FILTER_UNSPECIFIED: _ClassVar[TextFilter]
+    TEXT_FILTER_NONE: _ClassVar[TextFilter]
+    TEXT_FILTER_MARKUP: _ClassVar[TextFilter]
+
 class NoticeCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     NOTICE_CODE_UNSPECIFIED: _ClassVar[NoticeCode]
@@ -67,6 +73,9 @@ AUDIO_ENCODING_WAV: AudioEncoding
 TEXT_MODE_UNSPECIFIED: TextMode
 TEXT_MODE_INCREMENTAL: TextMode
 TEXT_MODE_WHOLE: TextMode
+TEXT_FILTER_UNSPECIFIED: TextFilter
+TEXT_FILTER_NONE: TextFilter
+TEXT_FILTER_MARKUP: TextFilter
 NOTICE_CODE_UNSPECIFIED: NoticeCode
 NOTICE_CODE_DRAINING: NoticeCode
 NOTICE_CODE_TEXT_STARVED: NoticeCode
@@ -162,7 +171,7 @@ class SamplingOptions(_message.Message):
     def __init__(self, temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., repetition_penalty: _Optional[float] = ..., seed: _Optional[int] = ..., predictor_temperature: _Optional[float] = ..., predictor_top_p: _Optional[float] = ..., predictor_top_k: _Optional[int] = ..., max_audio: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class DeliveryOptions(_message.Message):
-    __slots__ = ("text_mode", "first_chunk_frames", "max_chunk_frames", "max_lead", "input_idle_timeout", "word_timings", "frame_duration", "sentence_segments")
+    __slots__ = ("text_mode", "first_chunk_frames", "max_chunk_frames", "max_lead", "input_idle_timeout", "word_timings", "frame_duration", "text_filter", "sentence_segments")
     TEXT_MODE_FIELD_NUMBER: _ClassVar[int]
     FIRST_CHUNK_FRAMES_FIELD_NUMBER: _ClassVar[int]
     MAX_CHUNK_FRAMES_FIELD_NUMBER: _ClassVar[int]
@@ -170,6 +179,7 @@ class DeliveryOptions(_message.Message):
     INPUT_IDLE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     WORD_TIMINGS_FIELD_NUMBER: _ClassVar[int]
     FRAME_DURATION_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FILTER_FIELD_NUMBER: _ClassVar[int]
     SENTENCE_SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     text_mode: TextMode
     first_chunk_frames: int
@@ -178,8 +188,9 @@ class DeliveryOptions(_message.Message):
     input_idle_timeout: _duration_pb2.Duration
     word_timings: bool
     frame_duration: _duration_pb2.Duration
+    text_filter: TextFilter
     sentence_segments: bool
-    def __init__(self, text_mode: _Optional[_Union[TextMode, str]] = ..., first_chunk_frames: _Optional[int] = ..., max_chunk_frames: _Optional[int] = ..., max_lead: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., input_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., word_timings: bool = ..., frame_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sentence_segments: bool = ...) -> None: ...
+    def __init__(self, text_mode: _Optional[_Union[TextMode, str]] = ..., first_chunk_frames: _Optional[int] = ..., max_chunk_frames: _Optional[int] = ..., max_lead: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., input_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., word_timings: bool = ..., frame_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., text_filter: _Optional[_Union[TextFilter, str]] = ..., sentence_segments: bool = ...) -> None: ...
 
 class TextChunk(_message.Message):
     __slots__ = ("text",)
