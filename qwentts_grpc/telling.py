@@ -55,15 +55,21 @@ class Telling:
         """Send what `event` comes to; the last one ends the call."""
         if isinstance(event, Started):
             self._tracing.event("admitted", queue_wait=event.queue_wait)
-        before, messages = self._narration.seconds, self._narration.messages(event)
+        before = self._narration.seconds
+        try:
+            await self._send_all(event)
+        finally:  # what is on its way when a caller leaves may have reached him
+            self._count(self._narration.seconds - before)
+        if isinstance(event, Finished):
+            self._finish(event)
+
+    async def _send_all(self, event: Event) -> None:
+        messages = self._narration.messages(event)
         if isinstance(event, AudioChunk) and event.pcm.size and (message := next(messages, None)) is not None:
             self._heard(event)
             await self._send(message)
         for message in messages:
             await self._send(message)
-        self._count(self._narration.seconds - before)
-        if isinstance(event, Finished):
-            self._finish(event)
 
     async def _send(self, message: Payload) -> None:
         response = self._response()
