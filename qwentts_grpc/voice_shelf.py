@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Protocol
 
+from qwentts_grpc.exposure import refuse
 from qwentts_grpc.voice_file import DamagedVoice
 
 MAX_BYTES = 2**20  # of one voice; a minute of speech with its transcript has at most some 200 KB
@@ -157,10 +158,8 @@ class DirectoryShelf:
         if status.st_uid in (0, os.geteuid()) and not status.st_mode & _OTHERS:
             return
         mode, user = stat.S_IMODE(status.st_mode), status.st_uid
-        line = f"others can write to the voice directory {self._path} (user {user}, mode {mode:o})"
-        if not insecure:
-            raise PermissionError(f"{line}: chown and chmod go-w it, or say --insecure")
-        _log.warning("%s: they can replace or plant voices", line)
+        whose = f"{self._path} (user {user}, mode {mode:o})"
+        refuse(f"others can write to the voice directory {whose}, and plant voices: chown and chmod go-w it", insecure)
 
     def _clean(self) -> None:
         """Remove what crashes left behind; what a living server is writing is behind the lock."""
