@@ -327,6 +327,7 @@ class Server:
     async def close(self) -> None:
         """Close both ports and the engines."""
         self._closed.set()
+        gc.unfreeze()  # or a process that goes on would keep the models for ever
         if self._housekeeping is not None:
             self._housekeeping.cancel()
         await _within(CLOSING, "the port", self._grpc.stop(0.5))

@@ -1,6 +1,7 @@
 """A real server on a tiny random checkpoint, behind a real socket."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -112,6 +113,8 @@ async def serving(
             yield Running(server, port, side_port, channel)
     finally:
         await server.close()
+        del server
+        gc.collect()  # half a gigabyte of a model lies in cycles
 
 
 @pytest.fixture(scope="session")
