@@ -52,7 +52,7 @@ async def test_a_speech_that_never_ends_is_cut_at_the_cap_for_its_text(tmp_path:
     asked.config.delivery.max_lead.FromSeconds(3_600)
     async with serving(endless, guard_seconds=0.0) as server:
         summary = check_laws(await turn(server, asked, text("Hi.")))
-        assert server.sample("tts_requests_total", method="Synthesize", outcome="length") == 1
+        assert server.sample("tts_requests_total", method="Synthesize", outcome="cap") == 1
     assert summary.finish_reason == pb.FINISH_REASON_LENGTH
     assert summary.codec_frames == CAP_FRAMES + CAP_FRAMES_PER_TOKEN * summary.text_tokens
 
