@@ -11,6 +11,7 @@ import pytest_asyncio
 from prometheus_client import CollectorRegistry, generate_latest
 
 from qwentts_client.v1 import tts_pb2 as pb
+from qwentts_grpc import voice_service
 from qwentts_grpc.auth import Token, identified, read_tokens
 from qwentts_grpc.caller import Caller, from_certificate, named
 from qwentts_grpc.errors import TenantLimit
@@ -375,6 +376,28 @@ async def test_idle_uploads_hold_no_place_of_those_that_have_come(guarded: Runni
     for call in idle:
         call.cancel()
     await eventually(lambda: not guarded.server.tenants.turns.held)
+
+
+async def test_unfinished_uploads_of_one_tenant_leave_memory_to_another(
+    base_checkpoint: Path, tokens: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(voice_service, "UPLOAD_BYTES", 200_000)
+    async with serving(base_checkpoint, config={"access": Access(tokens)}) as running:
+        spec, piece = next(upload("big")), pb.CreateVoiceRequest(audio=bytes(20_000))
+        calls = []
+        for _ in range(12):
+            calls.append(running.voices.CreateVoice(metadata=ACME, timeout=60))
+            for message in (spec, piece):
+                await calls[-1].write(message)
+        await asyncio.sleep(0.3)
+        ended = [call for call in calls if call.done()]
+        assert 2 <= len(ended) <= 10
+        assert {(await failure(call)).reason for call in ended} == {"TENANT_LIMIT"}
+        await running.voices.CreateVoice(upload("small", recording(1.0, 8_000, 1)), metadata=GLOBEX, timeout=20)
+        for call in calls:
+            call.cancel()
+        await eventually(lambda: not running.server.tenants.turns.held)
+        await running.voices.CreateVoice(upload("small", recording(1.0, 8_000, 1)), metadata=ACME, timeout=20)
 
 
 async def test_creating_a_voice_is_a_turn(base_checkpoint: Path, tokens: Path) -> None:
