@@ -18,7 +18,7 @@ from engine.segment import Layout
 from qwentts_client.v1 import tts_pb2 as pb
 from tests.faults.devices import Steady
 
-from .conftest import Requests, Running, config, flush, serving, text
+from .conftest import Running, config, flush, send, serving, text
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -53,13 +53,6 @@ def words(pause: float) -> list[pb.SynthesizeRequest | float]:
 
 
 async def summary(running: Running, *requests: pb.SynthesizeRequest | float) -> pb.Summary:
-    async def send(parts: Requests) -> AsyncIterator[pb.SynthesizeRequest]:
-        for part in parts:
-            if isinstance(part, float):
-                await asyncio.sleep(part)
-            else:
-                yield part
-
     responses = [response async for response in running.stub.Synthesize(send(requests), timeout=60)]
     await running.idle()
     last: pb.Summary = responses[-1].summary
