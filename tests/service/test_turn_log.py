@@ -47,8 +47,8 @@ async def test_a_turn_that_was_spoken(tts: Running, told: Told) -> None:
     }
     assert fields["audio_seconds"] == 0.8
     assert fields["text_characters"] == 4
-    assert fields["first_audio_seconds"] > 0.3 > fields["server_first_audio_seconds"] > 0
-    assert fields["total_seconds"] > 0.3 > fields["work_seconds"] > 0
+    assert 0 < fields["server_first_audio_seconds"] < fields["first_audio_seconds"] - 0.25
+    assert 0 < fields["work_seconds"] < fields["total_seconds"] - 0.25
     assert fields["underruns"] == fields["text_underruns"] + fields["engine_underruns"] + fields["client_underruns"]
     assert "reason" not in fields
 
