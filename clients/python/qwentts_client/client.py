@@ -1,157 +1,189 @@
-"""The light Python client: text in, PCM out, over one channel; needs no engine and no torch.
+"""The asyncio client: text in, audio out, over one channel an event loop.
 
 async with AsyncClient("localhost:50051") as client:
-    turn = client.synthesize(["Hello ", "world."], voice="joe")
-    await write_wav("out.wav", turn)
-    print(turn.summary.audio_duration.ToTimedelta())
+    async for frame in client.synthesize(["Hello ", "world."], voice="joe"):
+        play(frame.data)
+    await client.save("out.wav", "Hello again.", voice="joe")
 """
 
-import json
-import wave
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Sequence
 from hashlib import sha256
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
+from google.protobuf import wrappers_pb2
 
+from qwentts_client.audio import KINDS, File, checked_kind, kind_of, write_audio
+from qwentts_client.audio import SAMPLE_RATE as SAMPLE_RATE
+from qwentts_client.audio import open_wav as open_wav
+from qwentts_client.audio import write_wav as write_wav
+from qwentts_client.channels import LARGEST_MESSAGE as LARGEST_MESSAGE
+from qwentts_client.channels import RETRIES as RETRIES
+from qwentts_client.channels import Channels, Options
+from qwentts_client.errors import Code, TTSError
+from qwentts_client.options import checked_recording, synthesis_config
+from qwentts_client.outbox import Outbox
+from qwentts_client.patience import Contact, Patience
+from qwentts_client.targets import target
+from qwentts_client.text import Text as Text
+from qwentts_client.text import checked
+from qwentts_client.turn import Turn as Turn
+from qwentts_client.turn import WritableTurn
 from qwentts_client.v1 import tts_pb2, tts_pb2_grpc
 
-SAMPLE_RATE = 24_000
-LARGEST_PIECE = 1_000  # characters of one message; four bytes each at most, which is the server's limit
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from qwentts_client.options import SpeechOptions
+
 LARGEST_UPLOAD = 2**18  # bytes of a recording in one message
-LARGEST_MESSAGE = 4 * 2**20  # bytes
+RESTART = 60.0  # seconds that a server takes to load a checkpoint, and some
+HEALTH = "/grpc.health.v1.Health/Check"
+SERVING = 1  # of HealthCheckResponse
+CHECK = 5.0  # seconds for one look at a server's health
+ANSWER = 60.0  # seconds for the answer to a question, restarts of the server among them
+UPLOAD = 120.0  # seconds for a recording to be sent and taken in
+KEEPALIVE = 20.0  # seconds
+LEAST_KEEPALIVE = 5.0  # seconds; servers end calls of clients that ping more often
 
-# A refusal comes before any audio, so the channel itself tries again, and waits as long as the server says.
-RETRIES = {
-    "methodConfig": [
-        {
-            "name": [{"service": "qwentts.v1.TTSService"}],
-            "retryPolicy": {
-                "maxAttempts": 4,
-                "initialBackoff": "0.02s",
-                "maxBackoff": "1s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
-            },
-        }
-    ]
-}
-
-Text = str | Iterable[str] | AsyncIterable[str]
-_Call = grpc.aio.StreamStreamCall[Any, tts_pb2.SynthesizeResponse]
-
-
-class Turn:
-    """One turn: iterate over its audio frames, once. `started`, `notices` and `summary` fill as messages come.
-
-    Raises `grpc.aio.AioRpcError` where the call fails.
-    """
-
-    def __init__(self, call: _Call) -> None:
-        self.started = tts_pb2.Started()
-        self.summary = tts_pb2.Summary()
-        self.notices: list[tts_pb2.Notice] = []
-        self._call = call
-
-    async def __aiter__(self) -> AsyncIterator[tts_pb2.AudioFrame]:
-        try:
-            async for response in self._call:
-                if response.WhichOneof("payload") == "audio":
-                    yield response.audio
-                else:
-                    self._keep(response)
-        except grpc.aio.AioRpcError:
-            # grpcio says INTERNAL where the final status meets a write; after the summary nothing was lost by it.
-            if not self.summary.finish_reason:
-                raise
-        finally:
-            self._call.cancel()  # of no effect on a call that has ended
-
-    def cancel(self) -> None:
-        """Stop at once: nothing more comes, not even a summary."""
-        self._call.cancel()
-
-    def _keep(self, response: tts_pb2.SynthesizeResponse) -> None:
-        match response.WhichOneof("payload"):
-            case "started":
-                self.started = response.started
-            case "notice":
-                self.notices.append(response.notice)
-            case "summary":
-                self.summary = response.summary
+_T = TypeVar("_T", bound=Turn)
 
 
 class AsyncClient:
-    """A channel to one server; many turns may run on it at once."""
+    """A client of one server, or of several that are alike; many turns may run on it at once.
+
+    One instance may be made anywhere and used in any number of event loops: each gets a channel on first use.
+    Calls raise `TTSError` where they fail.
+    """
 
     def __init__(
-        self, server: str = "localhost:50051", *, token: str = "", credentials: grpc.ChannelCredentials | None = None
+        self,
+        server: str | Sequence[str] = "localhost:50051",
+        *,
+        token: str = "",
+        credentials: grpc.ChannelCredentials | None = None,
+        options: Options = (),
+        keepalive: float | None = KEEPALIVE,
+        retry_for: float = RESTART,
     ) -> None:
-        """`token`: sent as bearer token with each call. `credentials` (`tls.client_credentials`) speak TLS."""
-        options = (
-            ("grpc.service_config", json.dumps(RETRIES)),
-            ("grpc.max_send_message_length", LARGEST_MESSAGE),
-        )
+        """`server`: HOST:PORT, or several, in a list or with commas between; turns go to each in turn.
+
+        So they do where one name has several addresses. token: sent as bearer token with each call.
+        credentials: of TLS (`tls.client_credentials`). options: of gRPC channels, which override ours.
+        keepalive: seconds without traffic after which an open call pings the server, at least 5; None for no pings.
+        retry_for: seconds for which calls wait for a server that restarts, where none of their audio has come: one that
+        refuses for now, or has answered before and cannot be reached. Where none ever answered a call fails at once,
+        and `wait_ready` waits.
+        Raises ValueError for an address that is none, and for a keepalive under 5 s.
+        """
+        if keepalive is not None and keepalive < LEAST_KEEPALIVE:
+            raise ValueError(f"keepalive of {keepalive:g} s: servers end calls of clients that ping within 5 s")
+        where = dataclasses.replace(target(server), tls=credentials is not None)
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        self.channel = (
-            grpc.aio.secure_channel(server, credentials, options)
-            if credentials
-            else grpc.aio.insecure_channel(server, options)
-        )
-        self._speech = tts_pb2_grpc.TTSServiceStub(self.channel)
-        self._voices = tts_pb2_grpc.VoiceServiceStub(self.channel)
+        self._channels = Channels(where, credentials, options, keepalive)
+        self._contact = Contact(where, retry_for)
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The channel of the running event loop, for calls that have no method here."""
+        return self._channels.current()
+
+    @property
+    def _speech(self) -> Any:
+        return tts_pb2_grpc.TTSServiceStub(self.channel)
+
+    @property
+    def _voices(self) -> Any:
+        return tts_pb2_grpc.VoiceServiceStub(self.channel)
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.channel.close()
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
-    def synthesize(
+    async def aclose(self) -> None:
+        """Close the channels; open calls end, and further ones raise RuntimeError."""
+        await self._channels.close()
+
+    async def wait_ready(self, timeout: float | None = None) -> None:
+        """Wait until the server serves, `timeout` seconds at most; raises TimeoutError that says what is in the way."""
+        patience, failure = Patience(self._contact, timeout), None
+        while (left := patience.remaining()) is None or left > 0:
+            try:
+                if await self.health(timeout=min(CHECK, left or CHECK)) == "SERVING":
+                    self._contact.reached = True
+                    return
+                failure = None
+            except TTSError as error:
+                if error.code() is Code.UNIMPLEMENTED:  # a server without health checks, which has answered
+                    return
+                if error.code() not in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
+                    raise
+                failure = error
+            await asyncio.sleep(0.1)
+        raise TimeoutError(f"not ready within {timeout:g} s: {failure or 'the server loads or drains'}") from failure
+
+    async def health(self, service: str = "", *, timeout: float | None = CHECK) -> str:
+        """The standard health check's answer: "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN" or "UNKNOWN"."""
+        # Its messages are like these on the wire, so that no package with the real ones is needed.
+        check = self.channel.unary_unary(
+            HEALTH,
+            request_serializer=wrappers_pb2.StringValue.SerializeToString,
+            response_deserializer=wrappers_pb2.Int32Value.FromString,
+        )
+        answer = await self._ask(lambda: check, wrappers_pb2.StringValue(value=service), timeout, attempts=False)
+        return ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")[answer.value]
+
+    def synthesize(self, text: Text, *, timeout: float | None = None, **options: Unpack[SpeechOptions]) -> Turn:
+        """Speak `text`: a string, or its pieces as they come from an iterable or async iterable, joined verbatim.
+
+        Among the pieces a `Flush` has what came before it spoken to its end. An iterable is read in the event loop, so
+        one that blocks belongs into a thread, or to the synchronous `Client`.
+        timeout: seconds for the whole turn; it takes as long as its audio, unless `paced` is False. The other keywords
+        are those of `synthesis_config`. The call begins at once, in the running event loop.
+        Raises TypeError for what is no text, and ValueError as `synthesis_config` does.
+        """
+        text = checked(text)
+        turn = self._turn(Turn, synthesis_config(**options), timeout)
+        turn.feed(text)
+        return turn
+
+    def open_turn(self, *, timeout: float | None = None, **options: Unpack[SpeechOptions]) -> WritableTurn:
+        """A turn whose text is written to it: `write`, `flush`, `end`. Keywords as those of `synthesize`."""
+        return self._turn(WritableTurn, synthesis_config(**options), timeout)
+
+    async def save(
         self,
+        file: File,
         text: Text,
         *,
-        voice: str = "",
-        reference: bytes = b"",
-        transcript: str = "",
-        consent_reference: str = "",
-        language: str = "",
-        instructions: str = "",
-        seed: int | None = None,
-        config: tts_pb2.SynthesisConfig | None = None,
+        kind: str = "",
         timeout: float | None = None,
-    ) -> Turn:
-        """Speak `text`, a string or its pieces as they come; pieces are joined verbatim.
+        **options: Unpack[SpeechOptions],
+    ) -> tts_pb2.Summary:
+        """Speak `text` into a file as fast as it goes.
 
-        `reference`: a recording to clone (a WAV, FLAC or OGG file's bytes) in place of `voice`; without a
-        `transcript` only its speaker is taken. `consent_reference` says where the speaker's consent is on record,
-        which some servers demand. `config` holds whatever has no argument here. `timeout` in seconds.
-        Raises ValueError for a voice beside a reference.
+        kind: such as "wav", "flac", "ogg", "pcm" (`audio.KINDS`; default: what the file's name ends in).
+        The other keywords are those of `synthesize`. Raises ValueError for a kind that cannot be written, and OSError.
         """
-        if voice and reference:
-            raise ValueError("give either a voice or a reference")
-        merged = tts_pb2.SynthesisConfig(voice=voice, language=language, instructions=instructions)
-        if reference:
-            merged.reference.audio = reference
-            merged.reference.transcript = transcript
-            merged.reference.speaker_embedding_only = not transcript
-            merged.reference.consent_reference = consent_reference
-        if seed is not None:
-            merged.sampling.seed = seed
-        if config is not None:
-            merged.MergeFrom(config)
-        return Turn(self._speech.Synthesize(_requests(merged, text), timeout=timeout, metadata=self._metadata))
+        kind = checked_kind(kind) if kind else kind_of(file)
+        options.setdefault("encoding", KINDS[kind])
+        options.setdefault("paced", False)
+        async with self.synthesize(text, timeout=timeout, **options) as turn:
+            await write_audio(file, turn, kind)
+        return turn.summary
 
     async def voices(self, language: str = "") -> list[tts_pb2.Voice]:
         """Every voice that speaks `language`, or every voice."""
         found: list[tts_pb2.Voice] = []
         request = tts_pb2.ListVoicesRequest(language=language)
         while True:
-            page = await self._voices.ListVoices(request, metadata=self._metadata)
+            page = await self._ask(lambda: self._voices.ListVoices, request)
             found += page.voices
             if not page.next_page_token:
                 return found
@@ -167,11 +199,12 @@ class AsyncClient:
         consent_reference: str = "",
         shared: bool = False,
         replace: bool = False,
+        timeout: float = UPLOAD,
     ) -> tts_pb2.Voice:
-        """Make a voice of a recording (a WAV, FLAC or OGG file's bytes) that turns can then ask for by name.
+        """Make a voice of a recording (as `reference` of a turn) that turns can then ask for by name.
 
-        Without a `transcript` only the recording's speaker is kept. `shared` lets every tenant use it, if an admin
-        asks; `replace` takes the place of a voice of this name.
+        Without a `transcript` only the recording's speaker is kept. `shared` lets every tenant use the voice, if an admin
+        asks; `replace` takes the place of one of this name. Raises ValueError for an empty or too large recording.
         """
         spec = tts_pb2.VoiceSpec(
             name=name,
@@ -179,61 +212,52 @@ class AsyncClient:
             speaker_embedding_only=not transcript,
             description=description,
             consent_reference=consent_reference,
-            audio_sha256=sha256(audio).digest(),
+            audio_sha256=sha256(checked_recording(audio)).digest(),
             shared=shared,
             replace=replace,
         )
-        response = await self._voices.CreateVoice(_uploads(spec, audio), metadata=self._metadata)
+        response = await self._ask(lambda: self._voices.CreateVoice, _uploads(spec, audio), timeout, attempts=False)
         made: tts_pb2.Voice = response.voice
         return made
 
     async def delete_voice(self, name: str) -> None:
         """Forget a created voice; turns that are speaking with it finish."""
-        await self._voices.DeleteVoice(tts_pb2.DeleteVoiceRequest(name=name), metadata=self._metadata)
+        await self._ask(lambda: self._voices.DeleteVoice, tts_pb2.DeleteVoiceRequest(name=name))
 
     async def server_info(self) -> tts_pb2.GetServerInfoResponse:
         """What the server runs."""
-        request = tts_pb2.GetServerInfoRequest()
-        info: tts_pb2.GetServerInfoResponse = await self._speech.GetServerInfo(request, metadata=self._metadata)
+        info: tts_pb2.GetServerInfoResponse = await self._ask(
+            lambda: self._speech.GetServerInfo, tts_pb2.GetServerInfoRequest()
+        )
         return info
 
+    def _turn(self, kind: type[_T], config: tts_pb2.SynthesisConfig, timeout: float | None) -> _T:
+        outbox = Outbox()
+        outbox.put(tts_pb2.SynthesizeRequest(config=config))
+        return kind(self._open_call, outbox, Patience(self._contact, timeout))
 
-async def write_wav(path: str | Path, frames: AsyncIterable[tts_pb2.AudioFrame]) -> float:
-    """Write PCM_S16LE frames at 24 kHz to a WAV file as they come, and return its seconds."""
-    with open_wav(path) as file:
-        async for frame in frames:
-            file.writeframes(frame.data)
-        return file.getnframes() / SAMPLE_RATE
+    def _open_call(self, requests: AsyncIterator[tts_pb2.SynthesizeRequest], timeout: float | None) -> Any:
+        return self._speech.Synthesize(requests, timeout=timeout, metadata=self._metadata)
 
-
-def open_wav(path: str | Path) -> wave.Wave_write:
-    """A WAV file to write 16-bit mono audio at 24 kHz to; raises OSError."""
-    file = wave.open(str(path), "wb")  # noqa: SIM115  # the caller closes it
-    file.setnchannels(1)
-    file.setsampwidth(2)
-    file.setframerate(SAMPLE_RATE)
-    return file
-
-
-async def _requests(config: tts_pb2.SynthesisConfig, text: Text) -> AsyncIterator[tts_pb2.SynthesizeRequest]:
-    yield tts_pb2.SynthesizeRequest(config=config)
-    async for piece in _pieces(text):
-        for start in range(0, len(piece), LARGEST_PIECE):
-            yield tts_pb2.SynthesizeRequest(text=tts_pb2.TextChunk(text=piece[start : start + LARGEST_PIECE]))
+    async def _ask(
+        self, method: Callable[[], Any], request: Any, timeout: float | None = ANSWER, attempts: bool = True
+    ) -> Any:
+        """The answer to a unary call, or `TTSError` after as many attempts as there may be."""
+        patience = Patience(self._contact, timeout)
+        while True:
+            call = method()(request, timeout=patience.remaining(), metadata=self._metadata)
+            try:
+                answer = await call
+            except grpc.aio.AioRpcError as error:
+                failure = await patience.decoded(error, call)
+                if not attempts or not await patience.wait(failure):
+                    raise failure from None
+            else:
+                patience.reached()
+                return answer
 
 
 async def _uploads(spec: tts_pb2.VoiceSpec, audio: bytes) -> AsyncIterator[tts_pb2.CreateVoiceRequest]:
     yield tts_pb2.CreateVoiceRequest(spec=spec)
     for start in range(0, len(audio), LARGEST_UPLOAD):
         yield tts_pb2.CreateVoiceRequest(audio=audio[start : start + LARGEST_UPLOAD])
-
-
-async def _pieces(text: Text) -> AsyncIterator[str]:
-    if isinstance(text, str):
-        yield text
-    elif isinstance(text, AsyncIterable):
-        async for piece in text:
-            yield piece
-    else:
-        for piece in text:
-            yield piece

@@ -12,7 +12,7 @@ from qwentts_client.cli.command import Command, UsageError
 
 
 def _add_refusal(parser: argparse.ArgumentParser) -> None:
-    parser.parse_known_args = _refuse  # type: ignore[method-assign]  # whatever its arguments
+    parser.parse_known_args = _refuse  # type: ignore[method-assign, assignment]  # whatever its arguments
 
 
 def _refuse(*arguments: object) -> NoReturn:

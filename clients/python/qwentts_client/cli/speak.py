@@ -1,149 +1,143 @@
 """The speak command."""
 
 import argparse
-import asyncio
+import contextlib
+import json
 import sys
-import threading
 import time
-import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
-from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict
 
-from qwentts_client.cli.command import Command, UsageError, whole
-from qwentts_client.cli.connection import add_connection_flags, calling, read_file
-from qwentts_client.client import SAMPLE_RATE, AsyncClient, Turn, open_wav
+from qwentts_client.audio import KINDS, WAV_CODES
+from qwentts_client.cli.command import Command, UsageError
+from qwentts_client.cli.connection import FAILED, add_connection_flags, calling
+from qwentts_client.cli.lines import Lines
+from qwentts_client.cli.output import STDOUT, Output, OutputError, checked_out
+from qwentts_client.cli.player import Player
+from qwentts_client.cli.progress import Line
+from qwentts_client.cli.speech import add_format_flags, add_speech_flags, kind, speech_options
+from qwentts_client.client import AsyncClient
+from qwentts_client.text import Text
+from qwentts_client.turn import Turn
 from qwentts_client.v1 import tts_pb2
 
 WORTH_TELLING = (tts_pb2.NOTICE_CODE_VALUE_ADJUSTED, tts_pb2.NOTICE_CODE_DRAINING)
-LINES_AHEAD = 16  # of standard input, read before the server has taken them
-
-
-# A file has no listener whom synthesis must not run ahead of.
-AT_FULL_SPEED = tts_pb2.DeliveryOptions(max_lead=Duration(seconds=86_400))
+OUT = Path("out.wav")
 
 
 def _add_speak(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("text", metavar="TEXT|-", help="what to say; - reads standard input and speaks it line by line as it comes")
-    add("--model", default="", help="a checkpoint of the server (default: one that can)")
-    add("--voice", default="", help="a name that the voices command lists (default: the first)")
-    add("--language", default="", help="default: as the text suggests")
-    add("--instructions", default="", help="how to speak, or which voice to design")
-    add("--reference", type=Path, metavar="WAV", help="a recording whose voice to clone (WAV, FLAC or OGG)")
-    add("--transcript", default="", help="the recording's words; without them only its speaker is taken")
-    add("--consent", default="", help="where the speaker's consent to the recording's use is on record")
-    add("--seed", type=whole(0, 2**64 - 1), help="the same seed gives the same audio")
-    add("--out", type=Path, default=Path("out.wav"), help="default %(default)s")
+    add("text", metavar="TEXT|-", help="what to say; - speaks standard input line by line, each as soon as it comes")
+    add("--out", type=Path, metavar="FILE", help=f"{OUT} unless played; - is standard output")
+    add("--play", action="store_true", help="play it (by ffplay, mpv, play or aplay)")
+    add("--quiet", action="store_true", help="say nothing on standard error but errors")
+    add("--json", action="store_true", help="print what came of it as JSON")
+    add_format_flags(parser, "what FILE ends in, or else wav")
+    add_speech_flags(parser)
     add_connection_flags(parser)
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=calling(_speak))
 
 
-def _run(options: argparse.Namespace) -> int:
-    _check(options)
-    return calling(_speak)(options)
-
-
-async def _speak(client: AsyncClient, options: argparse.Namespace) -> None:
-    turn = client.synthesize(
-        stdin_lines() if options.text == "-" else options.text,
-        voice=options.voice or await _default_voice(client, options),
-        reference=read_file("--reference", options.reference) if options.reference else b"",
-        transcript=options.transcript,
-        consent_reference=options.consent,
-        language=options.language,
-        instructions=options.instructions,
-        seed=options.seed,
-        config=tts_pb2.SynthesisConfig(model=options.model, delivery=AT_FULL_SPEED),
-    )
-    await _write(turn, options.out)
-
-
-async def stdin_lines() -> AsyncIterator[str]:
-    """Lines of standard input as they come; a daemon thread waits for them, so that leaving never does."""
-    loop = asyncio.get_running_loop()
-    lines: asyncio.Queue[str] = asyncio.Queue(LINES_AHEAD)
-
-    def pump() -> None:
-        for line in iter(lambda: sys.stdin.buffer.readline().decode("utf-8", "replace"), ""):
-            asyncio.run_coroutine_threadsafe(lines.put(line), loop).result()
-        asyncio.run_coroutine_threadsafe(lines.put(""), loop).result()
-
-    threading.Thread(target=pump, name="stdin", daemon=True).start()
-    while line := await lines.get():
-        yield line
-
-
-async def _default_voice(client: AsyncClient, options: argparse.Namespace) -> str:
-    """The first voice there is, where neither a recording nor a description takes its place."""
-    if options.reference:
-        return ""
-    found = [voice for voice in await client.voices() if options.model in ("", voice.model)]
-    return found[0].name if found else ""
-
-
-async def _write(turn: Turn, path: Path) -> None:
-    progress = Progress(path)
-    file: wave.Wave_write | None = None
+async def _speak(client: AsyncClient, options: argparse.Namespace) -> int:
+    _check_utf8(options.text)
+    out = checked_out(options.out) if options.out else None if options.play else OUT
+    written = kind(options, out)
+    speech = await speech_options(client, options, written)
+    player = Player() if options.play else None
+    report = Report(Output(out, written, player), options)
     try:
-        async for frame in turn:
-            file = file or open_wav(path)
-            file.writeframes(frame.data)
-            progress.show(file.getnframes() / SAMPLE_RATE)
+        async for text in _texts(options.text, written):
+            async with client.synthesize(text, paced=options.play, **speech) as turn:
+                await report.take(turn)
+        await report.close()
+    except OutputError as error:
+        print(f"qwentts-grpc: {error}", file=sys.stderr)
+        return FAILED
     finally:
-        progress.end()
-        if file is not None:
-            file.close()
-    progress.report(turn)
+        report.line.end()
+        if player is not None:
+            player.kill()
+    report.print(out == STDOUT)
+    return 0
 
 
-class Progress:
-    """How far a turn has come, on stderr: a line that is rewritten on a terminal, one line at the end elsewhere."""
+async def _texts(text: str, kind: str) -> AsyncIterator[Text]:
+    """The text of each turn: one, or as many as standard input needs where their audio may be joined."""
+    if text != "-":
+        yield text
+        return
+    lines = Lines()
+    joined = KINDS[kind] in WAV_CODES
+    while lines.more:
+        yield lines.turn(joined)
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._live = sys.stderr.isatty()
+
+class Report:
+    """Audio of one turn or several, on its way to an output, and what is said about it."""
+
+    def __init__(self, output: Output, options: argparse.Namespace) -> None:
+        self.line = Line(options.quiet)
+        self._options = options
+        self._output = output
+        self._turn: Turn | None = None
         self._began = time.monotonic()
         self._first: float | None = None
-        self._seconds = 0.0
+        self._nanoseconds = 0
 
-    def show(self, seconds: float) -> None:
-        """The audio is `seconds` long by now."""
-        if self._first is None and seconds:
-            self._first = time.monotonic() - self._began
-        self._seconds = seconds
-        if self._live:
-            print(f"\r{self._line()}", end="", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        """Leave the line."""
-        if self._live and self._first is not None:
-            print(file=sys.stderr)
-
-    def report(self, turn: Turn) -> None:
-        """Say what came of it."""
+    async def take(self, turn: Turn) -> None:
+        """Write a turn's audio; raises `OutputError`, `TTSError`."""
+        self._turn = turn
+        try:
+            async for frame in turn:
+                if self._first is None and frame.data:
+                    self._first = time.monotonic() - self._began
+                await self._output.put(frame.data, turn.started.audio_format)
+                self._nanoseconds += frame.duration.ToNanoseconds()
+                self.line.show(self._figures())
+        except BaseException:
+            with contextlib.suppress(OutputError):  # what has come is kept
+                await self._output.close(self._nanoseconds)
+            raise
+        self.line.end()
         for notice in turn.notices:
-            if notice.code in WORTH_TELLING:
+            if notice.code in WORTH_TELLING and not self._options.quiet:
                 print(notice.message, file=sys.stderr)
-        print(f"{self._path}: {self._line()}, seed {turn.summary.seed}", file=sys.stderr)
 
-    def _line(self) -> str:
-        taken = time.monotonic() - self._began
-        factor = f", {taken / self._seconds:.2f} s of work a second" if self._seconds else ""
-        return f"{self._seconds:.2f} s of audio, first after {self._first or 0:.3f} s{factor}"
+    async def close(self) -> None:
+        """Complete the output; raises `OutputError`."""
+        await self._output.close(self._nanoseconds)
+
+    def print(self, to_stderr: bool) -> None:
+        """Say what came of it."""
+        assert self._turn is not None
+        if self._options.json:
+            print(json.dumps(self._facts(), ensure_ascii=False), file=sys.stderr if to_stderr else sys.stdout)
+        elif not self._options.quiet:
+            print(f"{self._output.name}: {self._figures()}, seed {self._turn.summary.seed}", file=sys.stderr)
+
+    def _figures(self) -> str:
+        taken, seconds = time.monotonic() - self._began, self._nanoseconds / 1e9
+        factor = f", {taken / seconds:.2f} s of work a second" if seconds and not self._options.play else ""
+        return f"{seconds:.2f} s of audio, first after {self._first or 0:.3f} s{factor}"
+
+    def _facts(self) -> dict[str, Any]:
+        assert self._turn is not None
+        return {
+            "out": self._output.name,
+            "seconds": self._nanoseconds / 1e9,
+            "first_audio_seconds": self._first,
+            "total_seconds": time.monotonic() - self._began,
+            "started": _dict(self._turn.started),
+            "summary": _dict(self._turn.summary),
+            "notices": [_dict(notice) for notice in self._turn.notices],
+        }
 
 
-def _check(options: argparse.Namespace) -> None:
-    _check_utf8(options.text)
-    path: Path = options.out
-    if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"--out: {path} is not a file in a folder that exists")
-    if options.reference and options.voice:
-        raise UsageError("--voice and --reference exclude each other")
-    for flag in ("transcript", "consent"):
-        if getattr(options, flag) and not options.reference:
-            raise UsageError(f"--{flag} is of a --reference")
+def _dict(message: Any) -> dict[str, Any]:
+    return MessageToDict(message, preserving_proto_field_name=True)
 
 
 def _check_utf8(text: str) -> None:
@@ -153,4 +147,4 @@ def _check_utf8(text: str) -> None:
         raise UsageError("the text is not UTF-8") from None
 
 
-SPEAK = Command("speak a text into a WAV file", _add_speak)
+SPEAK = Command("speak a text into a file, a pipe or the loudspeaker", _add_speak)

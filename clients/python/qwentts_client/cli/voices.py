@@ -1,17 +1,21 @@
 """The voices command, with its create and delete."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from qwentts_client.cli.command import Command
-from qwentts_client.cli.connection import add_connection_flags, calling, read_file
+from qwentts_client.cli.connection import add_connection_flags, calling, read_recording
+from qwentts_client.cli.table import print_table, short_enum
 from qwentts_client.client import AsyncClient
 from qwentts_client.v1 import tts_pb2
 
 
 def _add_voices(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--language", default="", help="only those that speak it")
+    parser.add_argument("--json", action="store_true", help="as a JSON list")
     add_connection_flags(parser)
     parser.set_defaults(run=calling(_list))
     commands = parser.add_subparsers(metavar="{create,delete}")
@@ -25,7 +29,7 @@ def _add_voices(parser: argparse.ArgumentParser) -> None:
 def _add_create(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("name", help="letters, digits, '-' and '_'")
-    add("--audio", type=Path, required=True, metavar="WAV", help="the recording (WAV, FLAC or OGG)")
+    add("--audio", type=Path, required=True, metavar="FILE", help="the recording (WAV, FLAC or OGG)")
     add("--transcript", default="", help="its words; without them only its speaker is kept")
     add("--description", default="", help="for people")
     add("--consent", default="", help="where the speaker's consent is on record")
@@ -37,20 +41,16 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
 
 async def _list(client: AsyncClient, options: argparse.Namespace) -> None:
     found = await client.voices(options.language)
-    width = max((len(voice.name) for voice in found), default=0)
-    for voice in found:
-        print(f"{voice.name:<{width}}  {', '.join(voice.languages)}{_owner(voice)}")
-    if not found:
+    if options.json:
+        print(json.dumps([_facts(voice) for voice in found], ensure_ascii=False, indent=2))
+    elif found:
+        print_table([[v.name, _kind(v), v.model, _owner(v), ", ".join(v.languages), v.description] for v in found])
+    else:
         print("no such voice on this server", file=sys.stderr)
 
 
-def _owner(voice: tts_pb2.Voice) -> str:
-    """Whose a created voice is."""
-    return "" if voice.kind != tts_pb2.VOICE_KIND_CLONED else f"  ({voice.owner or 'shared'})"
-
-
 async def _create(client: AsyncClient, options: argparse.Namespace) -> None:
-    audio = read_file("--audio", options.audio)
+    audio = read_recording("--audio", options.audio)
     await client.create_voice(
         options.name,
         audio,
@@ -64,6 +64,27 @@ async def _create(client: AsyncClient, options: argparse.Namespace) -> None:
 
 async def _delete(client: AsyncClient, options: argparse.Namespace) -> None:
     await client.delete_voice(options.name)
+
+
+def _owner(voice: tts_pb2.Voice) -> str:
+    """Whose a created voice is."""
+    return (voice.owner or "shared") if voice.kind == tts_pb2.VOICE_KIND_CLONED else "-"
+
+
+def _kind(voice: tts_pb2.Voice) -> str:
+    return short_enum(tts_pb2.VoiceKind, voice.kind)
+
+
+def _facts(voice: tts_pb2.Voice) -> dict[str, Any]:
+    return {
+        "name": voice.name,
+        "kind": _kind(voice),
+        "model": voice.model,
+        "owner": voice.owner,
+        "languages": list(voice.languages),
+        "description": voice.description,
+        "created": voice.create_time.ToJsonString() if voice.HasField("create_time") else None,
+    }
 
 
 VOICES = Command("list a server's voices, create and delete some", _add_voices)

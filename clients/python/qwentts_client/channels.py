@@ -1,0 +1,101 @@
+"""Channels to a server, one an event loop, with their settings."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import grpc
+
+from qwentts_client.targets import Target
+
+LARGEST_REFERENCE = 10 * 2**20  # bytes of a recording, which the server takes at most
+LARGEST_MESSAGE = LARGEST_REFERENCE + 2**20  # bytes: a reference with its transcript and instructions
+
+# A refusal comes before any audio, so the channel itself tries again, and waits as long as the server says.
+RETRIES = {
+    "methodConfig": [
+        {
+            "name": [{"service": "qwentts.v1.TTSService"}],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.02s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+            },
+        }
+    ]
+}
+SERVICE_CONFIG = {"loadBalancingConfig": [{"round_robin": {}}], **RETRIES}
+
+Options = Sequence[tuple[str, Any]]
+
+
+class Channels:
+    """The channels of one client, made on first use in each event loop; usable in all threads."""
+
+    def __init__(
+        self, target: Target, credentials: grpc.ChannelCredentials | None, options: Options, keepalive: float | None
+    ) -> None:
+        """`keepalive`: seconds without traffic after which an open call pings the server, None for never."""
+        self._target = target
+        self._credentials = credentials
+        self._options = _options(target, options, keepalive)
+        self._channels: WeakKeyDictionary[asyncio.AbstractEventLoop, grpc.aio.Channel] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def current(self) -> grpc.aio.Channel:
+        """The channel of the running event loop.
+
+        Raises RuntimeError outside a loop or after `close`, and OSError where a server's name cannot be looked up.
+        """
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the client is closed")
+            if loop not in self._channels:
+                self._channels[loop] = self._open()
+            return self._channels[loop]
+
+    async def close(self) -> None:
+        """Close every loop's channel; calls that are open end as cancelled."""
+        here = asyncio.get_running_loop()
+        with self._lock:
+            self._closed = True
+            channels = dict(self._channels)
+            self._channels.clear()
+        for loop, channel in channels.items():
+            if loop is here:
+                await channel.close()
+            elif not loop.is_closed():
+                asyncio.run_coroutine_threadsafe(channel.close(), loop)
+
+    def _open(self) -> grpc.aio.Channel:
+        uri = self._target.resolved()
+        if self._credentials is None:
+            return grpc.aio.insecure_channel(uri, self._options)
+        return grpc.aio.secure_channel(uri, self._credentials, self._options)
+
+
+def _options(target: Target, options: Options, keepalive: float | None) -> Options:
+    """Ours, which the caller's `options` override."""
+    ours: dict[str, Any] = {
+        "grpc.service_config": json.dumps(SERVICE_CONFIG),
+        "grpc.max_send_message_length": LARGEST_MESSAGE,
+        "grpc.max_receive_message_length": LARGEST_MESSAGE,
+        "grpc.enable_http_proxy": int(bool(target.proxy)),
+        "grpc.use_local_subchannel_pool": 1,  # else a new client waits as long as an older one has come to wait
+        "grpc.initial_reconnect_backoff_ms": 100,
+        "grpc.max_reconnect_backoff_ms": 1_000,
+    }
+    if len(target.addresses) > 1:
+        ours["grpc.ssl_target_name_override"] = ours["grpc.default_authority"] = target.addresses[0][0]
+    if keepalive is not None:
+        ours["grpc.keepalive_time_ms"] = round(1_000 * keepalive)
+        ours["grpc.keepalive_timeout_ms"] = 5_000
+        ours["grpc.http2.max_pings_without_data"] = 0
+    return tuple({**ours, **dict(options)}.items())

@@ -1,0 +1,90 @@
+"""Where spoken audio goes: a file, a pipe, a player, or several of them."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from qwentts_client.audio import AudioSink
+from qwentts_client.cli.command import UsageError
+from qwentts_client.cli.player import Player
+from qwentts_client.v1 import tts_pb2
+
+STDOUT = Path("-")
+
+
+class OutputError(Exception):
+    """A place that took no more audio, in one line."""
+
+
+def checked_out(path: Path) -> Path:
+    """`path`, or `UsageError` where it cannot be written to for a reason that shows at once."""
+    if path == STDOUT and sys.stdout.isatty():
+        raise UsageError("--out: standard output is a terminal; let it be a pipe or a file")
+    if path != STDOUT and (path.is_dir() or not path.parent.is_dir()):
+        raise UsageError(f"--out: {path} is not a file in a folder that exists")
+    return path
+
+
+class Output:
+    """A file of one kind, standard output, a player, or a file beside a player; opened with the first audio."""
+
+    def __init__(self, out: Path | None, kind: str, player: Player | None) -> None:
+        self._out = out
+        self._kind = kind
+        self._player = player
+        self._sinks: list[tuple[str, AudioSink]] = []
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return _name(self._out) if self._out else "played"
+
+    async def put(self, data: bytes, format: tts_pb2.AudioFormat) -> None:
+        """Write audio; raises `OutputError`."""
+        if not self._sinks:
+            await self._open(format)
+        for name, sink in self._sinks:
+            with _named(name):
+                await sink.put(data)
+
+    async def close(self, nanoseconds: int) -> None:
+        """Complete the file, whose audio is this long, and let the player come to its end; raises `OutputError`."""
+        for name, sink in self._sinks:
+            with _named(name):
+                sink.close(nanoseconds)
+        if self._player is not None:
+            with _named(self._player.name):
+                code = await self._player.finish()
+            if code:
+                raise OutputError(f"--play: {self._player.name} ended with exit code {code}")
+
+    async def _open(self, format: tts_pb2.AudioFormat) -> None:
+        if self._out is not None:
+            file: Path | BinaryIO = self._out if self._out != STDOUT else open(1, "wb", closefd=False)  # noqa: SIM115
+            with _named(_name(self._out)):
+                self._sinks.append((_name(self._out), await AudioSink.open(file, format, self._kind)))
+        if self._player is not None:
+            with _named(self._player.name):
+                self._sinks.append((self._player.name, await AudioSink.open(self._player.input, format, "wav")))
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            _forget_stdout()
+        raise OutputError(f"cannot write {name}: {error.strerror or error}") from error
+
+
+def _forget_stdout() -> None:
+    """Let nothing be flushed into a pipe that nobody reads."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _name(out: Path) -> str:
+    return "standard output" if out == STDOUT else str(out)

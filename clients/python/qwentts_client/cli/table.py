@@ -1,0 +1,18 @@
+"""Rows of text in columns."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of one length; the last column is as wide as it is."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        print("  ".join([*cells, row[-1]]).rstrip())
+
+
+def short_enum(kind: Any, value: int) -> str:
+    """An enum's value in small letters, without the words that all values of `kind` begin with."""
+    name, prefix = str(kind.Name(value)), str(kind.Name(0)).removesuffix("UNSPECIFIED")
+    return name.removeprefix(prefix).lower()

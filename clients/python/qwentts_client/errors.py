@@ -1,0 +1,155 @@
+"""What a failed call raises: gRPC's own error, with the details of the server's made readable."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+import grpc
+
+from qwentts_client.targets import Target, speaks_tls
+
+Code = grpc.StatusCode
+
+# The usual mapping of google.rpc.Code.
+HTTP_STATUS = {
+    Code.CANCELLED: 499,
+    Code.INVALID_ARGUMENT: 400,
+    Code.DEADLINE_EXCEEDED: 504,
+    Code.NOT_FOUND: 404,
+    Code.ALREADY_EXISTS: 409,
+    Code.PERMISSION_DENIED: 403,
+    Code.UNAUTHENTICATED: 401,
+    Code.RESOURCE_EXHAUSTED: 429,
+    Code.FAILED_PRECONDITION: 400,
+    Code.ABORTED: 409,
+    Code.OUT_OF_RANGE: 400,
+    Code.UNIMPLEMENTED: 501,
+    Code.UNAVAILABLE: 503,
+}
+FAILED_WRITE = "Internal error from Core"  # what grpcio says where a write meets the end of the call
+BROKEN = (FAILED_WRITE, "Received RST_STREAM", "Stream removed")  # no words of a server
+SETTLING = 0.5  # seconds in which the status of a call whose write has failed arrives
+
+
+class TTSError(grpc.aio.AioRpcError):
+    """A call that failed. `code()` and `details()` are gRPC's; the rest is decoded from the server's details.
+
+    reason: stable word for the cause, such as "VOICE_NOT_FOUND"; empty where no server has answered.
+    retry_after: seconds after which to try again, None where the server does not say.
+    request_id: what the server's log has it under; empty where no server has answered.
+    fields: names of the request's fields that are wrong.
+    """
+
+    def __init__(self, error: grpc.aio.AioRpcError, code: Code | None = None, details: str | None = None) -> None:
+        super().__init__(
+            code or error.code(),
+            error.initial_metadata(),
+            error.trailing_metadata(),
+            error.details() if details is None else details,
+            error.debug_error_string(),
+        )
+        self.reason = ""
+        self.retry_after: float | None = None
+        self.request_id = ""
+        self.fields: list[str] = []
+        self._decode()
+
+    @property
+    def answered(self) -> bool:
+        """Whether the server itself said so, and not something on the way."""
+        return bool(self.reason)
+
+    @property
+    def http_status(self) -> int:
+        """The HTTP status of the same meaning."""
+        return HTTP_STATUS.get(self.code(), 500)
+
+    def __str__(self) -> str:
+        known = [f"{name} {value}" for name, value in (("reason", self.reason), ("request", self.request_id)) if value]
+        return f"{self.code().name}: {self.details()}" + (f" ({', '.join(known)})" if known else "")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TTSError, (grpc.aio.AioRpcError(*super().__reduce__()[1]),)
+
+    def _decode(self) -> None:
+        packed = dict(self.trailing_metadata() or ()).get("grpc-status-details-bin")
+        if packed is None:
+            return
+        from google.rpc import error_details_pb2, status_pb2  # seldom needed
+
+        kinds: dict[str, Callable[[Any], None]] = {
+            "ErrorInfo": self._take_reason,
+            "RetryInfo": self._take_retry,
+            "RequestInfo": self._take_request,
+            "BadRequest": self._take_fields,
+        }
+        for detail in status_pb2.Status.FromString(bytes(packed)).details:
+            name = detail.TypeName().rpartition(".")[2]
+            if name in kinds:
+                kinds[name](getattr(error_details_pb2, name).FromString(detail.value))
+
+    def _take_reason(self, info: Any) -> None:
+        self.reason = info.reason
+
+    def _take_retry(self, info: Any) -> None:
+        self.retry_after = info.retry_delay.ToNanoseconds() / 1e9
+
+    def _take_request(self, info: Any) -> None:
+        self.request_id = info.request_id
+
+    def _take_fields(self, info: Any) -> None:
+        self.fields = [violation.field for violation in info.field_violations]
+
+
+class TextSourceError(RuntimeError):
+    """A text source that was cancelled, or raised what marks the end of an iteration; the cause is what it raised."""
+
+
+async def decoded(error: grpc.aio.AioRpcError, call: Any, target: Target) -> TTSError:
+    """`error`, which `call` has raised, with the status that the server has sent and words on what lies behind it."""
+    if error.code() is Code.INTERNAL and (error.details() or "").startswith(FAILED_WRITE):
+        error = await _settled(error, call)
+    failure = TTSError(error)
+    if failure.code() in (Code.INTERNAL, Code.UNKNOWN) and (error.details() or "").startswith(BROKEN):
+        return TTSError(error, Code.UNAVAILABLE, f"the connection to {target.name} broke: {error.details()}")
+    if failure.code() is Code.UNAVAILABLE and not failure.answered:
+        return TTSError(error, Code.UNAVAILABLE, await _explained(error.details() or "", target))
+    return failure
+
+
+async def _settled(error: grpc.aio.AioRpcError, call: Any) -> grpc.aio.AioRpcError:
+    """The call's true status, which replaces that of the failed write as soon as it has come."""
+    until = asyncio.get_running_loop().time() + SETTLING
+    while asyncio.get_running_loop().time() < until:
+        if not (await call.details() or "").startswith(FAILED_WRITE):
+            return grpc.aio.AioRpcError(
+                await call.code(),
+                await call.initial_metadata(),
+                await call.trailing_metadata(),
+                await call.details(),
+                await call.debug_error_string(),
+            )
+        await asyncio.sleep(0.005)
+    return error
+
+
+async def _explained(details: str, target: Target) -> str:
+    """What gRPC says of a connection that failed, in words that help."""
+    where, details = f"the server at {target.name}", unquote(details)
+    if target.proxy:
+        return f"no server answers at {target.name} by the proxy {target.proxy} ({target.proxy_variable}): {details}"
+    if "WRONG_VERSION_NUMBER" in details:
+        return f"{where} speaks plaintext, and this client TLS: {details}"
+    if "Hostname Verification" in details:
+        return f"the certificate of {where} is for another name: {details}"
+    if "handshake failed" in details:
+        return f"{where} has a certificate that this client does not trust: {details}"
+    if "Socket closed" in details and target.tls:
+        return f"{where} closes the connection; it may ask for a client certificate: {details}"
+    if "Socket closed" in details and await speaks_tls(target):
+        return f"{where} speaks TLS, and this client plaintext: {details}"
+    return f"no server answers at {target.name}: {details}"

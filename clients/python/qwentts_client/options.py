@@ -1,0 +1,112 @@
+"""The options of a turn, as keywords of `AsyncClient.synthesize` and its kin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from google.protobuf.duration_pb2 import Duration
+
+from qwentts_client.channels import LARGEST_REFERENCE
+from qwentts_client.v1 import tts_pb2
+
+if TYPE_CHECKING:
+    from typing_extensions import TypedDict
+
+    class SpeechOptions(TypedDict, total=False):
+        """Keywords of a turn; `synthesis_config` explains them."""
+
+        voice: str
+        reference: bytes | None
+        transcript: str
+        consent_reference: str
+        language: str
+        instructions: str
+        model: str
+        seed: int | None
+        encoding: str
+        sample_rate: int
+        paced: bool
+        request_id: str
+        config: tts_pb2.SynthesisConfig | None
+
+
+PREFIX = "AUDIO_ENCODING_"
+ENCODINGS = [name[len(PREFIX) :].lower() for name in tts_pb2.AudioEncoding.keys()[1:]]
+NO_LEAD_LIMIT = Duration(seconds=86_400)
+
+
+def synthesis_config(
+    *,
+    voice: str = "",
+    reference: bytes | None = None,
+    transcript: str = "",
+    consent_reference: str = "",
+    language: str = "",
+    instructions: str = "",
+    model: str = "",
+    seed: int | None = None,
+    encoding: str = "",
+    sample_rate: int = 0,
+    paced: bool = True,
+    request_id: str = "",
+    config: tts_pb2.SynthesisConfig | None = None,
+) -> tts_pb2.SynthesisConfig:
+    """The config of a turn; what `config` sets counts more than the other arguments.
+
+    reference: a recording to clone in place of `voice`: the bytes of a WAV, FLAC or OGG file, at most 10 MiB and 60 s.
+    transcript: what is said in it; without it only its speaker is taken.
+    consent_reference: where the speaker's consent to its use is on record, which some servers demand.
+    instructions: how to speak, or which voice to design.
+    seed: the same seed gives the same audio.
+    encoding: such as "pcm_s16le" (the default), "pcm_f32le", "wav", "flac", "ogg_opus", "mulaw", "alaw".
+    sample_rate: in hertz, 8000 to 48000 (default: 24000).
+    paced: let synthesis run only a little ahead of a listener; False for files, as fast as it goes.
+    request_id: what the server's log has the turn under.
+
+    Raises ValueError for a voice beside a reference, a reference that is empty or too large, or an unknown encoding.
+    """
+    made = tts_pb2.SynthesisConfig(
+        request_id=request_id, model=model, voice=voice, language=language, instructions=instructions
+    )
+    if (transcript or consent_reference) and reference is None:
+        raise ValueError("a transcript or consent is of a reference, and there is none")
+    if reference is not None:
+        if voice:
+            raise ValueError("give either a voice or a reference")
+        made.reference.audio = checked_recording(reference)
+        made.reference.transcript = transcript
+        made.reference.consent_reference = consent_reference
+        made.reference.speaker_embedding_only = not transcript
+    if seed is not None:
+        made.sampling.seed = seed
+    if encoding or sample_rate:
+        made.audio_format.CopyFrom(audio_format(encoding or ENCODINGS[0], sample_rate))
+    if not paced:
+        made.delivery.max_lead.CopyFrom(NO_LEAD_LIMIT)
+    if config is not None:
+        made.MergeFrom(config)
+    return made
+
+
+def audio_format(encoding: str, sample_rate: int = 0) -> tts_pb2.AudioFormat:
+    """The format of an encoding by its name in `ENCODINGS`; raises ValueError for another."""
+    if encoding not in ENCODINGS:
+        raise ValueError(f"{encoding!r} is not one of {', '.join(ENCODINGS)}")
+    return tts_pb2.AudioFormat(encoding=PREFIX + encoding.upper(), sample_rate_hertz=sample_rate)
+
+
+def encoding_name(format: tts_pb2.AudioFormat) -> str:
+    """Its encoding's name in `ENCODINGS`."""
+    return tts_pb2.AudioEncoding.Name(format.encoding)[len(PREFIX) :].lower()
+
+
+def checked_recording(audio: bytes) -> bytes:
+    """`audio`, or ValueError where no server takes it."""
+    if not audio:
+        raise ValueError("the recording is empty: 0 bytes")
+    if len(audio) > LARGEST_REFERENCE:
+        raise ValueError(
+            f"the recording has {len(audio):,} bytes, more than the {LARGEST_REFERENCE:,} that a server takes:"
+            " cut it (3 to 15 s are enough), or send it as mono, FLAC or Ogg"
+        )
+    return audio

@@ -1,0 +1,129 @@
+"""The requests of one turn on their way out, kept for another attempt until the turn has started."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any
+
+from qwentts_client.errors import TextSourceError
+from qwentts_client.text import Text, requests
+from qwentts_client.v1 import tts_pb2
+
+AHEAD = 16  # requests read from the text source before the server has taken them
+
+
+class Outbox:
+    """A bounded queue of requests, which `stream` gives out from the first on as often as it is called.
+
+    Belongs to one event loop. `failure` is what the text source has raised.
+    """
+
+    def __init__(self) -> None:
+        self.failure: BaseException | None = None
+        self.ended = False  # no request will follow
+        self.over = asyncio.Event()  # nobody wants any more
+        self.call: Any = None  # the attempt that is running
+        self._requests: deque[tts_pb2.SynthesizeRequest] = deque()
+        self._forgotten = 0  # requests that left the head of the queue
+        self._sent = 0  # requests that the running attempt has taken
+        self._half_closed = False  # by the running attempt
+        self._keep = True
+        self._changed = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """Characters of text that the running attempt has not taken."""
+        return sum(len(request.text.text) for request in list(self._requests)[self._sent - self._forgotten :])
+
+    async def pump(self, text: Text) -> None:
+        """Put the requests for `text`; what it raises becomes `failure`, and ends the call."""
+        source = requests(text)
+        try:
+            async for request in source:
+                await self._room()
+                self.put(request)
+            self.end()
+        except asyncio.CancelledError as error:
+            if self.over.is_set():
+                raise
+            self.fail(_as_error("its text source was cancelled", error))
+        except (GeneratorExit, StopIteration, StopAsyncIteration) as error:
+            self.fail(_as_error(f"its text source raised {type(error).__name__}", error))
+        except BaseException as error:  # the caller who iterates over the turn gets it
+            self.fail(error)
+        finally:
+            await source.aclose()  # type: ignore[attr-defined]
+
+    def put(self, request: tts_pb2.SynthesizeRequest) -> None:
+        """Add a request, for which there may be no room; of no effect after the end."""
+        if not self.ended:
+            self._requests.append(request)
+            self._notify()
+
+    def end(self) -> None:
+        """No request follows."""
+        self.ended = True
+        self._notify()
+
+    def close(self) -> None:
+        """Send nothing more."""
+        self.over.set()
+        self.end()
+
+    def cancel(self, reason: str) -> bool:
+        """Send a `Cancel` in place of all that has not gone out; False where the end has gone out already."""
+        if self.over.is_set() or self._half_closed:
+            return False
+        while self._forgotten + len(self._requests) > self._sent:
+            self._requests.pop()
+        self._requests.append(tts_pb2.SynthesizeRequest(cancel=tts_pb2.Cancel(reason=reason)))
+        self.end()
+        return True
+
+    def forget(self) -> None:
+        """Keep nothing for another attempt."""
+        self._keep = False
+
+    async def stream(self) -> AsyncIterator[tts_pb2.SynthesizeRequest]:
+        """All requests for one attempt, which ends those before it."""
+        self._sent = at = 0
+        self._half_closed = False
+        attempt = self.call
+        while not self.over.is_set() and self.call is attempt:
+            if at < self._forgotten + len(self._requests):
+                request = self._requests[at - self._forgotten]
+                at += 1
+                self._taken(at)
+                yield request
+            elif self.ended:
+                self._half_closed = True
+                return
+            else:
+                await self._changed.wait()
+
+    def _taken(self, count: int) -> None:
+        self._sent = count
+        while not self._keep and self._forgotten < count:
+            self._requests.popleft()
+            self._forgotten += 1
+        self._notify()
+
+    async def _room(self) -> None:
+        while self._forgotten + len(self._requests) - self._sent >= AHEAD:
+            await self._changed.wait()
+
+    def fail(self, error: BaseException) -> None:
+        self.failure = error
+        self.close()
+        if self.call is not None:
+            self.call.cancel()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _as_error(what: str, error: BaseException) -> TextSourceError:
+    made = TextSourceError(f"the turn has ended, for {what}")
+    made.__cause__ = error
+    return made
