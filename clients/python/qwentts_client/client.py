@@ -203,8 +203,8 @@ class AsyncClient:
     ) -> tts_pb2.Voice:
         """Make a voice of a recording (as `reference` of a turn) that turns can then ask for by name.
 
-        Without a `transcript` only the recording's speaker is kept. `shared` lets every tenant use the voice, if an admin
-        asks; `replace` takes the place of one of this name. Raises ValueError for an empty or too large recording.
+        Without a `transcript` only the recording's speaker is kept. `shared` lets every tenant use the voice, if an
+        admin asks; `replace` takes the place of one of this name. Raises ValueError for an empty or too large recording.
         """
         spec = tts_pb2.VoiceSpec(
             name=name,
