@@ -20,6 +20,7 @@ from engine.codecs import SharedCodecs
 from engine.config import EngineConfig
 from engine.errors import EngineFailed
 from engine.loop import Engine
+from qwentts_client.channels import LARGEST_MESSAGE
 from qwentts_client.v1 import tts_pb2, tts_pb2_grpc
 from qwentts_grpc import __version__, connections, exposure, health, logs, memory, path_decoding, reset
 from qwentts_grpc.audit import AuditLog
@@ -62,9 +63,9 @@ OPTIONS = (
     ("grpc.http2.ping_timeout_ms", 5_000),  # without it a network that acknowledges and drops holds a slot for a minute
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # voice agents ping idle channels
-    ("grpc.max_receive_message_length", 4 * 2**20),
-    ("grpc.max_send_message_length", 4 * 2**20),
+    ("grpc.http2.min_ping_interval_without_data_ms", 4_500),  # callers may ping each 5 s, more or less
+    ("grpc.max_receive_message_length", LARGEST_MESSAGE),
+    ("grpc.max_send_message_length", LARGEST_MESSAGE),
     ("grpc.max_metadata_size", 8 * 2**10),
     ("grpc.server.max_pending_requests", 10_000),  # past a thousand gRPC turns some away at random, whoever they are
     ("grpc.server.max_pending_requests_hard_limit", 20_000),

@@ -13,7 +13,7 @@ from engine.speech import Speech
 from engine.voice import Voice
 from qwentts_client.v1 import tts_pb2, tts_pb2_grpc
 from qwentts_grpc import __version__, convert, formats, peers
-from qwentts_grpc.audio.decode import decode_reference
+from qwentts_grpc.audio.decode import MAX_BYTES, decode_reference
 from qwentts_grpc.audio.encoders import Encoder
 from qwentts_grpc.audit import AuditLog, Deed
 from qwentts_grpc.caller import Caller, digest, shown
@@ -98,6 +98,8 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
             max_concurrent_streams=self._max_speeches * len(cards),
             voice_creation_enabled=any(card.kind == "base" for card in cards),
             consent_required=self._consent.required,
+            max_recording_bytes=MAX_BYTES,
+            max_recording=seconds(self._limits.reference_seconds),
         )
 
     @contextmanager

@@ -111,7 +111,7 @@ async def test_noise_as_a_single_message_is_the_callers_mistake(server: Running)
 async def test_every_call_has_one_outcome_whatever_its_messages_are(server: Running) -> None:
     counted = calls(server, "Synthesize")
     ends = await asyncio.gather(*(status(server, SYNTHESIZE, turn) for turn in mutants(50)))
-    await status(server, SYNTHESIZE, [bytes(5 * 2**20)])
+    await status(server, SYNTHESIZE, [bytes(12 * 2**20)])
     await server.idle()
     await asyncio.sleep(0.1)
     assert calls(server, "Synthesize") - counted == len(ends) + 1
@@ -151,7 +151,7 @@ async def test_no_float_is_taken_as_it_comes(server: Running, name: str, value: 
 
 async def test_a_message_too_long_is_refused_before_it_is_read(server: Running) -> None:
     async with witness(server):
-        ends = await asyncio.gather(*(status(server, SYNTHESIZE, [bytes(5 * 2**20)]) for _ in range(8)))
+        ends = await asyncio.gather(*(status(server, SYNTHESIZE, [bytes(12 * 2**20)]) for _ in range(8)))
     assert set(ends) == {"RESOURCE_EXHAUSTED"}
 
 

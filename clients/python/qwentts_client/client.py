@@ -28,6 +28,7 @@ from qwentts_client.errors import Code, TTSError
 from qwentts_client.options import checked_recording, synthesis_config
 from qwentts_client.outbox import Outbox
 from qwentts_client.patience import Contact, Patience
+from qwentts_client.status import FinalStatus
 from qwentts_client.targets import target
 from qwentts_client.text import Text as Text
 from qwentts_client.text import checked
@@ -204,7 +205,8 @@ class AsyncClient:
         """Make a voice of a recording (as `reference` of a turn) that turns can then ask for by name.
 
         Without a `transcript` only the recording's speaker is kept. `shared` lets every tenant use the voice, if an
-        admin asks; `replace` takes the place of one of this name. Raises ValueError for an empty or too large recording.
+        admin asks; `replace` takes the place of one of this name. Raises ValueError for an empty recording, or one
+        over 10 MiB.
         """
         spec = tts_pb2.VoiceSpec(
             name=name,
@@ -246,10 +248,11 @@ class AsyncClient:
         patience = Patience(self._contact, timeout)
         while True:
             call = method()(request, timeout=patience.remaining(), metadata=self._metadata)
+            status = FinalStatus(call)
             try:
                 answer = await call
             except grpc.aio.AioRpcError as error:
-                failure = await patience.decoded(error, call)
+                failure = await patience.decoded(error, status)
                 if not attempts or not await patience.wait(failure):
                     raise failure from None
             else:

@@ -1,12 +1,12 @@
 """What a failed call raises: gRPC's own error, with the details of the server's made readable."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
 import grpc
 
+from qwentts_client.status import FAILED_WRITE, FinalStatus
 from qwentts_client.targets import Target, speaks_tls
 
 Code = grpc.StatusCode
@@ -27,9 +27,7 @@ HTTP_STATUS = {
     Code.UNIMPLEMENTED: 501,
     Code.UNAVAILABLE: 503,
 }
-FAILED_WRITE = "Internal error from Core"  # what grpcio says where a write meets the end of the call
 BROKEN = (FAILED_WRITE, "Received RST_STREAM", "Stream removed")  # no words of a server
-SETTLING = 0.5  # seconds in which the status of a call whose write has failed arrives
 
 
 class TTSError(grpc.aio.AioRpcError):
@@ -109,32 +107,15 @@ class TextSourceError(RuntimeError):
     """A text source that was cancelled, or raised what marks the end of an iteration; the cause is what it raised."""
 
 
-async def decoded(error: grpc.aio.AioRpcError, call: Any, target: Target) -> TTSError:
-    """`error`, which `call` has raised, with the status that the server has sent and words on what lies behind it."""
-    if error.code() is Code.INTERNAL and (error.details() or "").startswith(FAILED_WRITE):
-        error = await _settled(error, call)
+async def decoded(error: grpc.aio.AioRpcError, status: FinalStatus, target: Target) -> TTSError:
+    """`error`, which a call has raised, with the `status` that the server gave and words on what lies behind it."""
+    error = await status.of(error)
     failure = TTSError(error)
     if failure.code() in (Code.INTERNAL, Code.UNKNOWN) and (error.details() or "").startswith(BROKEN):
         return TTSError(error, Code.UNAVAILABLE, f"the connection to {target.name} broke: {error.details()}")
     if failure.code() is Code.UNAVAILABLE and not failure.answered:
         return TTSError(error, Code.UNAVAILABLE, await _explained(error.details() or "", target))
     return failure
-
-
-async def _settled(error: grpc.aio.AioRpcError, call: Any) -> grpc.aio.AioRpcError:
-    """The call's true status, which replaces that of the failed write as soon as it has come."""
-    until = asyncio.get_running_loop().time() + SETTLING
-    while asyncio.get_running_loop().time() < until:
-        if not (await call.details() or "").startswith(FAILED_WRITE):
-            return grpc.aio.AioRpcError(
-                await call.code(),
-                await call.initial_metadata(),
-                await call.trailing_metadata(),
-                await call.details(),
-                await call.debug_error_string(),
-            )
-        await asyncio.sleep(0.005)
-    return error
 
 
 async def _explained(details: str, target: Target) -> str:

@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import time
-from typing import Any
 
 import grpc
 
 from qwentts_client.errors import TTSError, decoded
+from qwentts_client.status import FinalStatus
 from qwentts_client.targets import Target
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 1.0  # seconds between two attempts
@@ -41,9 +41,9 @@ class Patience:
         """Note that the server has answered."""
         self._contact.reached = True
 
-    async def decoded(self, error: grpc.aio.AioRpcError, call: Any) -> TTSError:
+    async def decoded(self, error: grpc.aio.AioRpcError, status: FinalStatus) -> TTSError:
         """The error that the caller gets, where there is no other attempt."""
-        failure = await decoded(error, call, self._contact.target)
+        failure = await decoded(error, status, self._contact.target)
         self._contact.reached |= failure.answered
         return failure
 

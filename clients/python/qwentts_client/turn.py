@@ -1,17 +1,23 @@
 """A turn: frames and events of one call, from its first attempt to its summary."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from qwentts_client.errors import TTSError
 from qwentts_client.outbox import Outbox
 from qwentts_client.patience import Patience
+from qwentts_client.status import FinalStatus
 from qwentts_client.text import Flush, Text, as_requests
 from qwentts_client.v1 import tts_pb2
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 CLOSING = 1.0  # seconds that a text source gets to come to its end
 MOST_WAITING = 1_000_000  # characters written ahead of what the server has taken
@@ -52,7 +58,7 @@ class Turn:
         self._received = tts_pb2.Summary(finish_reason=tts_pb2.FINISH_REASON_CANCELLED)
         self._open()
 
-    async def __aenter__(self) -> "Turn":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -67,7 +73,7 @@ class Turn:
             while not self._stopped and (event := await self._next()) is not None:
                 yield event
         finally:
-            self.cancel()
+            self._leave()
 
     async def wait_started(self) -> tts_pb2.Started:
         """What the turn will really use, as soon as it is admitted; nothing of it is lost to the iteration."""
@@ -91,8 +97,8 @@ class Turn:
         if not self._done and self._outbox.cancel(reason):
             with contextlib.suppress(TTSError, asyncio.TimeoutError):
                 await asyncio.wait_for(self._drain(), limit)
+        self.cancel()
         if not self.summary.finish_reason:
-            self.cancel()
             self.summary = self._received
         return self.summary
 
@@ -120,6 +126,11 @@ class Turn:
                 if isinstance(event, tts_pb2.AudioFrame):
                     yield event
         finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Whoever iterated has gone; a `stop` that goes on needs the call."""
+        if not self._stopped:
             self.cancel()
 
     async def _drain(self) -> None:
@@ -162,7 +173,7 @@ class Turn:
 
     async def _failed(self, error: grpc.aio.AioRpcError) -> None:
         """Begin another attempt, or keep what the caller gets."""
-        failure = await self._patience.decoded(error, self._call)
+        failure = await self._patience.decoded(error, self._status)
         again = not (self._has_started or self._stopped)
         if again and await self._patience.wait(failure, self._outbox.over):
             self._open()
@@ -172,6 +183,7 @@ class Turn:
 
     def _open(self) -> None:
         self._call = self._outbox.call = self._open_call(self._outbox.stream(), self._patience.remaining())
+        self._status = FinalStatus(self._call)
         self._responses = aiter(self._call)
 
     def _keep(self, event: Event) -> None:

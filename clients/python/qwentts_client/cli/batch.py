@@ -106,13 +106,13 @@ class _Workers:
 async def _batch(client: AsyncClient, options: argparse.Namespace) -> int:
     options.format = options.format or FORMAT
     jobs = read_jobs(options.texts, options.jsonl, options.format)
-    speech = await speech_options(client, options, options.format)
-    jobs = [job.with_defaults(speech) for job in jobs]
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         manifest = Manifest(options.out)
     except OSError as error:
         raise UsageError(f"--out: cannot write {options.out}: {error.strerror}") from error
+    speech = await speech_options(client, options, options.format)
+    jobs = [job.with_defaults(speech) for job in jobs]
     left = [job for job in jobs if not manifest.has(job)]
     bar = Bar(len(jobs), len(jobs) - len(left), options.quiet)
     bar.show()

@@ -52,6 +52,8 @@ def _rows(info: tts_pb2.GetServerInfoResponse) -> Iterator[tuple[str, str]]:
     yield "longest text", f"{info.max_text_characters:,} characters"
     yield "longest audio", f"{info.max_audio.ToTimedelta()}"
     yield "turns at once", str(info.max_concurrent_streams)
+    size = f"{info.max_recording_bytes / 2**20:g} MiB, {info.max_recording.ToTimedelta().total_seconds():g} s"
+    yield "longest recording", size
     yield "creating voices", "open" if info.voice_creation_enabled else "closed"
 
 

@@ -23,7 +23,11 @@ def checked_out(path: Path) -> Path:
     """`path`, or `UsageError` where it cannot be written to for a reason that shows at once."""
     if path == STDOUT and sys.stdout.isatty():
         raise UsageError("--out: standard output is a terminal; let it be a pipe or a file")
-    if path != STDOUT and (path.is_dir() or not path.parent.is_dir()):
+    try:
+        possible = path == STDOUT or (not path.is_dir() and path.parent.is_dir())
+    except OSError as error:
+        raise UsageError(f"--out: {path}: {error.strerror}") from error
+    if not possible:
         raise UsageError(f"--out: {path} is not a file in a folder that exists")
     return path
 

@@ -391,7 +391,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("server_version", "models", "native_sample_rate_hertz", "codec_frame", "audio_formats", "max_text_characters", "max_audio", "max_concurrent_streams", "voice_creation_enabled", "consent_required")
+    __slots__ = ("server_version", "models", "native_sample_rate_hertz", "codec_frame", "audio_formats", "max_text_characters", "max_audio", "max_concurrent_streams", "voice_creation_enabled", "consent_required", "max_recording_bytes", "max_recording")
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
     NATIVE_SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
@@ -402,6 +402,8 @@ class GetServerInfoResponse(_message.Message):
     MAX_CONCURRENT_STREAMS_FIELD_NUMBER: _ClassVar[int]
     VOICE_CREATION_ENABLED_FIELD_NUMBER: _ClassVar[int]
     CONSENT_REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    MAX_RECORDING_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_RECORDING_FIELD_NUMBER: _ClassVar[int]
     server_version: str
     models: _containers.RepeatedCompositeFieldContainer[ModelInfo]
     native_sample_rate_hertz: int
@@ -412,7 +414,9 @@ class GetServerInfoResponse(_message.Message):
     max_concurrent_streams: int
     voice_creation_enabled: bool
     consent_required: bool
-    def __init__(self, server_version: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., native_sample_rate_hertz: _Optional[int] = ..., codec_frame: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audio_formats: _Optional[_Iterable[_Union[AudioFormat, _Mapping]]] = ..., max_text_characters: _Optional[int] = ..., max_audio: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_concurrent_streams: _Optional[int] = ..., voice_creation_enabled: bool = ..., consent_required: bool = ...) -> None: ...
+    max_recording_bytes: int
+    max_recording: _duration_pb2.Duration
+    def __init__(self, server_version: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., native_sample_rate_hertz: _Optional[int] = ..., codec_frame: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audio_formats: _Optional[_Iterable[_Union[AudioFormat, _Mapping]]] = ..., max_text_characters: _Optional[int] = ..., max_audio: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_concurrent_streams: _Optional[int] = ..., voice_creation_enabled: bool = ..., consent_required: bool = ..., max_recording_bytes: _Optional[int] = ..., max_recording: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ModelInfo(_message.Message):
     __slots__ = ("name", "kind", "languages", "instructions_supported")
