@@ -5,11 +5,11 @@ from typing import Any
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows of one length; the last column is as wide as it is."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    """Print rows of one length, without columns that are empty in all."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        print("  ".join([*cells, row[-1]]).rstrip())
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width]
+        print("  ".join(cells).rstrip())
 
 
 def short_enum(kind: Any, value: int) -> str:

@@ -44,7 +44,7 @@ async def _list(client: AsyncClient, options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps([_facts(voice) for voice in found], ensure_ascii=False, indent=2))
     elif found:
-        print_table([[v.name, _kind(v), v.model, _owner(v), ", ".join(v.languages), v.description] for v in found])
+        print_table([[v.name, _kind(v), v.model, v.description, ", ".join(v.languages), _owner(v)] for v in found])
     else:
         print("no such voice on this server", file=sys.stderr)
 
@@ -68,7 +68,7 @@ async def _delete(client: AsyncClient, options: argparse.Namespace) -> None:
 
 def _owner(voice: tts_pb2.Voice) -> str:
     """Whose a created voice is."""
-    return (voice.owner or "shared") if voice.kind == tts_pb2.VOICE_KIND_CLONED else "-"
+    return f"({voice.owner or 'shared'})" if voice.kind == tts_pb2.VOICE_KIND_CLONED else ""
 
 
 def _kind(voice: tts_pb2.Voice) -> str:
