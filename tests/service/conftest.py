@@ -17,6 +17,7 @@ from google.rpc import error_details_pb2, status_pb2
 from engine.batch import Runner
 from engine.config import EngineConfig
 from engine.dummy import write_checkpoint
+from qwentts_client.status import FinalStatus
 from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_client.v1 import tts_pb2_grpc
 from qwentts_grpc.server import Server, ServerConfig
@@ -199,13 +200,14 @@ class Failure:
 
 async def failure(call: Any) -> Failure:
     """The failure that awaiting or iterating over `call` ends in."""
+    status = FinalStatus(call)
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         if hasattr(call, "__aiter__"):
             async for _ in call:
                 pass
         else:
             await call
-    return decoded(raised.value)
+    return decoded(await status.of(raised.value))
 
 
 def decoded(error: grpc.aio.AioRpcError) -> Failure:
