@@ -8,9 +8,10 @@ DEV := .venv/dev.done
 STUBS := .venv-proto/done
 PORT ?= 50051
 
-.PHONY: help demo serve test check proto soak bench bench-gpu test-gpu eval-voice
+.PHONY: help demo serve test check audit lock sbom proto soak bench bench-gpu test-gpu eval-voice
 help:
-	@echo "make demo | serve | test | check | proto | soak | bench | bench-gpu | test-gpu | eval-voice    (README.md says more)"
+	@echo "make demo | serve | test | check | audit | lock | sbom | proto | soak | bench | bench-gpu | test-gpu | eval-voice"
+	@echo "(README.md says more)"
 
 demo: $(SERVER)
 	$(BIN)/python -m clients.demo
@@ -32,7 +33,22 @@ check: $(DEV) $(STUBS)
 	$(BIN)/buf lint proto
 	$(BIN)/buf breaking proto --against proto/released.binpb
 	.venv-proto/bin/python tools/gen_proto.py --check
+	$(BIN)/python -m tools.audit
 	$(BIN)/pytest $(ARGS)
+
+audit: $(DEV)
+	$(BIN)/python -m tools.audit
+
+# The server's packages for every platform, each with its digests: after a change of a pin.
+lock: $(DEV)
+	env -u PIP_FIND_LINKS $(BIN)/uv pip compile deploy/requirements.in -c constraints.txt -o deploy/requirements.txt --quiet \
+		--generate-hashes --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock" \
+		--no-emit-package qwentts-client --no-emit-package qwentts-grpc
+
+# A bill of materials of what the lock installs, as CycloneDX.
+sbom: $(DEV)
+	$(BIN)/cyclonedx-py requirements deploy/requirements.txt --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --output-format JSON --output-file qwentts-grpc.cdx.json
 
 # With a release goes `buf build proto --exclude-source-info -o proto/released.binpb`: what clients may rely on from then on.
 proto: $(STUBS)
@@ -69,7 +85,7 @@ $(DEV): $(EVAL) tests/parity/requirements.txt tools/install_tools.sh
 	@echo "adding the tests' packages, and qwen-tts to compare with"
 	$(PIP) -e clients/python -e '.[server,dev]' -r tests/parity/requirements.txt
 	$(PIP) --no-deps qwen-tts
-	tools/install_tools.sh $(BIN)/pip
+	SYSTEM_PACKAGES=$(SYSTEM_PACKAGES) tools/install_tools.sh $(BIN)/pip
 	touch $@
 
 # The stubs are made with the oldest runtime that they must serve, which cannot share an environment with the newest.

@@ -15,7 +15,9 @@ INDEX = "model.safetensors.index.json"  # of weights that lie in several files
 
 
 def checkpoint_folder(model: str) -> Path:
-    """The folder of a checkpoint given by path or by hub id ("owner/name"); downloads show their progress.
+    """The folder of a checkpoint given by path or by hub id ("owner/name", "owner/name@revision").
+
+    Downloads show their progress.
 
     Raises `CheckpointError` with one clear line when it cannot be had or lacks a file.
     """
@@ -67,13 +69,14 @@ def weight_files(folder: Path) -> list[str]:
 
 
 def _download(model: str) -> Path:
-    if model.count("/") != 1 or model.startswith((".", "/", "~")):
+    name, _, revision = model.partition("@")
+    if name.count("/") != 1 or name.startswith((".", "/", "~")) or Path(name).parent.is_dir():
         raise CheckpointError(f"{model}: no such folder")
     from huggingface_hub import snapshot_download
 
     patterns = ["*.json", "*.txt", "*.safetensors", "speech_tokenizer/*"]
     try:
         with Progress(f"fetching {model} from the hub"):
-            return Path(snapshot_download(model, allow_patterns=patterns))
+            return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
     except Exception as error:  # the hub client raises many kinds, for the network and for wrong names alike
         raise CheckpointError(f"{model}: no such folder, and no download: {str(error).splitlines()[0]}") from error

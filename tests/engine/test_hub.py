@@ -29,3 +29,24 @@ def test_what_is_missing_is_listed(tmp_path: Path) -> None:
         checkpoint_folder(str(tmp_path))
     with pytest.raises(CheckpointError, match="no such folder"):
         checkpoint_folder(str(tmp_path / "nowhere"))
+
+
+def test_a_revision_pins_what_the_hub_gives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+
+    def download(name: str, *, revision: str | None, **_: object) -> str:
+        asked.append((name, revision))
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    for model in ("owner/name@0123abc", "owner/name"):
+        with pytest.raises(CheckpointError, match=rf"{model}: no such folder, and no download: no network"):
+            checkpoint_folder(model)
+    assert asked == [("owner/name", "0123abc"), ("owner/name", None)]
+
+
+def test_a_mistyped_folder_is_not_looked_for_on_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    with pytest.raises(CheckpointError, match=r"^models/tpyo: no such folder$"):
+        checkpoint_folder("models/tpyo")
