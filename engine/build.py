@@ -29,6 +29,7 @@ from engine.model.talker import ProjectedText, Talker, TextEmbedding
 from engine.model.tensors import under
 from engine.observer import NullObserver, Observer
 from engine.ops.chosen import choose
+from engine.ops.codec import Decoder
 from engine.ops.fallbacks import Fallbacks
 from engine.ops.interface import LayerCache
 from engine.plan import Limits
@@ -37,7 +38,7 @@ from engine.request import FRAME_SECONDS, Reference, Sampling, SpeechRequest
 from engine.runner import StepRunner
 from engine.scheduler import Scheduler
 from engine.slots import SlotState
-from engine.stages.codec import CodecStage, Decoder
+from engine.stages.codec import CodecStage
 from engine.stages.frame import FrameStage
 from engine.stages.prefill import PrefillStage
 from engine.tokenizer import TextTokenizer

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 from hashlib import file_digest
 from pathlib import Path
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from engine.hub import weight_files
-from engine.stages.codec import Decoder
 
 Weights = Mapping[str, Tensor]
+Decoder = TypeVar("Decoder")
 
 
 class SharedCodecs:
@@ -17,7 +18,7 @@ class SharedCodecs:
 
     def __init__(self) -> None:
         self._weights: dict[tuple[bytes, ...], Weights] = {}
-        self._decoders: dict[int, tuple[Weights, Decoder]] = {}  # by identity of the weights, which it keeps alive
+        self._decoders: dict[int, tuple[Weights, Any]] = {}  # by identity of the weights, which it keeps alive
 
     def weights(self, folder: Path, load: Callable[[], Weights]) -> Weights:
         """The tensors of a speech tokenizer's folder: those of an equal one, or what `load` returns."""
@@ -30,7 +31,8 @@ class SharedCodecs:
         """The decoder of these weights, which holds no state of any stream."""
         if id(weights) not in self._decoders:
             self._decoders[id(weights)] = weights, make()
-        return self._decoders[id(weights)][1]
+        decoder: Decoder = self._decoders[id(weights)][1]
+        return decoder
 
 
 def _digest(path: Path) -> bytes:

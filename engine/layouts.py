@@ -1,18 +1,34 @@
 """From a request to the layout of its prompts: which voice, language, instruction, and whether this checkpoint can."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from engine import prompt
 from engine.errors import InvalidRequest, Unsupported, VoiceNotFound
 from engine.model.config import ModelConfig
 from engine.request import Reference, SpeechRequest, TextMode
-from engine.segment import ROLE, Layout
 from engine.text import HEADING
 from engine.tokenizer import TextTokenizer
 from engine.voice import UNSPECIFIED, Voice
 
+ROLE = 2  # ids of the heading that follow im_start
 PROMPT_SHARE = 4  # a text goes into the prompt unasked where it leaves three such parts of the positions to speech
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What every segment of a speech shares. `instruct`, `reference_text`: token ids; `language`: a codec row.
+
+    `mode` None puts a text of up to `whole_tokens` into the prompt where it is complete when the prompt is made.
+    """
+
+    config: ModelConfig
+    voice: Voice
+    mode: TextMode | None
+    language: int | None
+    instruct: tuple[int, ...] = ()
+    reference_text: tuple[int, ...] = ()
+    whole_tokens: int = 2_048
 
 
 class Cloner(Protocol):

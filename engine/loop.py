@@ -15,7 +15,7 @@ from engine.config import EngineConfig, ModelCard
 from engine.errors import Busy, EngineError, EngineFailed, GenerationFailed, InputIdle, SlowConsumer
 from engine.events import AudioChunk, FinishReason, FlushDone, Notice, NoticeCode, SegmentDone
 from engine.guard import Guard
-from engine.layouts import Layouts
+from engine.layouts import Layout, Layouts
 from engine.metrics import (
     GRAPH_FALLBACKS,
     GRAPH_REPLAYS,
@@ -30,7 +30,6 @@ from engine.observer import Observer, StageTiming
 from engine.outboxes import FRAME_BYTES, Outboxes
 from engine.request import FRAME_SECONDS, Reference, Sampling, SpeechRequest, TextFilter
 from engine.scheduler import Outcome, Scheduler
-from engine.segment import Layout
 from engine.sentences import SENTENCE, Sentences
 from engine.sequence import Sequence
 from engine.speech import Speech

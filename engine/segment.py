@@ -1,37 +1,16 @@
 """One stretch of text, between flushes or cuts: its prompt as columns, and the frames made for it so far."""
 
-from dataclasses import dataclass
-
 from engine import prompt
 from engine.events import FinishReason
-from engine.model.config import ModelConfig
+from engine.layouts import ROLE, Layout
 from engine.prompt import Column
 from engine.request import TextMode
 from engine.text import TextStream, speakable
 from engine.tokenizer import TextTokenizer
-from engine.voice import Voice
-
-ROLE = 2  # ids of the heading that follow im_start
 
 # A runaway ends at 8 s plus 2 s a text token; speech of real text needs less than a fifth of that.
 CAP_FRAMES = 100
 CAP_FRAMES_PER_TOKEN = 25
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What every segment of a speech shares. `instruct`, `reference_text`: token ids; `language`: a codec row.
-
-    `mode` None puts a text of up to `whole_tokens` into the prompt where it is complete when the prompt is made.
-    """
-
-    config: ModelConfig
-    voice: Voice
-    mode: TextMode | None
-    language: int | None
-    instruct: tuple[int, ...] = ()
-    reference_text: tuple[int, ...] = ()
-    whole_tokens: int = 2_048
 
 
 class Segment:

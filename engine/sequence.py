@@ -8,10 +8,11 @@ from itertools import islice
 
 from engine.events import FinishReason
 from engine.guard import Guard
+from engine.layouts import Layout
 from engine.outboxes import Outboxes
 from engine.playback import Playback
 from engine.request import FRAME_SECONDS, SpeechRequest, TextMode
-from engine.segment import Layout, Segment
+from engine.segment import Segment
 from engine.sentences import Sentences
 from engine.text import speakable
 from engine.text_filter import MarkupFilter

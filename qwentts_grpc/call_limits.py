@@ -14,9 +14,9 @@ from qwentts_grpc import health, peers
 from qwentts_grpc.call_rate import CallRate
 from qwentts_grpc.calls import STATUS_TIMEOUT, Call, Context, abort, answering
 from qwentts_grpc.errors import CallRateLimit, TenantLimit, TooManyCalls
+from qwentts_grpc.incoming import cancel_may_come
 from qwentts_grpc.intercept import SHAPES, Handler, named
 from qwentts_grpc.limits import Limits
-from qwentts_grpc.reading import cancel_may_come
 from qwentts_grpc.reflection import V1, V1ALPHA
 from qwentts_grpc.refusals import Refusals
 from qwentts_grpc.reset import reset_later

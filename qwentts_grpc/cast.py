@@ -16,10 +16,10 @@ from engine.voice import Voice
 from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.audio.decode import decode_reference
 from qwentts_grpc.caller import Caller, shown
-from qwentts_grpc.errors import VoiceForbidden
+from qwentts_grpc.errors import VoiceExists, VoiceForbidden
 from qwentts_grpc.fleet import Fleet, has_voice
 from qwentts_grpc.voice_file import StoredVoice, VoiceCard
-from qwentts_grpc.voice_store import COMMON, VoiceExists, VoiceStore
+from qwentts_grpc.voice_store import COMMON, VoiceStore
 
 REHEARSED = 50  # voices: about as many as a checkpoint's codec remembers
 

@@ -10,7 +10,6 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from engine.errors import Busy, EngineError, InvalidRequest, VoiceNotFound
-from qwentts_grpc.voice_store import VoiceExists
 
 DOMAIN = "qwentts"
 PUSHBACK = "grpc-retry-pushback-ms"
@@ -62,6 +61,22 @@ class TenantLimit(EngineError):
 
     def __init__(self, held: int, what: str) -> None:
         super().__init__(f"this tenant holds {held} {what}, which is all that it may now")
+
+
+class VoiceExists(EngineError):
+    """A created voice has this name already."""
+
+    reason = "VOICE_EXISTS"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"voice {name!r} exists")
+        self.name = name
+
+
+class VoicesFull(EngineError):
+    """The owner, or the store, holds as many voices as it may."""
+
+    reason = "VOICES_FULL"
 
 
 class VoiceForbidden(EngineError):

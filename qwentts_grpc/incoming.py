@@ -1,8 +1,14 @@
 """A call's messages as they come; the next may be waited for without being taken."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Generic, Self, TypeVar
+
+from engine.errors import EngineError
+
+MOMENT = 0.02  # seconds: longer than a message is on its way, shorter than anyone notices
 
 Message = TypeVar("Message")
 
@@ -38,3 +44,24 @@ class Incoming(Generic[Message]):
 
     async def _next(self) -> Message | None:
         return await anext(self._messages, None)
+
+
+@asynccontextmanager
+async def heard_out(requests: AsyncIterator[object]) -> AsyncIterator[None]:
+    """Where the turn fails, take in what its caller is just sending, until a moment passes without a message.
+
+    grpcio's asyncio client reports INTERNAL in place of the status where a status meets one of its writes.
+    """
+    try:
+        yield
+    except (EngineError, ExceptionGroup):
+        until = time.monotonic() + 10 * MOMENT  # asyncio.timeout around wait_for can miss its moment in a flood
+        with suppress(TimeoutError, StopAsyncIteration, EngineError):
+            while time.monotonic() < until:
+                await asyncio.wait_for(anext(requests), MOMENT)
+        raise
+
+
+async def cancel_may_come() -> None:
+    """A call that its caller cancels shows first as one without more messages; let the cancel arrive."""
+    await asyncio.sleep(MOMENT)

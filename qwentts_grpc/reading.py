@@ -3,20 +3,18 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
-from engine.errors import EngineError, InputIdle, InvalidRequest, TextTooLong
+from engine.errors import InputIdle, InvalidRequest, TextTooLong
 from engine.speech import Speech
 from engine.text import speakable
 from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.convert import name
-from qwentts_grpc.incoming import Incoming
+from qwentts_grpc.incoming import MOMENT, Incoming, cancel_may_come
 from qwentts_grpc.limits import Limits
 
 PAUSE = 0.002  # seconds between messages after which they are not of one go
 LONGEST_HOLD = 0.01  # seconds
-MOMENT = 0.02  # seconds: longer than a message is on its way, shorter than anyone notices
 
 Requests = AsyncIterator[tts_pb2.SynthesizeRequest]
 
@@ -33,27 +31,6 @@ async def first_config(requests: Requests, patience: float) -> tts_pb2.Synthesis
     if first is None or first.WhichOneof("payload") != "config":
         raise InvalidRequest("config", "must be the first message of the turn", "CONFIG_NOT_FIRST")
     return first.config
-
-
-@asynccontextmanager
-async def heard_out(requests: AsyncIterator[object]) -> AsyncIterator[None]:
-    """Where the turn fails, take in what its caller is just sending, until a moment passes without a message.
-
-    grpcio's asyncio client reports INTERNAL in place of the status where a status meets one of its writes.
-    """
-    try:
-        yield
-    except (EngineError, ExceptionGroup):
-        until = time.monotonic() + 10 * MOMENT  # asyncio.timeout around wait_for can miss its moment in a flood
-        with suppress(TimeoutError, StopAsyncIteration, EngineError):
-            while time.monotonic() < until:
-                await asyncio.wait_for(anext(requests), MOMENT)
-        raise
-
-
-async def cancel_may_come() -> None:
-    """A call that its caller cancels shows first as one without more messages; let the cancel arrive."""
-    await asyncio.sleep(MOMENT)
 
 
 class Text(Protocol):

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from engine.errors import EngineError
 from qwentts_grpc.calls import Call, answering
-from qwentts_grpc.reading import heard_out
+from qwentts_grpc.incoming import heard_out
 
 MOST_DRAINED = 64  # refused calls whose requests are drained at once; beyond them a status may meet a write
 

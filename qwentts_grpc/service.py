@@ -22,11 +22,11 @@ from qwentts_grpc.consent import Consent
 from qwentts_grpc.errors import OutOfTime
 from qwentts_grpc.fleet import has_voice
 from qwentts_grpc.gate import Gate
-from qwentts_grpc.incoming import Incoming
+from qwentts_grpc.incoming import MOMENT, Incoming, heard_out
 from qwentts_grpc.limits import Limits
 from qwentts_grpc.metrics import CallMetrics
 from qwentts_grpc.narration import Narration, seconds
-from qwentts_grpc.reading import MOMENT, Requests, Text, TurnReader, WholeText, first_config, heard_out
+from qwentts_grpc.reading import Requests, Text, TurnReader, WholeText, first_config
 from qwentts_grpc.telling import Response, Telling
 from qwentts_grpc.tenants import Tenants
 from qwentts_grpc.tracing import Tracing

@@ -18,8 +18,8 @@ from qwentts_grpc.calls import Call, Context, answer
 from qwentts_grpc.consent import Consent
 from qwentts_grpc.fair_semaphore import FairSemaphore
 from qwentts_grpc.gate import Gate
+from qwentts_grpc.incoming import heard_out
 from qwentts_grpc.limits import Limits
-from qwentts_grpc.reading import heard_out
 from qwentts_grpc.tenants import Shares, Tenants
 from qwentts_grpc.voice_file import LONGEST
 from qwentts_grpc.voice_store import COMMON

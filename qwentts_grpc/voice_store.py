@@ -10,7 +10,8 @@ from itertools import count
 from threading import Event, Lock
 
 from engine.byte_cache import ByteCache
-from engine.errors import EngineError, InvalidRequest, VoiceNotFound
+from engine.errors import InvalidRequest, VoiceNotFound
+from qwentts_grpc.errors import VoiceExists, VoicesFull
 from qwentts_grpc.voice_file import NAME, DamagedVoice, StoredVoice, VoiceCard, from_bytes, to_bytes
 from qwentts_grpc.voice_shelf import MAX_BYTES, Shelf
 
@@ -19,22 +20,6 @@ OWNED = "@"  # between a name, which has none, and the digest of its owner
 THOROUGH = 15  # looks: every so many also sees a file that was changed in place
 
 _log = logging.getLogger(__name__)
-
-
-class VoiceExists(EngineError):
-    """A created voice has this name already."""
-
-    reason = "VOICE_EXISTS"
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"voice {name!r} exists")
-        self.name = name
-
-
-class VoicesFull(EngineError):
-    """The owner, or the store, holds as many voices as it may."""
-
-    reason = "VOICES_FULL"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,6 @@ with the scratch one, C channels, T samples at a layer's own rate. Signals are (
 matrix product for all rows.
 """
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,47 +13,9 @@ from torch import Tensor
 from engine.model.codec_config import CodecDecoderConfig
 from engine.model.codec_transformer import CodecTransformer
 from engine.model.tensors import Tensors, under
+from engine.ops.codec import CodecState
 
 RESIDUAL_DILATIONS = (1, 3, 9)
-
-
-@dataclass(frozen=True, slots=True)
-class CodecState:
-    """What streams remember between calls, one row a slot; the last is scratch for padded rows. Zero is a start.
-
-    tails (S, tail values): the latest inputs of every causal convolution, side by side; rings (L, S, W, 2, G, D): the
-    transformer's keys and values, frame p at place p % W; frames (S,) int64: frames seen.
-    """
-
-    tails: Tensor
-    rings: Tensor
-    frames: Tensor
-
-    def reset(self, rows: Tensor) -> None:
-        """Put the slots `rows` (R,) at the start of a stream."""
-        self.tails.index_fill_(0, rows, 0)
-        self.rings.index_fill_(1, rows, 0)  # masked anyway, but a value that is not finite would shine through
-        self.frames.index_fill_(0, rows, 0)
-
-    @property
-    def bytes(self) -> int:
-        """Memory of all slots."""
-        return self.tails.nbytes + self.rings.nbytes + self.frames.nbytes
-
-    def saved(self, slot: int) -> "CodecState":
-        """A copy of one slot, of its own memory."""
-        return CodecState(self.tails[slot].clone(), self.rings[:, slot].clone(), self.frames[slot].clone())
-
-    def restore(self, slot: int, saved: "CodecState") -> None:
-        """Put a slot where another was when it was `saved`."""
-        for own, kept in (
-            (self.tails[slot], saved.tails),
-            (self.rings[:, slot], saved.rings),
-            (self.frames[slot], saved.frames),
-        ):
-            own.copy_(kept)
-            if kept.is_cuda:
-                kept.record_stream(torch.cuda.current_stream(kept.device))  # dropped meanwhile, it must stay till then
 
 
 class CodecDecoder:

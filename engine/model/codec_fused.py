@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from engine.model import codec_fit
-from engine.model.codec import CodecState
 from engine.model.codec_config import CodecDecoderConfig
 from engine.model.codec_packed import PackedBlock, PackedCodec, PackedUpsample, pack
 from engine.model.tensors import Tensors
+from engine.ops.codec import CodecState
 from engine.ops.triton.codec_ops import CodecOps, Home, Streams, Unit
 
 MOST_FRAMES = 16  # frames of one call; the ring of keys has room for them beside the window

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from threading import Lock
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,24 +10,10 @@ from torch import Tensor
 
 from engine.byte_cache import ByteCache
 from engine.chunks import SIZES
-from engine.model.codec import CodecState
-from engine.model.codec_config import CodecDecoderConfig
+from engine.ops.codec import CodecState, Decoder
 
 CACHE_BYTES = 256 * 2**20  # of states after recordings: some 50 voices in fp32, 100 in fp16
 Codes = npt.NDArray[np.int32]
-
-
-class Decoder(Protocol):
-    """A streaming decoder over slots: plain PyTorch, or fused kernels."""
-
-    config: CodecDecoderConfig
-    dtype: torch.dtype  # of what its streams keep
-
-    def new_state(self, slots: int, device: torch.device | str, dtype: torch.dtype) -> CodecState:
-        """The memory of `slots` streams and a scratch slot, all at their start."""
-
-    def forward(self, codes: Tensor, state: CodecState, rows: Tensor) -> Tensor:
-        """The next n frames of slots `rows` (B,): codes (B, n, 16) -> (B, n * 1920) in [-1, 1]; updates `state`."""
 
 
 class CodecStage:

@@ -10,12 +10,12 @@ import numpy.typing as npt
 from engine.blocks import BlockPool
 from engine.errors import EngineError
 from engine.events import AudioChunk, FinishReason, FlushDone, SegmentDone
+from engine.layouts import Layout
 from engine.metrics import PREEMPTIONS
 from engine.observer import Metric, NullObserver, Observer
 from engine.plan import Limits
 from engine.request import SAMPLES_PER_FRAME, Delivery, SpeechRequest, TextMode
 from engine.scheduler import Outcome, Scheduler
-from engine.segment import Layout
 from engine.sequence import Sequence
 from engine.voice import Voice
 from tests.engine.fake_runner import Codes, FakeRunner, OneAhead

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from engine import prompt
 from engine.events import FinishReason
+from engine.layouts import Layout
 from engine.request import SpeechRequest, TextMode
-from engine.segment import Layout
 from engine.text import speakable
 from engine.tokenizer import TextTokenizer
 from tests.engine.fake_runner import Cell, Codes, FakeModel

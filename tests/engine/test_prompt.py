@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from engine.errors import InvalidRequest, Unsupported, VoiceNotFound
-from engine.layouts import Layouts
+from engine.layouts import Layout, Layouts
 from engine.prompt import VECTOR, Column, language_row, languages
 from engine.request import Delivery, Reference, SpeechRequest, TextMode
-from engine.segment import Layout, Segment
+from engine.segment import Segment
 from engine.voice import UNSPECIFIED, Voice
 from tests.engine.tiny import tiny_config, tiny_tokenizer
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from engine.model.codec import CodecDecoder, CodecState
+from engine.model.codec import CodecDecoder
 from engine.model.codec_transformer import CodecTransformer
+from engine.ops.codec import CodecState
 from engine.stages.codec import CodecStage
 
 CPU = torch.device("cpu")

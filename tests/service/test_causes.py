@@ -13,8 +13,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from engine.dummy import write_checkpoint
 from engine.events import Finished
+from engine.layouts import Layout
 from engine.request import Delivery, Reference, Sampling, SpeechRequest
-from engine.segment import Layout
 from qwentts_client.v1 import tts_pb2 as pb
 from tests.faults.devices import Steady
 

@@ -9,8 +9,7 @@ from grpc import StatusCode
 
 from engine import errors as engine_errors
 from engine.errors import Busy, EngineError, InvalidRequest, TextTooLong, VoiceNotFound
-from qwentts_grpc.errors import TABLE, Cut, Internal, NotServing, OutOfTime, Refusal, refusal
-from qwentts_grpc.voice_store import VoiceExists, VoicesFull
+from qwentts_grpc.errors import TABLE, Cut, Internal, NotServing, OutOfTime, Refusal, VoiceExists, VoicesFull, refusal
 
 BAD_REQUEST, RETRY = error_details_pb2.BadRequest, error_details_pb2.RetryInfo
 

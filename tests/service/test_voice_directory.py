@@ -18,9 +18,10 @@ import pytest
 from safetensors.numpy import save
 
 from engine.errors import VoiceNotFound
+from qwentts_grpc.errors import VoiceExists
 from qwentts_grpc.voice_file import VoiceCard, to_bytes
 from qwentts_grpc.voice_shelf import MAX_BYTES, DirectoryShelf
-from qwentts_grpc.voice_store import VoiceExists, VoiceStore
+from qwentts_grpc.voice_store import VoiceStore
 
 from .conftest import Running, config, kinds, serving, text, turn
 from .test_created_voices import create, delete, names
@@ -275,7 +276,8 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_voice_store import voice
 from qwentts_grpc.voice_shelf import DirectoryShelf
-from qwentts_grpc.voice_store import VoiceExists, VoiceStore
+from qwentts_grpc.errors import VoiceExists
+from qwentts_grpc.voice_store import VoiceStore
 made = 0
 for number in range(40):
     try:

@@ -16,10 +16,11 @@ import pytest_asyncio
 from engine.errors import VoiceNotFound
 from engine.request import SpeechRequest
 from qwentts_client.v1 import tts_pb2 as pb
+from qwentts_grpc.errors import VoiceExists, VoicesFull
 from qwentts_grpc.tenants import Access
 from qwentts_grpc.voice_file import StoredVoice, to_bytes
 from qwentts_grpc.voice_shelf import DirectoryShelf, MemoryShelf
-from qwentts_grpc.voice_store import VoiceExists, VoicesFull, VoiceStore
+from qwentts_grpc.voice_store import VoiceStore
 
 from .conftest import Failure, Running, config, failure, kinds, pcm, send, serving, text, turn
 from .test_access import bearer

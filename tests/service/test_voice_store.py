@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from engine.byte_cache import ByteCache
 from engine.errors import InvalidRequest, VoiceNotFound
+from qwentts_grpc.errors import VoiceExists, VoicesFull
 from qwentts_grpc.voice_file import DamagedVoice, StoredVoice, VoiceCard, from_bytes, to_bytes
 from qwentts_grpc.voice_shelf import DirectoryShelf, MemoryShelf, Shelf
-from qwentts_grpc.voice_store import VoiceExists, VoicesFull, VoiceStore
+from qwentts_grpc.voice_store import VoiceStore
 
 
 def voice(name: str = "anna", frames: int = 25, seed: int = 0) -> StoredVoice:

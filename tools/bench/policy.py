@@ -23,12 +23,12 @@ from engine.embedded import embedded_checkpoint
 from engine.events import AudioChunk, FinishReason
 from engine.graphs import ROW_SIZES, sizes_up_to
 from engine.guard import Guard
+from engine.layouts import Layout
 from engine.model.config import ModelConfig
 from engine.observer import NullObserver
 from engine.plan import Limits
 from engine.request import SAMPLES_PER_FRAME, Delivery, Sampling, SpeechRequest, TextMode
 from engine.scheduler import Outcome, Scheduler
-from engine.segment import Layout
 from engine.sequence import Sequence
 from engine.tokenizer import TextTokenizer
 from engine.voice import Voice

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from engine.model.codec import CodecState
 from engine.model.codec_fused import FusedCodecDecoder
+from engine.ops.codec import CodecState
 from engine.ops.codec_tiles import Tile, conv_tile, linear_tile, unit_tile
 from engine.ops.triton.codec_ops import CodecOps
 

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from engine.model.codec import CodecDecoder, CodecState
+from engine.model.codec import CodecDecoder
 from engine.model.codec_fused import FusedCodecDecoder
+from engine.ops.codec import CodecState
 from tools.codec.decoder import DEVICE, SLOTS, Shape, fused, random_codes, sizes, weights
 from tools.codec.exact import decibels
 from tools.codec.replay import captured

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from engine.model.codec import CodecState
 from engine.model.codec_fused import FusedCodecDecoder
+from engine.ops.codec import CodecState
 from tools.bench.stopwatch import milliseconds
 from tools.codec.decoder import Shape, random_codes
 

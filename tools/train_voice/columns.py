@@ -17,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.layouts import Layout
 from engine.model.config import ModelConfig
 from engine.request import TextMode
-from engine.segment import Layout, Segment
+from engine.segment import Segment
 from engine.tokenizer import TextTokenizer
 from engine.voice import Voice
 
