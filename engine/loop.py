@@ -39,6 +39,7 @@ from engine.voice import Voice
 
 HOUSEKEEPING = 0.25  # seconds between looks at time limits while nothing else happens
 LOOKS = 0.02  # seconds between such looks while steps are made
+MAX_PREPARING = 32  # recordings in memory that wait to be encoded
 UNKNOWN_WAIT = 1.0  # seconds after which one who found the queue full may try again, before any speech has ended
 
 
@@ -96,9 +97,7 @@ class Engine:
         Raises `InvalidRequest`, `VoiceNotFound`, `Unsupported`, `RequestTooLarge`, `Busy` when the queue is full, or
         `EngineFailed`.
         """
-        request.validate()
-        self._check_capacity(request.tenant)
-        layout = self._layouts.of(request)
+        layout = self.check(request)
         seed = secrets.randbits(64) if request.sampling.seed is None else request.sampling.seed
         speech = Speech(
             self._sequence(request, seed, layout, time.monotonic() if arrived is None else arrived),
@@ -113,6 +112,12 @@ class Engine:
         else:
             self._prepare(speech)
         return speech
+
+    def check(self, request: SpeechRequest) -> Layout:
+        """The layout of a request that `open` would take now; raises what `open` would raise."""
+        request.validate()
+        self._check_capacity(request)
+        return self._layouts.of(request)
 
     async def clone(self, reference: Reference) -> Voice:
         """What is to be kept of a recording, for `SpeechRequest.kept`. Raises `InvalidRequest`, `Unsupported`."""
@@ -254,11 +259,13 @@ class Engine:
                 record(GRAPH_FALLBACKS, 1, timing.stage, "disabled")
         record(LAST_STEP, time.time())
 
-    def _check_capacity(self, tenant: str) -> None:
+    def _check_capacity(self, request: SpeechRequest) -> None:
         if self.failed is not None or self._closing:
             raise EngineFailed("the engine has stopped")
         if len(self._speeches) >= self._config.max_speeches + self._config.max_queue:
-            raise Busy(retry_after=self.queue_wait(tenant) or UNKNOWN_WAIT)
+            raise Busy(retry_after=self.queue_wait(request.tenant) or UNKNOWN_WAIT)
+        if request.reference is not None and len(self._preparing) >= MAX_PREPARING:
+            raise Busy(retry_after=UNKNOWN_WAIT)
 
     def _enqueue(self, speech: Speech) -> None:
         speech.sequence.queue(time.monotonic())
@@ -285,6 +292,7 @@ class Engine:
         else:
             if speech.sequence in self._speeches:
                 speech.sequence.use(layout)
+                speech.sequence.request = replace(request, reference=None)  # its samples are many megabytes
                 self._enqueue(speech)
 
     def _drop(self, speech: Speech) -> None:

@@ -105,13 +105,15 @@ class Delivery:
 class Reference:
     """A recording to clone: mono float32 samples at 24 kHz in [-1, 1]; x-vector mode needs no transcript.
 
-    `scope` becomes that of its `Voice`.
+    `scope` becomes that of its `Voice`. `trailing_silence`: seconds of it behind the samples for the codec, not for the
+    speaker encoder; the reference implementation has none, and its speech may begin with an echo of the last sound.
     """
 
     samples: npt.NDArray[np.float32]
     transcript: str = ""
     speaker_embedding_only: bool = False
     scope: str = ""
+    trailing_silence: float = 0.0
 
     def validate(self) -> None:
         """Raise `InvalidRequest` for samples that are not finite or a missing transcript."""

@@ -5,7 +5,7 @@ import torch
 
 from engine.model.codec_encoder import CodecEncoder
 from engine.model.speaker import SpeakerEncoder
-from engine.request import Reference
+from engine.request import SAMPLE_RATE, Reference
 from engine.stages.codec import CodecStage
 from engine.voice import Voice
 
@@ -23,7 +23,8 @@ class Cloner:
         embedding = self._speaker.embed(samples).float().cpu().numpy()
         if reference.speaker_embedding_only:
             return Voice(embedding=embedding, scope=reference.scope)
-        codes = self._encoder.encode(samples).cpu().numpy().astype(np.int32)
+        silence = torch.zeros(round(reference.trailing_silence * SAMPLE_RATE))
+        codes = self._encoder.encode(torch.cat((samples, silence))).cpu().numpy().astype(np.int32)
         self._codec.learn(codes, reference.scope)
         return Voice(embedding=embedding, codes=codes, transcript=reference.transcript, scope=reference.scope)
 

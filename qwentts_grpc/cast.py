@@ -11,13 +11,12 @@ from engine.config import ModelCard
 from engine.errors import InvalidRequest, Unsupported, VoiceNotFound
 from engine.loop import Engine
 from engine.progress import Progress
-from engine.request import Reference
 from engine.voice import Voice
 from qwentts_client.v1 import tts_pb2
-from qwentts_grpc.audio.decode import decode_reference
 from qwentts_grpc.caller import Caller, shown
 from qwentts_grpc.errors import VoiceExists, VoiceForbidden
 from qwentts_grpc.fleet import Fleet, has_voice
+from qwentts_grpc.recordings import Notices, Recordings
 from qwentts_grpc.voice_file import StoredVoice, VoiceCard
 from qwentts_grpc.voice_store import COMMON, VoiceStore
 
@@ -79,19 +78,24 @@ class Cast:
             raise VoiceExists(spec.name)
         self.store.check_new(spec.name, _owner(spec, caller), replace=spec.replace)
 
-    async def create(self, spec: tts_pb2.VoiceSpec, audio: bytes, max_seconds: float, caller: Caller) -> tts_pb2.Voice:
+    async def create(
+        self, spec: tts_pb2.VoiceSpec, audio: bytes, caller: Caller, recordings: Recordings
+    ) -> tuple[tts_pb2.Voice, Notices]:
         """Keep the voice of a recording (a file's bytes), not the recording.
 
-        Raises `InvalidRequest`, `Unsupported`, `VoiceExists`, `VoiceForbidden`, `VoicesFull`.
+        Raises `InvalidRequest`, `Unsupported`, `VoiceExists`, `VoiceForbidden`, `VoicesFull`, and what
+        `Recordings.decode` raises.
         """
         self.check_new(spec, caller)
         engine, owner = self.fleet.cloning, _owner(spec, caller)
         with _fields_of_create():
-            samples = await asyncio.to_thread(decode_reference, audio, max_seconds=max_seconds)
-            voice = await engine.clone(Reference(samples, spec.transcript, spec.speaker_embedding_only, owner))
+            reference, notices = await recordings.decode(
+                audio, caller, spec.transcript, spec.speaker_embedding_only, owner
+            )
+            voice = await engine.clone(reference)
         stored = _stored(spec, engine.card.name, voice, owner)
         await asyncio.to_thread(self.store.create, stored, replace=spec.replace)
-        return _created(stored.card, engine, caller)
+        return _created(stored.card, engine, caller), notices
 
     async def rehearse(self, seconds: float) -> None:
         """Let the latest voices begin at once, as many as `seconds` allow; others do so from their second turn on."""

@@ -24,6 +24,14 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     )
     add("--dummy-weights", choices=KINDS, metavar="KIND", help=f"random weights of real size: {', '.join(KINDS)}")
     add("--voice-dir", type=Path, metavar="DIR", help="keep created voices here (default: until the server stops)")
+    add(
+        "--reference-silence",
+        type=seconds(0, 5),
+        default=0.5,
+        metavar="SECONDS",
+        help="heard behind each recording, so that speech does not begin with an echo of its end (default %(default)g;"
+        " 0: as the reference implementation)",
+    )
     add("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     add("--port", type=whole(0, 65_535), default=50_051, help="0 picks a free one (default %(default)s)")
     add("--metrics-host", default="127.0.0.1", help="address of the metrics and probes (default %(default)s)")

@@ -23,6 +23,11 @@ class Fleet:
         return self.engines[0]
 
     @property
+    def can_clone(self) -> bool:
+        """Whether any checkpoint makes voices of recordings."""
+        return any(engine.card.kind == "base" for engine in self.engines)
+
+    @property
     def cloning(self) -> Engine:
         """The checkpoint that makes voices of recordings; raises `Unsupported` where there is none."""
         for engine in self.engines:

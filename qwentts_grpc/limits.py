@@ -1,9 +1,23 @@
 """How much one call may ask for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 NAME = 256  # characters of a voice, model, language or flush mark
 REQUEST_ID = 128  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingLimits:
+    """What a recording may have; `samples` are those of all its channels, at its own rate: what decoding costs."""
+
+    bytes: int = 10 * 2**20
+    min_seconds: float = 1.0
+    max_seconds: float = 60.0
+    samples: int = 60 * 192_000 * 2
+
+    def seconds_at(self, rate: int, channels: int) -> float:
+        """The longest recording of this shape."""
+        return min(self.max_seconds, self.samples / (rate * channels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +29,7 @@ class Limits:
     appends: int = 65_536  # text and empty messages of one turn: a text of full length may come by the character
     flushes: int = 1_024  # of one turn
     audio_seconds: float = 21_600.0  # longest `max_audio`
-    reference_seconds: float = 60.0
+    recording: RecordingLimits = field(default_factory=RecordingLimits)
     upload_timeout: float = 60.0  # for a recording to come, and for a place to take it in before that
     call_age: float = 24_000.0  # of a turn: longer than the longest audio
     write_timeout: float = 20.0  # for one message to be taken by its caller

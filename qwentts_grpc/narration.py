@@ -46,12 +46,18 @@ NOTHING: Pcm = np.zeros(0, np.int16)
 
 class Narration:
     """The messages of one turn. `first` is the `Started` to send, less the wait for a slot; `without_effect` what of
-    the config to tell of. `samples`: length of the turn so far at the output rate.
+    the config to tell of, `notices` what else. `samples`: length of the turn so far at the output rate.
 
     `Started` comes first whatever happens: notices wait for it, and a turn that is cancelled in the queue has one.
     """
 
-    def __init__(self, first: tts_pb2.Started, encoder: Encoder, without_effect: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        first: tts_pb2.Started,
+        encoder: Encoder,
+        without_effect: tuple[str, ...] = (),
+        notices: tuple[tts_pb2.Notice, ...] = (),
+    ) -> None:
         self.samples = 0
         self._audio_frames = self._codec_frames = 0
         self.model = first.model
@@ -61,6 +67,7 @@ class Narration:
         self._waiting = [
             tts_pb2.Notice(code=tts_pb2.NOTICE_CODE_VALUE_ADJUSTED, message=message) for message in without_effect
         ]
+        self._waiting += notices
         self._segment = self._newest = 0  # of the next frame's first sample, and of the latest audio
         self._begun = False
         self._ended = False

@@ -33,9 +33,11 @@ from qwentts_grpc.fleet import Fleet
 from qwentts_grpc.gate import Gate
 from qwentts_grpc.handled import Handled
 from qwentts_grpc.http import MetricsPage, SidePort, probe
-from qwentts_grpc.limits import Limits
+from qwentts_grpc.inline_cloning import InlineCloning
+from qwentts_grpc.limits import Limits, RecordingLimits
 from qwentts_grpc.messages import Strict
 from qwentts_grpc.metrics import Metrics
+from qwentts_grpc.recordings import TRAILING_SILENCE, Recordings
 from qwentts_grpc.reflection import add_reflection
 from qwentts_grpc.refusals import Refusals
 from qwentts_grpc.service import TTSService
@@ -87,7 +89,7 @@ class ServerConfig:
     `voice_dir` keeps created voices, and may be shared with other servers; None for as long as the process lives.
     `insecure` serves where others could do harm, with a warning in place of a refusal.
     `require_consent` takes no recording without a reference to a consent, and none that `denied_recordings` lists;
-    `audit_log` gets a line for each."""
+    `audit_log` gets a line for each. `reference_silence` is heard behind each."""
 
     model: str
     host: str = "127.0.0.1"
@@ -109,6 +111,7 @@ class ServerConfig:
     denied_recordings: Path | None = None
     audit_log: Path | None = None
     more_models: tuple[str, ...] = ()
+    reference_silence: float = TRAILING_SILENCE
     engine: EngineConfig = field(default_factory=EngineConfig)
 
 
@@ -131,6 +134,7 @@ class Server:
         self._consent = Consent(config.require_consent, config.denied_recordings)
         self._audit = AuditLog(config.audit_log)
         self._health = health.Health(SERVICES)
+        self.recordings = Recordings(RecordingLimits(), known, config.reference_silence)
         self._grpc = self._make_grpc()
         self._housekeeping: asyncio.Task[None] | None = None
         self._side = SidePort(
@@ -182,14 +186,13 @@ class Server:
         speaking = TTSService(
             self.gate,
             self.tenants,
-            self._consent,
-            self._audit,
+            InlineCloning(self._consent, self._audit, self.recordings),
             self.metrics.calls,
             self._tracing,
             limits,
             engine.max_speeches,
         )
-        voices = VoiceService(self.gate, self.tenants, self._consent, self._audit, limits)
+        voices = VoiceService(self.gate, self.tenants, self._consent, self._audit, self.recordings, limits)
         tts_pb2_grpc.add_TTSServiceServicer_to_server(speaking, server)
         tts_pb2_grpc.add_VoiceServiceServicer_to_server(voices, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
@@ -256,7 +259,10 @@ class Server:
         for model in (self.config.model, *self.config.more_models):
             await self._load(model, shared)
         self.metrics.describe({"version": __version__, **_torch()}, [engine.card.name for engine in self.engines])
-        cast = Cast(Fleet(self.engines), self.voices)
+        fleet = Fleet(self.engines)
+        if fleet.can_clone:
+            await self.recordings.decoders.start()
+        cast = Cast(fleet, self.voices)
         await cast.rehearse(REHEARSAL)
         self.gate.open_to(cast)
         self.metrics.ready.set(1)
@@ -334,13 +340,13 @@ class Server:
         await _within(CLOSING, "the port", self._grpc.stop(0.5))
         await self._side.close()
         # A step that hangs is left to the end of the process.
-        await _within(CLOSING, "an engine", self._close_engines())
+        await _within(CLOSING, "an engine or a decoder", self._close_engines())
         sending = threading.Thread(target=self._tracing.close, daemon=True)  # a collector may be long in answering
         sending.start()
         await asyncio.to_thread(sending.join, CLOSING)
 
     async def _close_engines(self) -> None:
-        await asyncio.gather(*(engine.close() for engine in self.engines))
+        await asyncio.gather(self.recordings.decoders.close(), *(engine.close() for engine in self.engines))
 
     def _not_serving(self) -> None:
         self.metrics.ready.set(0)

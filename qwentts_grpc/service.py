@@ -4,33 +4,31 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
-from hashlib import sha256
+from dataclasses import replace
 
 from engine.config import ModelCard
 from engine.loop import Engine
-from engine.request import FRAME_SECONDS, SAMPLE_RATE, Reference
+from engine.request import FRAME_SECONDS, SAMPLE_RATE
 from engine.speech import Speech
 from engine.voice import Voice
 from qwentts_client.v1 import tts_pb2, tts_pb2_grpc
 from qwentts_grpc import __version__, convert, formats, peers
-from qwentts_grpc.audio.decode import MAX_BYTES, decode_reference
 from qwentts_grpc.audio.encoders import Encoder
-from qwentts_grpc.audit import AuditLog, Deed
 from qwentts_grpc.caller import Caller, digest, shown
 from qwentts_grpc.calls import Call, Context, Ending, aging, answer, answering
-from qwentts_grpc.consent import Consent
 from qwentts_grpc.errors import OutOfTime
 from qwentts_grpc.fleet import has_voice
 from qwentts_grpc.gate import Gate
 from qwentts_grpc.incoming import MOMENT, Incoming, heard_out
+from qwentts_grpc.inline_cloning import InlineCloning, undecoded
 from qwentts_grpc.limits import Limits
 from qwentts_grpc.metrics import CallMetrics
 from qwentts_grpc.narration import Narration, seconds
 from qwentts_grpc.reading import Requests, Text, TurnReader, WholeText, first_config
+from qwentts_grpc.recordings import Notices
 from qwentts_grpc.telling import Response, Telling
 from qwentts_grpc.tenants import Tenants
 from qwentts_grpc.tracing import Tracing
-from qwentts_grpc.voice_file import LONGEST
 
 MODEL_KINDS = {
     "custom_voice": tts_pb2.MODEL_KIND_CUSTOM_VOICE,
@@ -46,8 +44,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         self,
         gate: Gate,
         tenants: Tenants,
-        consent: Consent,
-        audit: AuditLog,
+        cloning: InlineCloning,
         metrics: CallMetrics,
         tracing: Tracing,
         limits: Limits,
@@ -55,8 +52,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
     ) -> None:
         self._gate = gate
         self._tenants = tenants
-        self._consent = consent
-        self._audit = audit
+        self._cloning = cloning
         self._tracing = tracing
         self._metrics = metrics
         self._limits = limits
@@ -86,7 +82,8 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         return await answer(Call("GetServerInfo", context), self._info())
 
     async def _info(self) -> tts_pb2.GetServerInfoResponse:
-        cards = [engine.card for engine in self._gate.cast().fleet.engines]
+        fleet = self._gate.cast().fleet
+        cards = [engine.card for engine in fleet.engines]
         return tts_pb2.GetServerInfoResponse(
             server_version=f"{__version__} ({cards[0].description})",
             models=[_model_info(card) for card in cards],
@@ -96,10 +93,10 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
             max_text_characters=self._limits.text_characters,
             max_audio=seconds(self._limits.audio_seconds),
             max_concurrent_streams=self._max_speeches * len(cards),
-            voice_creation_enabled=any(card.kind == "base" for card in cards),
-            consent_required=self._consent.required,
-            max_recording_bytes=MAX_BYTES,
-            max_recording=seconds(self._limits.reference_seconds),
+            voice_creation_enabled=fleet.can_clone,
+            consent_required=self._cloning.consent.required,
+            max_recording=seconds(self._limits.recording.max_seconds),
+            max_recording_bytes=self._limits.recording.bytes,
         )
 
     @contextmanager
@@ -131,47 +128,45 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
     async def _speak(
         self, call: Call, config: tts_pb2.SynthesisConfig, since: float, text: Text, response: Response
     ) -> None:
-        """Speak one turn, whose config came at `since`.
+        """Speak one turn, whose config came at `since`."""
+        with self._cloning.held(call, config):
+            speech, narration = await self._open(call, config, since, text)
+            writing = self._limits.write_timeout
+            telling = Telling(call, speech, narration, self._metrics, self._tracing, response, writing)
+            async with speech, asyncio.TaskGroup() as group:
+                with self._gate.holds(speech):
+                    text.begin(speech)
+                    feeding, watching = (group.create_task(task) for task in (text.feed(speech), self._gate.fault()))
+                    async for event in speech:
+                        await telling.tell(event)
+                    # A caller may still be writing; just after a message its next is farthest away (see `heard_out`).
+                    await asyncio.wait((feeding,), timeout=MOMENT)
+                    feeding.cancel()
+                    watching.cancel()
+
+    async def _open(
+        self, call: Call, config: tts_pb2.SynthesisConfig, since: float, text: Text
+    ) -> tuple[Speech, Narration]:
+        """Queue the turn's speech. Whatever can be checked is, before a recording is decoded.
 
         Nothing is sent before `Started`, which waits for a slot, so a call refused until then can be retried.
         """
         with convert.fields_of_config():
             self._check_time(call, self._limits.shortest_deadline)
-            async with self._cloning(call, config):
+            async with self._cloning.entry(call, config) as deed:
                 engine, asked, encoder = await self._prepare(call, config)
                 await text.open(patient=asked.request.delivery.text_mode is None and engine.card.kind != "base")
                 self._check_time(call, self._limits.shortest_deadline + engine.queue_wait(asked.request.tenant))
+                request, notices = asked.request, Notices()
+                if deed is not None:
+                    engine.check(request)
+                    reference, notices = await self._cloning.decode(call, config.reference, deed)
+                    request = replace(request, reference=reference)
                 with self._gate.cast().naming(call.caller):
-                    speech = engine.open(asked.request, since)
+                    speech = engine.open(request, since)
         started = _started(config, speech, engine.card)
         call.facts |= {"model": engine.card.name, "voice": _logged_voice(started.voice, engine), "seed": speech.seed}
-        narration = Narration(started, encoder, asked.without_effect)
-        telling = Telling(call, speech, narration, self._metrics, self._tracing, response, self._limits.write_timeout)
-        async with speech, asyncio.TaskGroup() as group:
-            with self._gate.holds(speech):
-                text.begin(speech)
-                feeding, watching = (group.create_task(task) for task in (text.feed(speech), self._gate.fault()))
-                async for event in speech:
-                    await telling.tell(event)
-                # A caller may still be writing; just after a message its next is farthest away (see `heard_out`).
-                await asyncio.wait((feeding,), timeout=MOMENT)
-                feeding.cancel()
-                watching.cancel()
-
-    @asynccontextmanager
-    async def _cloning(self, call: Call, config: tts_pb2.SynthesisConfig) -> AsyncIterator[None]:
-        """Where the turn brings a recording, check that it may be cloned, and write down whether it was."""
-        if config.WhichOneof("voice_source") != "reference":
-            yield
-            return
-        given = config.reference
-        deed = Deed("clone", consent_reference=given.consent_reference[: LONGEST["consent_reference"]])
-        async with self._audit.entry(call, deed):
-            self._consent.check_reference("reference.consent_reference", given.consent_reference)
-            digest = await asyncio.to_thread(lambda: sha256(given.audio).digest())
-            deed.audio_sha256 = digest.hex()
-            self._consent.check_recording(digest)
-            yield
+        return speech, Narration(started, encoder, asked.without_effect, notices)
 
     def _check_time(self, call: Call, needed: float) -> None:
         """Raise `OutOfTime` for a caller who cannot wait so many seconds."""
@@ -183,24 +178,16 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         call.identify(convert.request_id(config) or call.request_id)
         frame = convert.frame_nanoseconds(config.delivery)
         encoder = formats.encoder(formats.effective(config.audio_format), frame)
-        reference = await self._reference(config, call.caller)
         engine, kept = await self._speaker(config, call.caller)
         server = convert.Server(engine.card, engine.defaults, self._limits)
         share = call.caller.tenant or peers.host(call.caller.peer)  # hosts are told apart where tenants are not
-        return engine, convert.asked(config, call.request_id, server, reference, kept, share), encoder
+        return engine, convert.asked(config, call.request_id, server, undecoded(config), kept, share), encoder
 
     async def _speaker(self, config: tts_pb2.SynthesisConfig, caller: Caller) -> tuple[Engine, Voice | None]:
         """The checkpoint that speaks, and its voice where callers created it."""
         cast = self._gate.cast()
         home = cast.home(config.voice, caller)
         return cast.fleet.of(config, home), await cast.kept(config.voice, caller.tenant) if home else None
-
-    async def _reference(self, config: tts_pb2.SynthesisConfig, caller: Caller) -> Reference | None:
-        if config.WhichOneof("voice_source") != "reference":
-            return None
-        given = config.reference
-        samples = await asyncio.to_thread(decode_reference, given.audio, max_seconds=self._limits.reference_seconds)
-        return Reference(samples, given.transcript, given.speaker_embedding_only, caller.tenant)
 
 
 def _model_info(card: ModelCard) -> tts_pb2.ModelInfo:

@@ -59,6 +59,7 @@ def _config(options: argparse.Namespace) -> ServerConfig:
         require_consent=options.require_consent,
         denied_recordings=options.denied_recordings,
         audit_log=options.audit_log,
+        reference_silence=options.reference_silence,
         engine=EngineConfig(
             device=options.device,
             dtype=options.dtype,

@@ -11,7 +11,6 @@ from engine.errors import Busy, InputIdle, InvalidRequest
 from engine.languages import language_name
 from qwentts_client.v1 import tts_pb2, tts_pb2_grpc
 from qwentts_grpc import convert
-from qwentts_grpc.audio.decode import MAX_BYTES
 from qwentts_grpc.audit import AuditLog, Deed
 from qwentts_grpc.caller import Caller
 from qwentts_grpc.calls import Call, Context, answer
@@ -20,14 +19,13 @@ from qwentts_grpc.fair_semaphore import FairSemaphore
 from qwentts_grpc.gate import Gate
 from qwentts_grpc.incoming import heard_out
 from qwentts_grpc.limits import Limits
-from qwentts_grpc.tenants import Shares, Tenants
+from qwentts_grpc.recordings import Recordings
+from qwentts_grpc.tenants import Tenants
 from qwentts_grpc.voice_file import LONGEST
 from qwentts_grpc.voice_store import COMMON
 
 PAGE, LARGEST_PAGE = 50, 1_000
 AT_ONCE = 8  # recordings that become voices; whole ones wait
-UPLOAD_BYTES = 128 * 2**20  # of recordings in memory, whole or on their way
-RETRY_UPLOAD = 5.0  # seconds
 
 Uploads = AsyncIterator[tts_pb2.CreateVoiceRequest]
 Key = tuple[str, str]  # name, model: checkpoints may have voices of one name
@@ -36,13 +34,21 @@ Key = tuple[str, str]  # name, model: checkpoints may have voices of one name
 class VoiceService(tts_pb2_grpc.VoiceServiceServicer):
     """The voices' half of the contract; every call goes through `gate`, and sees what is its caller's."""
 
-    def __init__(self, gate: Gate, tenants: Tenants, consent: Consent, audit: AuditLog, limits: Limits) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        tenants: Tenants,
+        consent: Consent,
+        audit: AuditLog,
+        recordings: Recordings,
+        limits: Limits,
+    ) -> None:
         self._gate = gate
         self._tenants = tenants
         self._consent = consent
         self._audit = audit
         self._limits = limits
-        self._memory = Shares(UPLOAD_BYTES, "bytes of recordings", tenants.known, reserve=MAX_BYTES)
+        self._recordings = recordings
         self._at_work = FairSemaphore(AT_ONCE)
 
     async def ListVoices(self, request: tts_pb2.ListVoicesRequest, context: Context) -> tts_pb2.ListVoicesResponse:
@@ -86,8 +92,8 @@ class VoiceService(tts_pb2_grpc.VoiceServiceServicer):
             deed.audio_sha256 = digest.hex()
             self._check_digest(spec, digest)
             await stack.enter_async_context(self._place(call.caller))
-            voice = await cast.create(spec, audio, self._limits.reference_seconds, call.caller)
-        return tts_pb2.CreateVoiceResponse(voice=voice)
+            voice, notices = await cast.create(spec, audio, call.caller, self._recordings)
+        return tts_pb2.CreateVoiceResponse(voice=voice, notices=notices)
 
     def _check_digest(self, spec: tts_pb2.VoiceSpec, digest: bytes) -> None:
         """Let `spec` say which recording came; raises `InvalidRequest` and `RecordingDenied`."""
@@ -109,17 +115,18 @@ class VoiceService(tts_pb2_grpc.VoiceServiceServicer):
 
         Raises `InvalidRequest` for too many bytes or for what is no piece, `TenantLimit`, and `Busy`.
         """
-        audio = bytearray()
+        pieces, size, most = list[bytes](), 0, self._limits.recording.bytes
         try:
             async for request in requests:
-                piece = _piece(request, MAX_BYTES - len(audio))
-                if len(piece) > self._memory.free:
-                    raise Busy(retry_after=RETRY_UPLOAD)
-                self._memory.take(caller, len(piece))
-                audio += piece
-            yield bytes(audio)
+                piece = _piece(request)
+                if size + len(piece) > most:
+                    raise InvalidRequest("audio", f"has more than {most} bytes")
+                self._recordings.hold(caller, len(piece))
+                size += len(piece)
+                pieces.append(piece)
+            yield _joined(pieces)
         finally:
-            self._memory.give(caller, len(audio))
+            self._recordings.release(caller, size)
 
     @asynccontextmanager
     async def _place(self, caller: Caller) -> AsyncIterator[None]:
@@ -132,12 +139,17 @@ class VoiceService(tts_pb2_grpc.VoiceServiceServicer):
             yield
 
 
-def _piece(request: tts_pb2.CreateVoiceRequest, most: int) -> bytes:
+def _piece(request: tts_pb2.CreateVoiceRequest) -> bytes:
     if request.WhichOneof("payload") != "audio":
         raise InvalidRequest("payload", "must hold audio after the first message")
-    if len(request.audio) > most:
-        raise InvalidRequest("audio", f"has more than {MAX_BYTES} bytes")
     return bytes(request.audio)
+
+
+def _joined(pieces: list[bytes]) -> bytes:
+    """`pieces` in one, and no longer in the list."""
+    whole = b"".join(pieces)
+    pieces.clear()
+    return whole
 
 
 def _deed(spec: tts_pb2.VoiceSpec) -> Deed:

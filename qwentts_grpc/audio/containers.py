@@ -1,27 +1,47 @@
-"""The three containers a reference may come in, told by their first bytes, and whether one is all there."""
+"""The libav demuxer for a recording, by its first bytes; libav's own guessing never sees a stranger's file."""
 
-_UNKNOWN_RIFF_SIZE = 0x7FFF_0000  # streaming writers put a number near 2 or 4 GiB where the size should be
-_OGG_LAST = 0x04
+TAKEN = "WAV, FLAC, Ogg, MP3, AAC, M4A, MP4, WebM, Matroska, AIFF, CAF, AU, W64 or AMR"
 
-
-def is_known(data: bytes) -> bool:
-    """Whether this begins like WAV, FLAC or OGG."""
-    return data[:4] in (b"fLaC", b"OggS") or (data[:4] == b"RIFF" and data[8:12] == b"WAVE")
-
-
-def is_cut_short(data: bytes) -> bool:
-    """Whether the container says that more bytes should follow; FLAC tells this in samples, not in bytes."""
-    if data[:4] == b"RIFF":
-        size = int.from_bytes(data[4:8], "little")
-        return (
-            len(data) + 1 < size + 8 and size < _UNKNOWN_RIFF_SIZE
-        )  # + 1: a last odd byte's padding is often left out
-    return data[:4] == b"OggS" and not _ends_with_last_page(data)
+_MAGIC = {
+    b"fLaC": "flac",
+    b"OggS": "ogg",
+    b"caff": "caf",
+    b".snd": "au",
+    b"riff": "w64",
+    b"#!AMR": "amr",
+    b"\x1a\x45\xdf\xa3": "matroska",
+}
+_RIFF, _AIFF = (b"RIFF", b"RF64", b"BW64"), (b"AIFF", b"AIFC")
+_MP4_ATOMS = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
+_ID3_HEADER, _ID3_HAS_FOOTER = 10, 0x10
 
 
-def _ends_with_last_page(ogg: bytes) -> bool:
-    page = ogg[ogg.rfind(b"OggS") :]
-    if len(page) < 27 or not page[5] & _OGG_LAST:
-        return False
-    segments = page[26]
-    return len(page) >= 27 + segments + sum(page[27 : 27 + segments])
+def demuxer(data: bytes) -> str:
+    """Its name; empty for what no recording begins with."""
+    if data[:4] in _RIFF and data[8:12] == b"WAVE":
+        return "wav"
+    if data[:4] == b"FORM" and data[8:12] in _AIFF:
+        return "aiff"
+    if data[4:8] in _MP4_ATOMS:
+        return "mp4"
+    known = (name for magic, name in _MAGIC.items() if data.startswith(magic))
+    return next(known, "") or _of_bare_frames(data)
+
+
+def without_tags(data: bytes) -> bytes:
+    """What follows the ID3 tags, with their padding, that some writers put in front of any container."""
+    while data[:3] == b"ID3" and len(data) > _ID3_HEADER:
+        size = sum(septet << shift for septet, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
+        data = data[size + _ID3_HEADER * (2 if data[5] & _ID3_HAS_FOOTER else 1) :]
+        data = data if demuxer(data) else data.lstrip(b"\0")
+    return data
+
+
+def _of_bare_frames(data: bytes) -> str:
+    """MPEG audio and ADTS have no header but that of each frame, which begins with eleven ones."""
+    if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
+        return ""
+    if data[1] & 0xF6 == 0xF0:
+        return "aac"
+    reserved = data[1] & 0x18 == 0x08 or data[1] & 0x06 == 0 or data[2] & 0xF0 == 0xF0 or data[2] & 0x0C == 0x0C
+    return "" if reserved else "mp3"

@@ -44,16 +44,16 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
-def seconds(least: int) -> Callable[[str], float]:
-    """A flag's type: a time from `least` seconds to a day."""
+def seconds(least: int, most: int = 86_400) -> Callable[[str], float]:
+    """A flag's type: a time from `least` to `most` seconds, a day."""
 
     def parse(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = -1.0
-        if not least <= value <= 86_400:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a time from {least} to 86400 s")
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a time from {least} to {most} s")
         return value
 
     return parse

@@ -41,6 +41,7 @@ class NoticeCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NOTICE_CODE_TEXT_STARVED: _ClassVar[NoticeCode]
     NOTICE_CODE_VALUE_ADJUSTED: _ClassVar[NoticeCode]
     NOTICE_CODE_PACED: _ClassVar[NoticeCode]
+    NOTICE_CODE_REFERENCE_QUALITY: _ClassVar[NoticeCode]
 
 class FinishReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -81,6 +82,7 @@ NOTICE_CODE_DRAINING: NoticeCode
 NOTICE_CODE_TEXT_STARVED: NoticeCode
 NOTICE_CODE_VALUE_ADJUSTED: NoticeCode
 NOTICE_CODE_PACED: NoticeCode
+NOTICE_CODE_REFERENCE_QUALITY: NoticeCode
 FINISH_REASON_UNSPECIFIED: FinishReason
 FINISH_REASON_STOP: FinishReason
 FINISH_REASON_CANCELLED: FinishReason
@@ -509,10 +511,12 @@ class VoiceSpec(_message.Message):
     def __init__(self, name: _Optional[str] = ..., transcript: _Optional[str] = ..., speaker_embedding_only: bool = ..., description: _Optional[str] = ..., consent_reference: _Optional[str] = ..., audio_sha256: _Optional[bytes] = ..., shared: bool = ..., replace: bool = ...) -> None: ...
 
 class CreateVoiceResponse(_message.Message):
-    __slots__ = ("voice",)
+    __slots__ = ("voice", "notices")
     VOICE_FIELD_NUMBER: _ClassVar[int]
+    NOTICES_FIELD_NUMBER: _ClassVar[int]
     voice: Voice
-    def __init__(self, voice: _Optional[_Union[Voice, _Mapping]] = ...) -> None: ...
+    notices: _containers.RepeatedCompositeFieldContainer[Notice]
+    def __init__(self, voice: _Optional[_Union[Voice, _Mapping]] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ...) -> None: ...
 
 class DeleteVoiceRequest(_message.Message):
     __slots__ = ("name",)
