@@ -64,7 +64,7 @@ TABLE: dict[str, tuple[list[Any], Code, str, list[str]]] = {
     "language": ([config(language="klingon"), HELLO], Code.INVALID_ARGUMENT, "FIELD_INVALID", ["config.language"]),
     "request id": ([config(request_id="a\nb"), HELLO], Code.INVALID_ARGUMENT, "FIELD_INVALID", ["config.request_id"]),
     "voice": ([config(voice="nobody"), HELLO], Code.NOT_FOUND, "VOICE_NOT_FOUND", []),
-    "not audio": (only(NOT_AUDIO), Code.INVALID_ARGUMENT, "FIELD_INVALID", ["config.reference.audio"]),
+    "clone": (only(NOT_AUDIO), Code.FAILED_PRECONDITION, "MODEL_CAPABILITY", []),  # whatever its bytes are
     "long piece": ([config(), text("x" * 4_097)], Code.OUT_OF_RANGE, "TEXT_TOO_LONG", ["text"]),
     "long text": ([config(), *[text("x" * 500)] * 5], Code.OUT_OF_RANGE, "TEXT_TOO_LONG", ["text"]),
     "long mark": ([config(), flush("x" * 300)], Code.INVALID_ARGUMENT, "FIELD_INVALID", ["flush.mark"]),
