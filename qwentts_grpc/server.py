@@ -261,7 +261,7 @@ class Server:
         self.metrics.describe({"version": __version__, **_torch()}, [engine.card.name for engine in self.engines])
         fleet = Fleet(self.engines)
         if fleet.can_clone:
-            await self.recordings.decoders.start()
+            self.recordings.decoders.start()
         cast = Cast(fleet, self.voices)
         await cast.rehearse(REHEARSAL)
         self.gate.open_to(cast)

@@ -20,7 +20,7 @@ from qwentts_grpc.audio.decode_worker import READY, REPLY, REQUEST, TOKEN
 from qwentts_grpc.audio.unusable import unusable
 from qwentts_grpc.limits import RecordingLimits
 
-COMMAND = [sys.executable, "-m", decode_worker.__name__]
+COMMAND = [sys.executable, "-P", "-m", decode_worker.__name__]
 START_TIMEOUT = 30.0  # seconds
 GRACE, END_TIMEOUT = 0.2, 1.0
 LONGEST_TEXT = 16 * 2**10  # bytes
@@ -40,7 +40,7 @@ class Decoder:
 
     @classmethod
     async def start(cls) -> Self:
-        """Start the process and wait until it is ready: a tenth of a second. Raises OSError."""
+        """Start the process and wait until it is ready: about a second. Raises OSError and `Broken`."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:
@@ -48,7 +48,7 @@ class Decoder:
         try:
             async with asyncio.timeout(START_TIMEOUT):
                 if await decoder._received(len(READY)) != READY:
-                    raise OSError("the decoder of recordings does not start")
+                    raise Broken("it begins with something else")
         except BaseException:
             await decoder.end()
             raise
@@ -76,7 +76,7 @@ class Decoder:
         return _recording(answer, pcm)
 
     async def end(self) -> int:
-        """End the process, whatever it does; its exit code."""
+        """End the process and its forks, whatever they do; its exit code."""
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)  # who waits for an answer is told
         code = await asyncio.to_thread(self._end)
@@ -85,9 +85,12 @@ class Decoder:
 
     def _end(self) -> int:
         with suppress(subprocess.TimeoutExpired):
-            return self._process.wait(GRACE)  # an idle one ends with its connection, a broken one has
-        os.killpg(self._process.pid, signal.SIGKILL)
-        return self._process.wait(END_TIMEOUT)
+            self._process.wait(GRACE)  # an idle one ends with its connection, a broken one has
+        with suppress(OSError):  # nobody is left, as a rule; a fork may outlive a program that somebody has killed
+            os.killpg(self._process.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(END_TIMEOUT)
+        return -signal.SIGKILL
 
     async def _received(self, size: int) -> bytearray:
         """Exactly so many bytes; raises `Broken` where the connection ends before."""

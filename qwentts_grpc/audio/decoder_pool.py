@@ -5,7 +5,7 @@ import logging
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from engine.errors import Busy, GenerationFailed, InvalidRequest
 from engine.turnover import Turnover
@@ -32,28 +32,31 @@ class DecoderPool:
 
     def __init__(self, limits: RecordingLimits, timeout: float = TIMEOUT) -> None:
         self.limits = limits
-        self._timeout = timeout
+        self.timeout = timeout
         self._decoders: set[Decoder] = set()
         self._idle: list[Decoder] = []
         self._free = FairSemaphore(WORKERS)
         self._recordings = 0
         self._turnover = Turnover(WORKERS)
+        self._first: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def start(self) -> None:
-        """Have one process ready, so that the first recording need not wait for it."""
-        self._idle.append(await self._started())
+    def start(self) -> "asyncio.Task[None]":
+        """Begin to have one process ready, so that the first recording need not wait for it."""
+        self._first = asyncio.create_task(self._prepare())
+        return self._first
 
     async def close(self) -> None:
         """End all processes, whatever they do."""
         self._closed = True
-        await asyncio.gather(*(decoder.end() for decoder in self._decoders))
+        await asyncio.gather(*(decoder.end() for decoder in self._decoders), *filter(None, (self._first,)))
 
     async def decode(self, data: bytes, tenant: str = "") -> Recording:
         """The recording that a file's bytes hold; tenants take turns.
 
-        Raises `InvalidRequest` on "reference.audio", `Busy`, and `GenerationFailed` for a decoder that hangs. A caller
-        who gives up leaves the queue; what has begun is decoded to its end, which is cheaper than another process.
+        Raises `InvalidRequest` on "reference.audio", `Busy`, and `GenerationFailed` for a decoder that hangs or does
+        not start. A caller who gives up leaves the queue; what has begun is decoded to its end, which is cheaper than
+        another process.
         """
         check_size(len(data), self.limits)
         with self._counted():
@@ -78,14 +81,14 @@ class DecoderPool:
         began = time.monotonic()
         decoder = await self._decoder()
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self.timeout):
                 recording = await decoder.decode(data, self.limits)
         except InvalidRequest:
             self._idle.append(decoder)
             raise
         except TimeoutError:
             await self._drop(decoder)
-            raise GenerationFailed(f"the recording could not be decoded in {self._timeout:g} s") from None
+            raise GenerationFailed(f"the recording could not be decoded in {self.timeout:g} s") from None
         except Broken as error:
             code = await self._drop(decoder)
             log.warning("a decoder of recordings broke and is replaced: %s, exit code %d", error, code)
@@ -102,8 +105,17 @@ class DecoderPool:
             await self._drop(decoder)
         return await self._started()
 
+    async def _prepare(self) -> None:
+        async with self._free.place(""):
+            with suppress(GenerationFailed):
+                self._idle.append(await self._started())
+
     async def _started(self) -> Decoder:
-        decoder = await Decoder.start()
+        try:
+            decoder = await Decoder.start()
+        except (OSError, Broken) as error:
+            log.warning("a decoder of recordings does not start: %r", error)
+            raise GenerationFailed("no decoder of recordings starts") from error
         self._decoders.add(decoder)
         if self._closed:
             await decoder.end()

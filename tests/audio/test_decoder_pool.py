@@ -93,7 +93,7 @@ async def test_two_at_once_and_in_processes_that_stay() -> None:
     ],
 )
 async def test_a_decoder_that_breaks_costs_one_call_and_is_replaced(rogue: None, order: bytes, said: str) -> None:
-    async with pool(timeout=3.0) as decoders:
+    async with pool(timeout=60.0) as decoders:
         neighbour = asyncio.create_task(decoders.decode(GOOD))
         error = await refused(decoders, order)
         assert isinstance(error, InvalidRequest) and said in str(error)
@@ -108,7 +108,8 @@ async def test_a_decoder_that_never_answers_is_given_up(rogue: None, order: byte
         await decoders.start()
         start = time.monotonic()
         assert isinstance(await refused(decoders, order), GenerationFailed)
-        assert time.monotonic() - start < 2.0
+        assert time.monotonic() - start < 30.0
+        decoders.timeout = 60.0
         assert len((await decoders.decode(GOOD)).samples) == 48_000
 
 
@@ -126,6 +127,13 @@ async def test_one_killed_while_it_is_idle_is_replaced_unnoticed(whom: str) -> N
         victim.send_signal(signal.SIGKILL)
         await asyncio.to_thread(psutil.wait_procs, [program], 2)
         assert len((await decoders.decode(GOOD)).samples) == 48_000
+
+
+async def working(decoders: DecoderPool, count: int) -> list[psutil.Process]:
+    """The workers, once so many have begun."""
+    while len(decoders._decoders) < count:
+        await asyncio.sleep(0.01)
+    return workers()
 
 
 async def forked(program: psutil.Process) -> psutil.Process:
@@ -165,16 +173,20 @@ async def test_more_than_may_wait_are_refused_with_a_time_to_come_back(monkeypat
 
 async def test_who_gives_up_while_waiting_frees_a_place(rogue: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoder_pool, "MAX_RECORDINGS", 3)
-    async with pool(timeout=1.0) as decoders:
+    async with pool(timeout=60.0) as decoders:
         hanging = [asyncio.create_task(refused(decoders, b"hang")) for _ in range(2)]
         waiting = asyncio.create_task(decoders.decode(GOOD))
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0)
         with pytest.raises(Busy):
             await decoders.decode(GOOD)
         waiting.cancel()
         await asyncio.sleep(0)
-        assert len((await decoders.decode(GOOD)).samples) == 48_000
+        waiting = asyncio.create_task(decoders.decode(GOOD))
+        for program in await working(decoders, 2):
+            for process in (*program.children(), program):
+                process.kill()
         await asyncio.gather(*hanging)
+        assert len((await waiting).samples) == 48_000
 
 
 async def test_who_gives_up_while_it_is_decoded_harms_nobody() -> None:
@@ -209,13 +221,11 @@ async def test_tenants_take_turns() -> None:
 async def test_closing_waits_for_none_of_them(rogue: None) -> None:
     decoders = DecoderPool(LIMITS)
     hanging = [asyncio.create_task(decoders.decode(order)) for order in (b"hang", b"spin")]
-    await asyncio.sleep(1.0)
-    programs = workers()
-    assert len(programs) == 2
+    await working(decoders, 2)
     start = time.monotonic()
     await decoders.close()
     results = await asyncio.gather(*hanging, return_exceptions=True)
-    assert time.monotonic() - start < 2.0 and not workers()
+    assert time.monotonic() - start < 10.0 and not workers()
     assert all(isinstance(result, EngineError) for result in results)
 
 
@@ -227,6 +237,28 @@ async def test_a_worker_ends_with_its_server() -> None:
         for process in decoders._decoders:
             process._connection.shutdown(socket.SHUT_RDWR)
         assert not (await asyncio.to_thread(psutil.wait_procs, family, 2))[1]
+
+
+async def test_a_fork_does_not_outlive_a_program_that_somebody_kills(rogue: None) -> None:
+    async with pool(timeout=1.0) as decoders:
+        await decoders.start()
+        (program,) = workers()
+        fork = await forked(program)
+        error = asyncio.create_task(refused(decoders, b"hang"))
+        await asyncio.sleep(0.1)
+        program.kill()
+        assert isinstance(await error, GenerationFailed | InvalidRequest)
+        assert not (await asyncio.to_thread(psutil.wait_procs, [fork], 2))[1]
+
+
+async def test_a_decoder_that_does_not_start_costs_one_typed_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with pool() as decoders:
+        for command in (["/nonexistent"], [sys.executable, "-c", "0"]):
+            with monkeypatch.context() as patched:
+                patched.setattr(decoder, "COMMAND", command)
+                await decoders.start()  # leaves it to the first recording
+                assert isinstance(await refused(decoders, GOOD), GenerationFailed)
+        assert len((await decoders.decode(GOOD)).samples) == 48_000
 
 
 async def test_a_worker_takes_no_notice_of_sigterm() -> None:
@@ -252,5 +284,6 @@ async def test_descriptors_are_given_back(rogue: None) -> None:
         before = len(os.listdir("/proc/self/fd"))
         for order in (b"die", b"hang", b"junk", b"die"):
             await refused(decoders, order)
+        decoders.timeout = 60.0
         await decoders.decode(GOOD)
         assert len(os.listdir("/proc/self/fd")) == before
