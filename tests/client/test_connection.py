@@ -17,7 +17,7 @@ from qwentts_client.errors import Code, decoded
 from qwentts_client.status import FinalStatus
 from qwentts_client.targets import is_loopback, target
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc.audio.decode import MAX_BYTES
+from qwentts_grpc.limits import RecordingLimits
 from tests.service.certificates import Authority
 
 from .background import Background
@@ -357,7 +357,7 @@ def test_one_client_in_many_loops() -> None:
 
 
 def test_the_sizes_of_both_sides_agree() -> None:
-    assert LARGEST_REFERENCE == MAX_BYTES < LARGEST_MESSAGE - 4 * (60_000 + 60_000)
+    assert LARGEST_REFERENCE == RecordingLimits().bytes < LARGEST_MESSAGE - 4 * (60_000 + 60_000)
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,27 @@ async def test_recordings_of_any_kind(base: Running, form: str, rate: int, chann
     await delete(base, "tone")
 
 
+async def test_a_recording_that_teaches_nothing_is_refused_and_a_poor_one_has_a_notice(base: Running) -> None:
+    silence, faint = recording(level=0.0), recording(level=0.005)
+    refused = await failure(base.voices.CreateVoice(upload("silence", silence), timeout=60))
+    assert (refused.code, refused.fields) == (INVALID, ["audio"]) and "silent" in refused.message
+    refused = await failure(base.stub.Synthesize(send([clone(silence, transcript=WORDS), text("Hi.")])))
+    assert (refused.code, refused.fields) == (INVALID, ["config.reference.audio"])
+    assert await names(base) == []
+    made = await base.voices.CreateVoice(upload("faint", faint), timeout=60)
+    spoken = await turn(base, clone(faint, transcript=WORDS), text("Now speak."))
+    told = [*made.notices, *(response.notice for response in spoken if response.HasField("notice"))]
+    assert [notice.code for notice in told] == [pb.NOTICE_CODE_REFERENCE_QUALITY] * 2
+    assert {"very quiet" in notice.message for notice in told} == {True}
+    await delete(base, "faint")
+
+
+async def test_a_minute_of_speech_fits_one_message(base: Running) -> None:
+    minute = recording(60.0, 44_100, 1, form="WAV")
+    assert len(minute) > 5 * 2**20
+    assert kinds(await turn(base, clone(minute, speaker_embedding_only=True), text("Hi.")))[-1] == "summary"
+
+
 async def test_a_voice_outlives_its_server(base_checkpoint: Path, tmp_path: Path) -> None:
     heard = []
     async with serving(base_checkpoint, tmp_path / "voices") as running:
@@ -250,7 +271,7 @@ async def test_the_command_line_creates_lists_speaks_and_deletes(base: Running, 
     server = ("--server", base.address)
     create = ("voices", "create", "frida", "--audio", str(audio), "--transcript", WORDS, *server)
     done = await asyncio.to_thread(run, *create)
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert (await asyncio.to_thread(run, *create)).stderr == "qwentts-grpc: ALREADY_EXISTS: voice 'frida' exists\n"
     listed = await asyncio.to_thread(run, "voices", *server)
     assert listed.stdout.startswith("frida ")

@@ -37,11 +37,16 @@ async def design(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runn
 
 
 def recording(
-    seconds: float = 1.5, rate: int = 16_000, channels: int = 2, pitch: float = 200.0, form: str = "FLAC"
+    seconds: float = 1.5,
+    rate: int = 16_000,
+    channels: int = 2,
+    pitch: float = 200.0,
+    form: str = "FLAC",
+    level: float = 0.3,
 ) -> bytes:
     """A tone as a file."""
     time = np.arange(round(seconds * rate)) / rate
-    tone = 0.3 * np.sin(2 * np.pi * pitch * time)
+    tone = level * np.sin(2 * np.pi * pitch * time)
     with io.BytesIO() as file:
         soundfile.write(file, np.stack([tone] * channels, axis=1), rate, format=form)
         return file.getvalue()

@@ -11,7 +11,7 @@ import pytest_asyncio
 from prometheus_client import CollectorRegistry, generate_latest
 
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc import voice_service
+from qwentts_grpc import recordings
 from qwentts_grpc.auth import Token, identified, read_tokens
 from qwentts_grpc.caller import Caller, from_certificate, named
 from qwentts_grpc.errors import TenantLimit
@@ -381,7 +381,7 @@ async def test_idle_uploads_hold_no_place_of_those_that_have_come(guarded: Runni
 async def test_unfinished_uploads_of_one_tenant_leave_memory_to_another(
     base_checkpoint: Path, tokens: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(voice_service, "UPLOAD_BYTES", 200_000)
+    monkeypatch.setattr(recordings, "MEMORY", 200_000)
     async with serving(base_checkpoint, config={"access": Access(tokens)}) as running:
         spec, piece = next(upload("big")), pb.CreateVoiceRequest(audio=bytes(20_000))
         calls = []

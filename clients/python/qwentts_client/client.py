@@ -200,13 +200,14 @@ class AsyncClient:
         consent_reference: str = "",
         shared: bool = False,
         replace: bool = False,
+        on_notice: Callable[[tts_pb2.Notice], object] | None = None,
         timeout: float = UPLOAD,
     ) -> tts_pb2.Voice:
         """Make a voice of a recording (as `reference` of a turn) that turns can then ask for by name.
 
         Without a `transcript` only the recording's speaker is kept. `shared` lets every tenant use the voice, if an
-        admin asks; `replace` takes the place of one of this name. Raises ValueError for an empty recording, or one
-        over 10 MiB.
+        admin asks; `replace` takes the place of one of this name. `on_notice` is called with whatever is poor about
+        the recording. Raises ValueError for an empty recording, or one over 10 MiB.
         """
         spec = tts_pb2.VoiceSpec(
             name=name,
@@ -219,6 +220,9 @@ class AsyncClient:
             replace=replace,
         )
         response = await self._ask(lambda: self._voices.CreateVoice, _uploads(spec, audio), timeout, attempts=False)
+        for notice in response.notices:
+            if on_notice is not None:
+                on_notice(notice)
         made: tts_pb2.Voice = response.voice
         return made
 

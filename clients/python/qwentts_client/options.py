@@ -53,7 +53,7 @@ def synthesis_config(
 ) -> tts_pb2.SynthesisConfig:
     """The config of a turn; what `config` sets counts more than the other arguments.
 
-    reference: a recording to clone in place of `voice`: the bytes of a WAV, FLAC or OGG file, at most 10 MiB and 60 s.
+    reference: a recording to clone in place of `voice`: the bytes of any common file, at most 10 MiB and 60 s.
     transcript: what is said in it; without it only its speaker is taken.
     consent_reference: where the speaker's consent to its use is on record, which some servers demand.
     instructions: how to speak, or which voice to design.

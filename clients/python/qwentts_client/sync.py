@@ -100,6 +100,7 @@ class Client:
         consent_reference: str = "",
         shared: bool = False,
         replace: bool = False,
+        on_notice: Callable[[tts_pb2.Notice], object] | None = None,
         timeout: float = UPLOAD,
     ) -> tts_pb2.Voice:
         """Make a voice of a recording; see `AsyncClient.create_voice`."""
@@ -112,6 +113,7 @@ class Client:
                 consent_reference=consent_reference,
                 shared=shared,
                 replace=replace,
+                on_notice=on_notice,
                 timeout=timeout,
             )
         )

@@ -24,7 +24,11 @@ from qwentts_client.text import Text
 from qwentts_client.turn import Turn
 from qwentts_client.v1 import tts_pb2
 
-WORTH_TELLING = (tts_pb2.NOTICE_CODE_VALUE_ADJUSTED, tts_pb2.NOTICE_CODE_DRAINING)
+WORTH_TELLING = (
+    tts_pb2.NOTICE_CODE_VALUE_ADJUSTED,
+    tts_pb2.NOTICE_CODE_DRAINING,
+    tts_pb2.NOTICE_CODE_REFERENCE_QUALITY,
+)
 OUT = Path("out.wav")
 
 

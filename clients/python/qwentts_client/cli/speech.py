@@ -19,7 +19,7 @@ def add_speech_flags(parser: argparse.ArgumentParser) -> None:
     add("--voice", default="", help="a name that the voices command lists (default: the first)")
     add("--language", default="", help="such as english or en (default: as the text suggests)")
     add("--instructions", default="", help="how to speak, or which voice to design")
-    add("--reference", type=Path, metavar="FILE", help="a recording whose voice to clone (WAV, FLAC or OGG)")
+    add("--reference", type=Path, metavar="FILE", help="a recording whose voice to clone (any common file)")
     add("--transcript", default="", help="the recording's words; without them only its speaker is taken")
     add("--consent", default="", help="where the speaker's consent to the recording's use is on record")
     add("--seed", type=whole(0, 2**64 - 1), help="the same seed gives the same audio")

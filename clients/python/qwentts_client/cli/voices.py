@@ -29,7 +29,7 @@ def _add_voices(parser: argparse.ArgumentParser) -> None:
 def _add_create(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("name", help="letters, digits, '-' and '_'")
-    add("--audio", type=Path, required=True, metavar="FILE", help="the recording (WAV, FLAC or OGG)")
+    add("--audio", type=Path, required=True, metavar="FILE", help="the recording (any common file)")
     add("--transcript", default="", help="its words; without them only its speaker is kept")
     add("--description", default="", help="for people")
     add("--consent", default="", help="where the speaker's consent is on record")
@@ -59,6 +59,7 @@ async def _create(client: AsyncClient, options: argparse.Namespace) -> None:
         consent_reference=options.consent,
         shared=options.shared,
         replace=options.replace,
+        on_notice=lambda notice: print(notice.message, file=sys.stderr),
     )
 
 
