@@ -11,11 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from grpc import aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-from qwentts_client.client import AsyncClient, Turn, write_wav
-from qwentts_client.v1 import tts_pb2
+from qwentts_client import AsyncClient, AudioFrame, Turn, write_wav
 
 SENTENCE = "The sun is rising over the hills, and every word that you hear is spoken while the next one is on its way."
 START_LIMIT = 180.0  # seconds for the server to load and warm up
@@ -64,27 +60,24 @@ async def demonstrate(address: str, server: subprocess.Popen[bytes]) -> None:
         await until_serving(client, server)
         voice = (await client.voices())[0].name
         print(f"voice {voice}: {SENTENCE}")
-        turn = client.synthesize(words(), voice=voice, config=free_running(), timeout=120.0)
+        turn = client.synthesize(words(), voice=voice, paced=False, timeout=120.0)  # so that the factor is the engine's
         clock = Clock(turn)
         seconds = await write_wav(OUT, clock)
         report(clock, seconds)
 
 
 async def until_serving(client: AsyncClient, server: subprocess.Popen[bytes]) -> None:
-    """Ask for the server's health until it serves; SystemExit if it dies or takes too long."""
-    stub, request = health_pb2_grpc.HealthStub(client.channel), health_pb2.HealthCheckRequest()
-    deadline = time.monotonic() + START_LIMIT
-    while time.monotonic() < deadline:
+    """Wait until the server serves; SystemExit if it dies or takes too long."""
+    ready = asyncio.create_task(client.wait_ready(START_LIMIT))
+    while not ready.done():
         if server.poll() is not None:
+            ready.cancel()
             raise SystemExit(f"the server ended with exit code {server.returncode}")
-        try:
-            answer = await stub.Check(request, timeout=1.0)
-            if answer.status == health_pb2.HealthCheckResponse.SERVING:
-                return
-        except aio.AioRpcError:
-            pass  # not listening yet
-        await asyncio.sleep(0.1)
-    raise SystemExit(f"the server was not serving after {START_LIMIT:.0f} s")
+        await asyncio.wait({ready}, timeout=0.1)
+    try:
+        ready.result()
+    except TimeoutError as error:
+        raise SystemExit(f"the server: {error}") from error
 
 
 async def words() -> AsyncIterator[str]:
@@ -92,13 +85,6 @@ async def words() -> AsyncIterator[str]:
     for word in SENTENCE.split(" "):
         yield f"{word} "
         await asyncio.sleep(WORD_PAUSE)
-
-
-def free_running() -> tts_pb2.SynthesisConfig:
-    """No pacing, so that the real-time factor is the engine's own."""
-    config = tts_pb2.SynthesisConfig()
-    config.delivery.max_lead.FromSeconds(3600)
-    return config
 
 
 class Clock:
@@ -109,7 +95,7 @@ class Clock:
         self.first_audio = 0.0
         self.total = 0.0
 
-    async def __aiter__(self) -> AsyncIterator[tts_pb2.AudioFrame]:
+    async def __aiter__(self) -> AsyncIterator[AudioFrame]:
         start = time.monotonic()
         async for frame in self.turn:
             self.first_audio = self.first_audio or time.monotonic() - start
