@@ -94,7 +94,7 @@ def test_speak_writes_into_a_fifo(fake: Fake, tmp_path: Path) -> None:
 def test_places_that_take_no_audio_are_one_line(fake: Fake, tmp_path: Path, out: str, code: int) -> None:
     (tmp_path / "file").touch()
     done = run(fake, "speak", "Yes.", "--out", out, cwd=tmp_path, check=code)
-    assert (b"cannot write" if code == 1 else b"--out: ") in done.stderr
+    assert (b"--out: cannot write" if code == 1 else b"--out: ") in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -105,7 +105,7 @@ def test_a_pipe_that_is_closed_is_one_line(tmp_path: Path) -> None:
             assert speak.stdout and speak.stderr and speak.stdout.read(100)
             speak.stdout.close()
             assert speak.wait(10) == 1
-            assert speak.stderr.read() == b"qwentts-grpc: cannot write standard output: Broken pipe\n"
+            assert speak.stderr.read() == b"qwentts-grpc: --out: cannot write standard output: Broken pipe\n"
 
 
 def test_what_has_come_is_kept_when_the_user_stops(tmp_path: Path) -> None:

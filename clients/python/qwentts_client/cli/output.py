@@ -50,17 +50,17 @@ class Output:
         """Write audio; raises `OutputError`."""
         if not self._sinks:
             await self._open(format)
-        for name, sink in self._sinks:
-            with _named(name):
+        for what, sink in self._sinks:
+            with _named(what):
                 await sink.put(data)
 
     async def close(self, nanoseconds: int) -> None:
         """Complete the file, whose audio is this long, and let the player come to its end; raises `OutputError`."""
-        for name, sink in self._sinks:
-            with _named(name):
+        for what, sink in self._sinks:
+            with _named(what):
                 sink.close(nanoseconds)
         if self._player is not None:
-            with _named(self._player.name):
+            with _named(f"--play: {self._player.name}"):
                 code = await self._player.finish()
             if code:
                 raise OutputError(f"--play: {self._player.name} ended with exit code {code}")
@@ -68,21 +68,23 @@ class Output:
     async def _open(self, format: tts_pb2.AudioFormat) -> None:
         if self._out is not None:
             file: Path | BinaryIO = self._out if self._out != STDOUT else open(1, "wb", closefd=False)  # noqa: SIM115
-            with _named(_name(self._out)):
-                self._sinks.append((_name(self._out), await AudioSink.open(file, format, self._kind)))
+            await self._add(f"--out: cannot write {_name(self._out)}", file, format, self._kind)
         if self._player is not None:
-            with _named(self._player.name):
-                self._sinks.append((self._player.name, await AudioSink.open(self._player.input, format, "wav")))
+            await self._add(f"--play: {self._player.name}", self._player.input, format, "wav")
+
+    async def _add(self, what: str, file: Path | BinaryIO, format: tts_pb2.AudioFormat, kind: str) -> None:
+        with _named(what):
+            self._sinks.append((what, await AudioSink.open(file, format, kind)))
 
 
 @contextlib.contextmanager
-def _named(name: str) -> Iterator[None]:
+def _named(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             _forget_stdout()
-        raise OutputError(f"cannot write {name}: {error.strerror or error}") from error
+        raise OutputError(f"{what}: {error.strerror or error}") from error
 
 
 def _forget_stdout() -> None:
