@@ -87,7 +87,7 @@ class _Parts:
         self.config, self.shared = config, shared
         self.device = choose_device(config.device)
         self.dtype = _choose_dtype(config.dtype, self.device)
-        self.name = model.rstrip("/").rsplit("/", 1)[-1]
+        self.name = model.partition("@")[0].rstrip("/").rsplit("/", 1)[-1]
         self.checkpoint, self.tokenizer = self._load(model)
         self.fused = self.device.type == "cuda" and not config.reference_ops
         self.graphs = self.fused and config.cuda_graphs
@@ -224,8 +224,16 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     device = torch.device("cuda:0" if name == "cuda" else name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise CheckpointError(f"there is no device {name}")
+        raise CheckpointError(f"there is no device {name}: {_devices()}")
     return device
+
+
+def _devices() -> str:
+    """What there is in place of a device that is not there."""
+    if torch.version.cuda is None:
+        return "this PyTorch is built without CUDA"
+    count = torch.cuda.device_count()
+    return f"only cuda:0 to cuda:{count - 1}" if count else "no GPU, or no driver for it"
 
 
 def _choose_dtype(name: str, device: torch.device) -> torch.dtype:

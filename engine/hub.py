@@ -68,10 +68,17 @@ def weight_files(folder: Path) -> list[str]:
     return names
 
 
+def is_hub_id(model: str) -> bool:
+    """Whether `model` is no folder here, but may be one on the hub."""
+    name = model.partition("@")[0]
+    local = name.startswith((".", "/", "~")) or Path(name).parent.is_dir()
+    return name.count("/") == 1 and not local
+
+
 def _download(model: str) -> Path:
-    name, _, revision = model.partition("@")
-    if name.count("/") != 1 or name.startswith((".", "/", "~")) or Path(name).parent.is_dir():
+    if not is_hub_id(model):
         raise CheckpointError(f"{model}: no such folder")
+    name, _, revision = model.partition("@")
     from huggingface_hub import snapshot_download
 
     patterns = ["*.json", "*.txt", "*.safetensors", "speech_tokenizer/*"]

@@ -6,7 +6,8 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -210,8 +211,10 @@ class Server:
         self._check_exposure()
         path_decoding.install()
         reset.install()
-        _check_free(self.config.host, self.config.port)
-        side_port = await self._side.start(self.config.metrics_host, self.config.metrics_port)
+        with _named("turns", self.config.host, self.config.port):
+            _check_free(self.config.host, self.config.port)
+        with _named("metrics", self.config.metrics_host, self.config.metrics_port):
+            side_port = await self._side.start(self.config.metrics_host, self.config.metrics_port)
         port = self._listen(address(self.config.host, self.config.port))
         await self._grpc.start()
         self._housekeeping = asyncio.create_task(memory.keep_small())
@@ -372,6 +375,16 @@ async def first(*waits: Coroutine[Any, Any, object]) -> int:
     finally:
         for task in tasks:
             task.cancel()
+
+
+@contextmanager
+def _named(what: str, host: str, port: int) -> Iterator[None]:
+    """Say in errors what was to be served where."""
+    try:
+        yield
+    except OSError as error:
+        why = (error.strerror or str(error)).partition(" (while")[0]
+        raise OSError(f"cannot serve {what} on {address(host, port)}: {why}") from error
 
 
 def _check_free(host: str, port: int) -> None:

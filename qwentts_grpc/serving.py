@@ -5,6 +5,7 @@ import asyncio
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from engine.config import EngineConfig
@@ -28,8 +29,18 @@ def run(options: argparse.Namespace) -> NoReturn:
     try:
         asyncio.run(_serve(_config(options), _tracing() if options.tracing else None))
     except (CheckpointError, OSError) as error:
-        raise UsageError(" ".join(str(error).split())) from error
+        raise UsageError(_explained(error, options)) from error
     raise AssertionError("a process that has served has ended")
+
+
+def _explained(error: Exception, options: argparse.Namespace) -> str:
+    """One line that names the flag, where a file is the matter."""
+    said = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename is not None:
+        said = f"{error.filename}: {error.strerror}"
+    flags = (name for name, value in vars(options).items() if isinstance(value, Path) and str(value) in said)
+    flag = next(flags, None)
+    return f"--{flag.replace('_', '-')}: {said}" if flag else said
 
 
 async def _serve(config: ServerConfig, tracing: Tracing | None) -> None:
@@ -52,7 +63,7 @@ def _config(options: argparse.Namespace) -> ServerConfig:
         max_call_rate=options.max_call_rate,
         tls=_tls(options),
         access=_access(options),
-        reflection=not options.no_reflection,
+        reflection=options.reflection,
         watchdog_seconds=options.watchdog_seconds,
         voice_dir=options.voice_dir,
         insecure=options.insecure,
@@ -67,7 +78,7 @@ def _config(options: argparse.Namespace) -> ServerConfig:
             max_queue=options.max_queue,
             tokenizer_split=options.tokenizer_split,
             dummy_weights=options.dummy_weights is not None,
-            cuda_graphs=not options.no_cuda_graphs,
+            cuda_graphs=options.cuda_graphs,
             reference_ops=options.reference_ops,
             attention=options.attention,
         ),
@@ -104,9 +115,9 @@ def _tracing() -> Tracing:
 def _models(options: argparse.Namespace) -> list[str]:
     if options.dummy_weights is not None:
         if options.model is not None:
-            raise UsageError("--model and --dummy-weights exclude each other")
+            raise UsageError("model and dummy-weights exclude each other")
         return [str(options.dummy_weights)]
-    return options.model or [os.environ.get("QWENTTS_MODEL") or str(embedded_checkpoint())]
+    return options.model or [str(embedded_checkpoint())]
 
 
 def _leave(code: int) -> NoReturn:

@@ -33,9 +33,11 @@ class _Unfit(Exception):
 def choose(config: EngineConfig, talker: Heads, device: torch.device, dtype: torch.dtype) -> Ops:
     """Plain PyTorch on a CPU; on a GPU fused kernels, with flash-attn where it is installed and takes the talker.
 
-    Raises `CheckpointError` where flash-attn is asked for by name and cannot be used.
+    Raises `CheckpointError` where an attention is asked for by name and cannot be used.
     """
     if device.type != "cuda" or config.reference_ops:
+        if config.attention != "auto":
+            raise CheckpointError(f"attention {config.attention} is for fused operations on a GPU")
         return ReferenceOps()
     from engine.ops.triton import TritonOps  # Triton is there on GPU machines only
 

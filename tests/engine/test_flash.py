@@ -185,6 +185,9 @@ def test_without_flash_attn_there_is_triton(machine: pytest.MonkeyPatch) -> None
 
 
 def test_a_cpu_and_the_definition_need_neither() -> None:
-    cpu = choose(EngineConfig(attention="flash-attn"), tiny_config().talker, torch.device("cpu"), torch.float32)
+    heads, device = tiny_config().talker, torch.device("cpu")
+    cpu = choose(EngineConfig(), heads, device, torch.float32)
     assert (cpu.name, cpu.attention) == ("reference", "torch")
+    with pytest.raises(CheckpointError, match="on a GPU"):
+        choose(EngineConfig(attention="flash-attn"), heads, device, torch.float32)
     assert chosen(reference_ops=True).name == "reference"
