@@ -7,6 +7,8 @@ EVAL := .venv/eval.done
 DEV := .venv/dev.done
 STUBS := .venv-proto/done
 PORT ?= 50051
+# What judges no durations runs side by side; what does, alone. ARGS choose tests of their own.
+TESTS = $(if $(ARGS),$(BIN)/pytest $(ARGS),$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal -m "not gpu and not timing" && $(BIN)/pytest -m "timing and not gpu")
 
 .PHONY: help demo serve test check audit lock sbom proto soak bench bench-gpu test-gpu eval-voice
 help:
@@ -20,7 +22,7 @@ serve: $(SERVER)
 	$(BIN)/qwentts-grpc serve --port $(PORT) $(ARGS)
 
 test: $(DEV)
-	$(BIN)/pytest $(ARGS)
+	$(TESTS)
 
 test-gpu: $(DEV)
 	$(BIN)/pytest -m gpu $(ARGS)
@@ -34,7 +36,7 @@ check: $(DEV) $(STUBS)
 	$(BIN)/buf breaking proto --against proto/released.binpb
 	.venv-proto/bin/python tools/gen_proto.py --check
 	$(BIN)/python -m tools.audit
-	$(BIN)/pytest $(ARGS)
+	$(TESTS)
 
 audit: $(DEV)
 	$(BIN)/python -m tools.audit

@@ -11,6 +11,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches for the network
 os.environ.pop("QWENTTS_MODEL", None)  # a server that is given no model speaks with the embedded one
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("timing"):
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
+
+
 @pytest.fixture(scope="session")
 def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny custom voice with random weights, which ends soon after its text."""

@@ -18,7 +18,7 @@ import pytest
 from qwentts_grpc.server import Server, ServerConfig
 from tests.service.conftest import cancel, config, failure, send, serving, text, turn
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES, RULES_TEST = DEPLOY / "prometheus/rules.yml", DEPLOY / "prometheus/rules_test.yml"

@@ -20,7 +20,7 @@ from qwentts_grpc.v1 import tts_pb2 as pb
 from tests.faults.devices import Steady
 from tests.service.conftest import Running, flush, send, serving, text
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
 RULES = Path(__file__).parents[2] / "deploy/prometheus/rules.yml"
 MINUTES = 20

@@ -214,6 +214,7 @@ async def test_a_speech_that_waits_for_text_says_so_once_and_goes_on_at_once(fla
         assert made.notes.values[(TEXT_STARVED,)][0] > 0.25
 
 
+@pytest.mark.timing
 @both
 @pytest.mark.usefixtures("endless")
 async def test_pacing_says_so_and_keeps_to_the_lead(flavour: Flavour) -> None:

@@ -18,7 +18,7 @@ from tests.service.conftest import config, failure, kinds, send, serving, text, 
 
 from .http2 import GOAWAY, Connection, connected
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
 
 async def test_an_old_connection_ends_its_calls_and_takes_no_more(checkpoint: Path) -> None:

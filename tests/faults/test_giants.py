@@ -16,7 +16,7 @@ from tests.service.test_kinds import clone, recording
 from .conftest import steady
 from .witness import Witness, witness
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
 GIANTS = 4  # at once
 LONG = ("This is a sentence of a text that takes an hour to speak. " * 1_100)[:60_000]

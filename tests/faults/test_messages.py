@@ -19,7 +19,7 @@ from tests.service.conftest import Running, config, decoded, failure, flush, sen
 from .conftest import steady
 from .witness import witness
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
 SYNTHESIZE, WHOLE = "/qwentts.v1.TTSService/Synthesize", "/qwentts.v1.TTSService/SynthesizeText"
 MUTANTS = 1_000

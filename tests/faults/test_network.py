@@ -17,7 +17,7 @@ from .conftest import steady
 from .proxy import Proxy
 from .witness import witness
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
 # In place of ten and five seconds; a caller that vanished must be gone after their sum.
 SHORTER = {"grpc.keepalive_time_ms": 2_000, "grpc.keepalive_timeout_ms": 1_000, "grpc.http2.ping_timeout_ms": 1_000}

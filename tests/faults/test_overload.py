@@ -14,7 +14,7 @@ from tests.service.conftest import Failure, Running, config, decoded, send, text
 
 from .conftest import steady
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
 SLOTS, QUEUE = 8, 8
 STEP = 0.03  # seconds for a frame of every slot: so slow that callers and server fit on one core

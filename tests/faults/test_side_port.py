@@ -21,7 +21,7 @@ from .witness import witness
 
 METRICS = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -20,7 +20,7 @@ from tests.service.conftest import Running, config, decoded, send, text
 from .conftest import steady
 from .http2 import WINDOW_UPDATE, connected, frame
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
 SLOW, NORMAL, LEAD, PATIENCE = 16, 16, 2.0, 1.5
 ONE_MESSAGE = 4_000  # bytes

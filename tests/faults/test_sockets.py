@@ -35,7 +35,7 @@ from .http2 import (
 )
 from .witness import Witness, witness
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
 HANDSHAKE = 1_000  # milliseconds, in place of the server's own ten seconds
 

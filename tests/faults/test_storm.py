@@ -19,7 +19,7 @@ from tests.service.conftest import Running, cancel, config, pcm, send, text
 
 from .conftest import steady
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
 STREAMS = 64
 ROUNDS = int(os.environ.get("STORM_ROUNDS", "4"))

@@ -28,7 +28,7 @@ from .http2 import CHECK, WATCH, Connection, connected, message, opening
 from .test_processes import exit_code, process
 from .witness import witness
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
 INFO = "/qwentts.v1.TTSService/GetServerInfo"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"

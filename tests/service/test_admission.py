@@ -16,7 +16,7 @@ from qwentts_client.v1 import tts_pb2_grpc
 
 from .conftest import Running, config, failure, kinds, send, serving, text, turn
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

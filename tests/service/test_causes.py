@@ -20,7 +20,7 @@ from tests.faults.devices import Steady
 
 from .conftest import Running, config, flush, send, serving, text
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
 FAST, SLOW = 0.01, 0.2  # seconds a step; a frame is heard for 0.08
 WORDS = "so we go to it as he is on it".split()

@@ -136,13 +136,17 @@ def test_the_log_says_how_a_start_goes(server: Process) -> None:
 
 def test_a_client_that_is_killed_leaves_nothing(server: Process, tmp_path: Path) -> None:
     out = tmp_path / "out.wav"
-    command = [*COMMAND, "speak", "A text of some length, please.", "--server", server.server, "--out", str(out)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=ENVIRONMENT) as speaking:
-        while not out.exists():
+    command = [*COMMAND, "speak", "-", "--server", server.server, "--out", str(out)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT) as speaking:
+        assert speaking.stdin is not None
+        speaking.stdin.write(b"A text that has no end yet, so that its turn has none.\n")
+        speaking.stdin.flush()
+        until = time.monotonic() + 30
+        while not scrape(server)['tts_streams_open{method="Synthesize"}']:
+            assert time.monotonic() < until
             time.sleep(0.02)
-        assert scrape(server)['tts_streams_open{method="Synthesize"}'] == 1
         speaking.kill()
-    until = time.monotonic() + 5
+    until = time.monotonic() + 20
     while scrape(server)['tts_streams_open{method="Synthesize"}'] or scrape(server)["tts_kv_blocks_used"]:
         assert time.monotonic() < until
         time.sleep(0.02)

@@ -15,7 +15,7 @@ from qwentts_grpc.server import Server, ServerConfig
 from .conftest import Running, config, decoded, failure, kinds, send, serving, text, turn
 from .fakes import Breaking, Infinite, Slow
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING

@@ -11,7 +11,7 @@ import pytest_asyncio
 from qwentts_grpc import process
 from qwentts_grpc.process import EXIT_FAULT, Signals
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.timing]
 
 
 @pytest_asyncio.fixture

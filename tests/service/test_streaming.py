@@ -26,7 +26,7 @@ from qwentts_grpc import formats
 from .conftest import Running, config, pcm, serving, text, turn
 from .test_turns import assert_same_audio
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
 SENTENCE = "She read it aloud, word after word: naïve, “quoted”, 你好, and 1,024 more. 😀 "
 SIZES = [(1, 1), (1, 12), (2, 4), (4, 4), (8, 8), (12, 12)]  # of the first chunk, and the largest

@@ -26,7 +26,7 @@ from .test_access import bearer, speak
 from .test_created_voices import upload
 from .test_kinds import clone, recording
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
 TOKENS = "acme-1 acme\nglobex-1 globex\ninitech-1 initech\nboss-1 ops admin\nbare-1\nbare-2\n"
 ACME, GLOBEX, BARE = bearer("acme-1"), bearer("globex-1"), bearer("bare-1")

@@ -66,6 +66,7 @@ KINDS: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
 def test_what_is_no_regular_small_file_is_one_line_and_left_alone(
     tmp_path: Path, make: Callable[[Path], object], caplog: pytest.LogCaptureFixture

@@ -137,6 +137,7 @@ async def error_of(call: Any) -> grpc.aio.AioRpcError:
     return raised.value
 
 
+@pytest.mark.timing
 async def test_anothers_voice_and_none_at_all_take_the_same_time() -> None:
     store = VoiceStore(MemoryShelf(), max_owned=200)
     for number in range(200):

@@ -218,6 +218,7 @@ def test_the_cache_is_bounded_counts_its_hits_and_drops_the_oldest(tmp_path: Pat
     assert store.cached_bytes == 2 * voice().size
 
 
+@pytest.mark.timing
 def test_a_created_voice_is_in_memory_at_once() -> None:
     lookups: list[bool] = []
     store = VoiceStore(MemoryShelf(), on_lookup=lookups.append)
