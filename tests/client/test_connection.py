@@ -259,10 +259,12 @@ async def test_which_of_both_speaks_tls(tmp_path: Path) -> None:
             assert await count(client) == 1
         for server, credentials, said in (
             (plain.address, trusting, "speaks plaintext, and this client TLS"),
+            (plain.address.replace("127.0.0.1", "localhost"), trusting, "speaks plaintext, and this client TLS"),
+            (tls.address.replace("127.0.0.1", "localhost"), None, "speaks TLS, and this client plaintext"),
             (tls.address, None, "speaks TLS, and this client plaintext"),
             (tls.address, doubting, "certificate that this client does not trust"),
-            (tls.address.replace("127.0.0.1", "localhost"), trusting, "is for another name"),
-            (strict.address, trusting, "may ask for a client certificate"),
+            (tls.address.replace("127.0.0.1", "localhost"), trusting, "is for another name|do not trust each other"),
+            (strict.address, trusting, "or no client certificate"),
         ):
             async with AsyncClient(server, credentials=credentials) as client:
                 with pytest.raises(TTSError, match=said):

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import grpc
 
 from qwentts_client.status import FAILED_WRITE, FinalStatus
-from qwentts_client.targets import Target, speaks_tls
+from qwentts_client.targets import Target, spoken
 
 Code = grpc.StatusCode
 
@@ -28,6 +28,7 @@ HTTP_STATUS = {
     Code.UNAVAILABLE: 503,
 }
 BROKEN = (FAILED_WRITE, "Received RST_STREAM", "Stream removed")  # no words of a server
+UNCLEAR = ("Socket closed", "Connection reset", "Connection refused")  # may come of TLS on one side alone
 
 
 class TTSError(grpc.aio.AioRpcError):
@@ -123,14 +124,17 @@ async def _explained(details: str, target: Target) -> str:
     where, details = f"the server at {target.name}", unquote(details)
     if target.proxy:
         return f"no server answers at {target.name} by the proxy {target.proxy} ({target.proxy_variable}): {details}"
-    if "WRONG_VERSION_NUMBER" in details:
-        return f"{where} speaks plaintext, and this client TLS: {details}"
     if "Hostname Verification" in details:
         return f"the certificate of {where} is for another name: {details}"
-    if "handshake failed" in details:
+    if "WRONG_VERSION_NUMBER" not in details and "handshake failed" in details:
         return f"{where} has a certificate that this client does not trust: {details}"
-    if "Socket closed" in details and target.tls:
-        return f"{where} closes the connection; it may ask for a client certificate: {details}"
-    if "Socket closed" in details and await speaks_tls(target):
+    # The words are of the last address tried, and a name may have one where nobody listens.
+    speaks = await spoken(target) if any(words in details for words in UNCLEAR) else ""
+    if target.tls and (speaks == "plaintext" or "WRONG_VERSION_NUMBER" in details):
+        return f"{where} speaks plaintext, and this client TLS: {details}"
+    if target.tls and (speaks == "tls" or "Socket closed" in details):
+        why = "its certificate's name or issuer, or no client certificate"
+        return f"{where} and this client do not trust each other ({why}): {details}"
+    if speaks == "tls":
         return f"{where} speaks TLS, and this client plaintext: {details}"
     return f"no server answers at {target.name}: {details}"

@@ -137,15 +137,17 @@ def _lookup(host: str, port: int) -> tuple[int, str, int]:
     return 4 if family == socket.AF_INET else 6, str(address[0]), port
 
 
-async def speaks_tls(target: Target) -> bool:
-    """Whether a TLS handshake with the first server comes to an end within a second."""
+async def spoken(target: Target) -> str:
+    """What the first server speaks: "tls", "plaintext", or "" where that does not show within a second."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
     try:
         host, port = target.addresses[0]
         _, writer = await asyncio.wait_for(asyncio.open_connection(host, port, ssl=context), 1.0)
+    except ssl.SSLError as error:
+        return "plaintext" if error.reason == "WRONG_VERSION_NUMBER" else ""
     except (OSError, asyncio.TimeoutError, IndexError):
-        return False
+        return ""
     writer.transport.abort()
-    return True
+    return "tls"
