@@ -53,7 +53,12 @@ class Channels:
 
         Raises RuntimeError outside a loop or after `close`, and OSError where a server's name cannot be looked up.
         """
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                "no event loop is running: call from within one, or use the synchronous Client"
+            ) from None
         with self._lock:
             if self._closed:
                 raise RuntimeError("the client is closed")

@@ -209,13 +209,14 @@ class AsyncClient:
         admin asks; `replace` takes the place of one of this name. `on_notice` is called with whatever is poor about
         the recording. Raises ValueError for an empty recording, or one over 10 MiB.
         """
+        audio = checked_recording(audio)
         spec = tts_pb2.VoiceSpec(
             name=name,
             transcript=transcript,
             speaker_embedding_only=not transcript,
             description=description,
             consent_reference=consent_reference,
-            audio_sha256=sha256(checked_recording(audio)).digest(),
+            audio_sha256=sha256(audio).digest(),
             shared=shared,
             replace=replace,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from google.protobuf.duration_pb2 import Duration
@@ -63,8 +65,24 @@ def synthesis_config(
     paced: let synthesis run only a little ahead of a listener; False for files, as fast as it goes.
     request_id: what the server's log has the turn under.
 
-    Raises ValueError for a voice beside a reference, a reference that is empty or too large, or an unknown encoding.
+    Raises TypeError for an argument of the wrong type, and ValueError for a voice beside a reference, a reference that
+    is empty or too large, an unknown encoding, or a text or number that the contract cannot hold.
     """
+    texts = {
+        "voice": voice,
+        "transcript": transcript,
+        "consent_reference": consent_reference,
+        "language": language,
+        "instructions": instructions,
+        "model": model,
+        "encoding": encoding,
+        "request_id": request_id,
+    }
+    _check_types(texts, str)
+    _check_types({"seed": seed, "sample_rate": sample_rate}, Integral)
+    _check_types({"config": config}, tts_pb2.SynthesisConfig)
+    if seed is not None and not 0 <= seed < 2**64:
+        raise ValueError(f"seed: {seed} is not from 0 to 2**64 - 1")
     made = tts_pb2.SynthesisConfig(
         request_id=request_id, model=model, voice=voice, language=language, instructions=instructions
     )
@@ -88,6 +106,12 @@ def synthesis_config(
     return made
 
 
+def _check_types(options: Mapping[str, object], kind: type) -> None:
+    for name, value in options.items():
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise TypeError(f"{name} is of type {type(value).__name__}, not {kind.__name__}")
+
+
 def audio_format(encoding: str, sample_rate: int = 0) -> tts_pb2.AudioFormat:
     """The format of an encoding by its name in `ENCODINGS`; raises ValueError for another."""
     if encoding not in ENCODINGS:
@@ -101,7 +125,10 @@ def encoding_name(format: tts_pb2.AudioFormat) -> str:
 
 
 def checked_recording(audio: bytes) -> bytes:
-    """`audio`, or ValueError where no server takes it."""
+    """`audio`, or ValueError where no server takes it; TypeError for a path, whose file is to be read first."""
+    if not isinstance(audio, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a recording is the bytes of a file, not a {type(audio).__name__}: read the file first")
+    audio = bytes(audio)
     if not audio:
         raise ValueError("the recording is empty: 0 bytes")
     if len(audio) > LARGEST_REFERENCE:
