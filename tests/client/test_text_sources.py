@@ -115,7 +115,7 @@ async def test_a_failing_source_reaches_the_caller(source: Callable[[], Any], er
             async for _ in turn:
                 pass
         assert isinstance(raised.value, Exception) and not turn.summary.finish_reason
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             while fake.left < len(fake.turns):
                 await asyncio.sleep(0.01)
         with pytest.raises(ExceptionGroup) as group:
@@ -188,13 +188,13 @@ async def test_a_source_that_goes_on_after_the_audio_holds_nobody_up(stubborn: b
         finally:
             closed.set()
             if stubborn:
-                await asyncio.sleep(3)
+                await asyncio.sleep(60)
 
     async with serving(ends) as fake, AsyncClient(fake.address) as client:
-        async with asyncio.timeout(2), client.synthesize(hangs(), voice="joe") as turn:
+        async with asyncio.timeout(20), client.synthesize(hangs(), voice="joe") as turn:
             assert len([frame async for frame in turn]) == 1
         assert turn.summary.finish_reason == pb.FINISH_REASON_LENGTH and not turn.cancelled
-        await asyncio.wait_for(closed.wait(), 1)
+        await asyncio.wait_for(closed.wait(), 20)
 
 
 async def test_a_source_is_read_only_as_fast_as_it_is_taken() -> None:

@@ -114,13 +114,16 @@ async def test_stop_while_another_task_listens() -> None:
         turn = client.open_turn(voice="joe")
         turn.write("Hello.")
 
-        async def listen() -> int:
-            return len([frame async for frame in turn])
+        came = asyncio.Event()
+
+        async def listen() -> None:
+            async for _ in turn:
+                came.set()
 
         listener = asyncio.create_task(listen())
-        await asyncio.sleep(0.1)
+        await came.wait()
         assert (await turn.stop()).finish_reason == pb.FINISH_REASON_CANCELLED
-        assert await asyncio.wait_for(listener, 1) == 1
+        await asyncio.wait_for(listener, 20)
         assert (await turn.stop()).finish_reason == pb.FINISH_REASON_CANCELLED
 
 
@@ -129,7 +132,7 @@ async def test_a_server_that_does_not_answer_a_cancel_is_left() -> None:
         turn = client.open_turn(voice="joe")
         turn.write("Hello.")
         await anext(aiter(turn))
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             assert (await turn.stop(limit=0.2)).finish_reason == pb.FINISH_REASON_CANCELLED
 
 
@@ -148,7 +151,7 @@ async def test_every_way_out_frees_the_call(way: str) -> None:
         if way == "forget":
             del turn
             gc.collect()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             while not fake.left:
                 await asyncio.sleep(0.01)
 
@@ -169,22 +172,23 @@ async def test_a_turn_that_nobody_reads_is_freed_with_its_source() -> None:
             await asyncio.sleep(0.01)
         del turn
         gc.collect()
-        await asyncio.wait_for(closed.wait(), 1)
+        await asyncio.wait_for(closed.wait(), 20)
 
 
 async def test_a_task_that_is_cancelled_is_cancelled() -> None:
     async with serving(endless) as fake, AsyncClient(fake.address) as client:
+        came = asyncio.Event()
 
         async def listen() -> None:
             async for _ in client.synthesize("Hello.", voice="joe"):
-                pass
+                came.set()
 
         task = asyncio.create_task(listen())
-        await asyncio.sleep(0.1)
+        await came.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             while not fake.left:
                 await asyncio.sleep(0.01)
 
