@@ -81,6 +81,18 @@ async def test_text_that_is_awaited_goes_in_as_it_comes(server: Running) -> None
     assert_same_audio(pcm(responses), pcm(await turn(server, config(text_mode=INCREMENTAL), text(SENTENCE))))
 
 
+async def test_a_seed_repeats_the_speech_of_a_layout_however_text_comes_and_whoever_speaks(server: Running) -> None:
+    halves = text(SENTENCE[:30]), 0.1, text(SENTENCE[30:])
+    few = pb.SamplingOptions(
+        seed=5, top_k=4, predictor_top_k=4
+    )  # few borders between tokens, on which rounding decides
+    for mode in (INCREMENTAL, WHOLE):
+        alone = pcm(await at_once(server, mode, sampling=few))
+        company = (turn(server, config(text_mode=mode, sampling=few), *halves) for _ in range(4))
+        for responses in await asyncio.gather(*company):
+            assert_same_audio(pcm(responses), alone)
+
+
 async def test_text_that_ends_while_the_turn_waits_for_its_place_is_whole(checkpoint: Path) -> None:
     async with serving(checkpoint, max_speeches=1, guard_seconds=0.0) as narrow:
         with narrow.runner(lambda runner: Slow(runner, 0.02)):

@@ -59,7 +59,7 @@ def synthesis_config(
     transcript: what is said in it; without it only its speaker is taken.
     consent_reference: where the speaker's consent to its use is on record, which some servers demand.
     instructions: how to speak, or which voice to design.
-    seed: the same seed gives the same audio.
+    seed: the same seed gives the same speech for one text layout: set `config.delivery.text_mode` to be sure of it.
     encoding: such as "pcm_s16le" (the default), "pcm_f32le", "wav", "flac", "ogg_opus", "mulaw", "alaw".
     sample_rate: in hertz, 8000 to 48000 (default: 24000).
     paced: let synthesis run only a little ahead of a listener; False for files, as fast as it goes.

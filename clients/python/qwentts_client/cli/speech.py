@@ -22,7 +22,11 @@ def add_speech_flags(parser: argparse.ArgumentParser) -> None:
     add("--reference", type=Path, metavar="FILE", help="a recording whose voice to clone (any common file)")
     add("--transcript", default="", help="the recording's words; without them only its speaker is taken")
     add("--consent", default="", help="where the speaker's consent to the recording's use is on record")
-    add("--seed", type=whole(0, 2**64 - 1), help="the same seed gives the same audio")
+    add(
+        "--seed",
+        type=whole(0, 2**64 - 1),
+        help="the same seed gives the same speech, for text that comes in the same way",
+    )
 
 
 def add_format_flags(parser: argparse.ArgumentParser, default: str) -> None:
