@@ -103,25 +103,27 @@ def silence(hours: float, form: str) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize(("form", "hours"), [("FLAC", 2.0), ("OGG", 0.5)])
+@pytest.mark.parametrize(("form", "hours"), [("FLAC", 2.0), ("OGG", 0.25)])
 def test_a_small_file_that_unpacks_to_hours_costs_no_more_than_a_long_one(form: str, hours: float) -> None:
     bomb = silence(hours, form)
     assert len(bomb) < 5 * 2**20
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     error = refused(bomb)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert error.reason == "REFERENCE_DURATION"
     assert peak < len(bomb) + 6 * 60 * 8_000 * 4
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
 
 
 def test_seconds_rate_and_channels_are_limited_together() -> None:
-    assert len(decode_reference(file(clip(192_000, 14.9, 8), 192_000, "FLAC", "PCM_16"))) == 14.9 * 24_000
-    error = refused(file(clip(192_000, 16.0, 8), 192_000, "FLAC", "PCM_16"))
-    assert error.reason == "REFERENCE_DURATION"
-    assert error.description == "is longer than 15 s, the most with 8 channels at 192000 Hz"
+    assert RecordingLimits().seconds_at(192_000, 8) == 15.0
+    limits = RecordingLimits(samples=2 * 16_000 * 8)
+    assert len(decode_recording(file(clip(16_000, 1.9, 8), 16_000, "FLAC"), limits).samples) == 1.9 * 24_000
+    with pytest.raises(InvalidRequest, match="is longer than 2 s, the most with 8 channels at 16000 Hz") as error:
+        decode_recording(file(clip(16_000, 2.1, 8), 16_000, "FLAC"), limits)
+    assert error.value.reason == "REFERENCE_DURATION"
 
 
 def test_bytes_channels_and_rates_are_limited() -> None:

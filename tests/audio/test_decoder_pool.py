@@ -157,7 +157,7 @@ async def test_memory_is_back_after_the_largest() -> None:
         await decoders.start()
         program = workers()[0]
         before = program.memory_info().rss
-        for _ in range(3):
+        for _ in range(2):
             assert len((await decoders.decode(largest)).samples) == 60 * 24_000
         assert workers() == [program] and program.memory_info().rss - before < 5 * 2**20
 
