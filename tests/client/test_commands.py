@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from qwentts_client.audio import kind_of
+
 from .background import Background
 from .fake import Code, Fake, endless, refusing
 
@@ -32,7 +34,7 @@ def run(
     """Run a command, which must leave with `check`, and so many `lines` on stderr where that is no 0."""
     environment = {**os.environ, "QWENTTS_SERVER": fake.address if fake else "127.0.0.1:9", **options.pop("env", {})}
     done = subprocess.run(
-        [*COMMAND, *arguments], input=stdin.encode(), capture_output=True, timeout=30, env=environment, **options
+        [*COMMAND, *arguments], input=stdin.encode(), capture_output=True, timeout=60, env=environment, **options
     )
     assert done.returncode == check, done.stderr.decode()
     assert b"Traceback" not in done.stderr and b"Exception ignored" not in done.stderr
@@ -59,7 +61,7 @@ def test_speak_completes_the_file_behind_standard_output(fake: Fake, tmp_path: P
         out = tmp_path / f"{mode}.wav"
         with out.open(mode) as file:
             command = [*COMMAND, "speak", "Yes.", "--out", "-", "--server", fake.address]
-            subprocess.run(command, stdout=file, check=True, timeout=30)
+            subprocess.run(command, stdout=file, check=True, timeout=60)
         with wave.open(str(out)) as wav:
             assert len(wav.readframes(10**6)) == 3_840
             assert samples is None or wav.getnframes() == samples
@@ -104,7 +106,7 @@ def test_a_pipe_that_is_closed_is_one_line(tmp_path: Path) -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as speak:
             assert speak.stdout and speak.stderr and speak.stdout.read(100)
             speak.stdout.close()
-            assert speak.wait(10) == 1
+            assert speak.wait(30) == 1
             assert speak.stderr.read() == b"qwentts-grpc: --out: cannot write standard output: Broken pipe\n"
 
 
@@ -112,12 +114,12 @@ def test_what_has_come_is_kept_when_the_user_stops(tmp_path: Path) -> None:
     with Background(endless) as fake:
         command = [*COMMAND, "speak", "Yes.", "--server", fake.address]
         with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as speak:
-            until = time.monotonic() + 10
+            until = time.monotonic() + 30
             while not (tmp_path / "out.wav").exists() or (tmp_path / "out.wav").stat().st_size < 9_000:
                 assert time.monotonic() < until
                 time.sleep(0.02)
             speak.send_signal(signal.SIGINT)
-            assert speak.wait(10) == 130
+            assert speak.wait(30) == 130
             assert speak.stderr and b"Traceback" not in speak.stderr.read()
     with wave.open(str(tmp_path / "out.wav")) as wav:
         assert 1_920 * 2 <= wav.getnframes() < 10**6
@@ -130,6 +132,11 @@ def test_names_of_files(fake: Fake, tmp_path: Path, name: str) -> None:
     assert frames(tmp_path / name) == 1_920 and (tmp_path / name).stat().st_size == 44 + 3_840
 
 
+@pytest.mark.parametrize(("name", "kind"), [(".flac", "flac"), ("a.b.OGG", "ogg"), ("d.mp3/x", "wav"), ("x.", "wav")])
+def test_the_end_of_a_name_says_its_kind(name: str, kind: str) -> None:
+    assert kind_of(name) == kind_of(Path(name)) == kind
+
+
 def test_speak_flushes_each_line_as_it_comes(fake: Fake, tmp_path: Path) -> None:
     command = [*COMMAND, "speak", "-", "--server", fake.address]
     with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=tmp_path, stderr=subprocess.DEVNULL) as speak:
@@ -138,12 +145,12 @@ def test_speak_flushes_each_line_as_it_comes(fake: Fake, tmp_path: Path) -> None
             speak.stdin.write(line)
             speak.stdin.flush()
             time.sleep(0.1)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while not fake.turns or sum(request.HasField("flush") for request in fake.turns[0]) < 2:
             assert time.monotonic() < until
             time.sleep(0.02)
         speak.stdin.close()
-        assert speak.wait(10) == 0
+        assert speak.wait(30) == 0
     sent = [request.text.text if request.HasField("text") else "!" for request in fake.turns[0][1:]]
     assert sent == ["One.\n", "!", "\n", "Two.\n", "!", "Thr\ufffd ee"]
 
@@ -222,7 +229,7 @@ def test_info_health_and_voices(fake: Fake) -> None:
     assert fake.address.encode() in run(fake, "info").stdout
     assert run(fake, "health", "--wait", "5").stdout == b"SERVING\n"
     fake.health = 2
-    done = subprocess.run([*COMMAND, "health", "--json", "--server", fake.address], capture_output=True, timeout=30)
+    done = subprocess.run([*COMMAND, "health", "--json", "--server", fake.address], capture_output=True, timeout=60)
     assert (done.returncode, json.loads(done.stdout)) == (1, {"status": "NOT_SERVING"})
     assert b"not ready within 0.5 s" in run(fake, "health", "--wait", "0.5", check=1).stderr
     (voice,) = json.loads(run(fake, "voices", "--json").stdout)

@@ -46,8 +46,8 @@ def kind_of(file: File) -> str:
 
     Raises ValueError for an ending that is not in `KINDS`.
     """
-    ending = Path(file).suffix.lower() if isinstance(file, (str, os.PathLike)) else ""
-    return checked_kind(ending.lstrip(".") or "wav")
+    name = Path(file).name.lower() if isinstance(file, (str, os.PathLike)) else ""
+    return checked_kind((name.rpartition(".")[2] if "." in name else "") or "wav")
 
 
 def checked_kind(kind: str) -> str:
