@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from engine.errors import EngineError
+from qwentts_grpc import log_floods
 from qwentts_grpc.calls import Call
 from qwentts_grpc.errors import Internal
 
@@ -39,7 +40,8 @@ class Deed:
 class AuditLog:
     """Appends JSON lines to the file at `path`, opened anew for each, so that it may be renamed at any time.
 
-    The process's own log has a line of each deed too, without the names that callers gave.
+    The process's own log has a line of each deed too, without the names that callers gave; of many that failed it
+    has some, and their number.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -66,7 +68,8 @@ class AuditLog:
             outcome = "CANCELLED"
             raise
         finally:
-            log.info("%s: %s, recording %s", deed.event, outcome, deed.audio_sha256[:16] or "unknown")
+            extra = None if outcome == "OK" else log_floods.kind("failed audit entries")
+            log.info("%s: %s, recording %s", deed.event, outcome, deed.audio_sha256[:16] or "unknown", extra=extra)
             line = _line(call, deed, outcome)
             await _off_loop(lambda: _append(file, line))
 

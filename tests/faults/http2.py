@@ -93,6 +93,10 @@ class Connection:
     def send(self, *frames: bytes) -> None:
         self._writer.write(b"".join(frames))
 
+    async def drain(self) -> None:
+        """Wait until the server has taken most of what was sent."""
+        await self._writer.drain()
+
     def call(self, path: str | bytes, data: bytes | None = b"", *, stream: int = 1, metadata: Metadata = ()) -> None:
         """Open a call and send its only message; None leaves it without one."""
         self.send(opening(stream, path, metadata), b"" if data is None else message(data, stream))
