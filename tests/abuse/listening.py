@@ -24,8 +24,8 @@ FRAME_BYTES, RATE = 2, 24_000
 class Pace:
     """Seconds of audio in a turn, and how far it may run ahead of playback: a longer hold-up is an underrun."""
 
-    audio: float = 3.0
-    lead: float = 0.5
+    audio: float = 6.0
+    lead: float = 2.0
 
 
 @dataclass
