@@ -131,7 +131,9 @@ class Server:
         self._read_certificates()
         self._tokens = Tokens(config.access.token_file, config.insecure) if config.access.token_file else None
         known = self._tokens.tenants if self._tokens else frozenset
-        self.tenants = Tenants(config.access, self._capacity, self._calls, known, self.metrics.calls.tenants)
+        self.tenants = Tenants(
+            config.access, self._places, self._models, self._calls, known, self.metrics.calls.tenants
+        )
         self._consent = Consent(config.require_consent, config.denied_recordings)
         self._audit = AuditLog(config.audit_log)
         self._health = health.Health(SERVICES)
@@ -147,15 +149,18 @@ class Server:
         )
 
     @property
-    def _capacity(self) -> int:
-        """Turns that the engines take, in their slots and queues."""
-        engine = self.config.engine
-        return (1 + len(self.config.more_models)) * (engine.max_speeches + engine.max_queue)
+    def _models(self) -> int:
+        return 1 + len(self.config.more_models)
+
+    @property
+    def _places(self) -> int:
+        """Turns that one engine takes, in its slots and queue."""
+        return self.config.engine.max_speeches + self.config.engine.max_queue
 
     @property
     def _calls(self) -> int:
         """Open calls of our own services."""
-        return CONNECTIONS * (self._capacity + SPARE_CALLS)
+        return CONNECTIONS * (self._models * self._places + SPARE_CALLS)
 
     def _make_grpc(self) -> grpc.aio.Server:
         engine = self.config.engine

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 
 from engine.config import ModelCard
@@ -129,8 +129,8 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         self, call: Call, config: tts_pb2.SynthesisConfig, since: float, text: Text, response: Response
     ) -> None:
         """Speak one turn, whose config came at `since`."""
-        with self._cloning.held(call, config):
-            speech, narration = await self._open(call, config, since, text)
+        with self._cloning.held(call, config), ExitStack() as place:
+            speech, narration = await self._open(call, config, since, text, place)
             writing = self._limits.write_timeout
             telling = Telling(call, speech, narration, self._metrics, self._tracing, response, writing)
             async with speech, asyncio.TaskGroup() as group:
@@ -145,9 +145,11 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
                     watching.cancel()
 
     async def _open(
-        self, call: Call, config: tts_pb2.SynthesisConfig, since: float, text: Text
+        self, call: Call, config: tts_pb2.SynthesisConfig, since: float, text: Text, place: ExitStack
     ) -> tuple[Speech, Narration]:
-        """Queue the turn's speech. Whatever can be checked is, before a recording is decoded.
+        """Queue the turn's speech; `place` gives back what it holds of its tenant's share of the model.
+
+        Whatever can be checked is, before a recording is decoded.
 
         Nothing is sent before `Started`, which waits for a slot, so a call refused until then can be retried.
         """
@@ -157,6 +159,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
                 engine, asked, encoder = await self._prepare(call, config)
                 await text.open(patient=asked.request.delivery.text_mode is None and engine.card.kind != "base")
                 self._check_time(call, self._limits.shortest_deadline + engine.queue_wait(asked.request.tenant))
+                place.enter_context(self._tenants.speech(call.caller, engine.card.name))
                 request, notices = asked.request, Notices()
                 if deed is not None:
                     engine.check(request)

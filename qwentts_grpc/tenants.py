@@ -1,6 +1,6 @@
 """Tenants: how much of the server each of them may hold at once."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,16 +70,23 @@ class Shares:
 
 
 class Tenants:
-    """What each tenant holds: `turns`, of as many as the engines take, and `calls` of any kind.
+    """What each tenant holds: turns, of `places` for each of so many `models`, and `calls` of any kind.
 
     `known` gives the tenants that the server knows by name.
     """
 
     def __init__(
-        self, access: Access, turns: int, calls: int, known: Callable[[], Set[str]], metrics: TenantMetrics
+        self,
+        access: Access,
+        places: int,
+        models: int,
+        calls: int,
+        known: Callable[[], Set[str]],
+        metrics: TenantMetrics,
     ) -> None:
         self.known = known
-        self.turns = Shares(turns, "turns", known, access.tenant_limit)
+        self.turns = Shares(places * models, "turns", known, access.tenant_limit)
+        self._speeches = defaultdict(lambda: Shares(places, "turns of this model", known, access.tenant_limit))
         self.calls = Shares(calls, "calls", known)
         self._metrics = metrics
         metrics.start_at_zero(known())
@@ -93,6 +100,12 @@ class Tenants:
                 yield
             finally:
                 self._metrics.turns(caller, -1)
+
+    @contextmanager
+    def speech(self, caller: Caller, model: str) -> Iterator[None]:
+        """Hold a place of one model for a turn; raises `TenantLimit`."""
+        with self._held(self._speeches[model], caller):
+            yield
 
     @contextmanager
     def call(self, caller: Caller) -> Iterator[None]:

@@ -22,10 +22,11 @@ FRAME_BYTES, RATE = 2, 24_000
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds of audio in a turn, and how far it may run ahead of playback: a longer hold-up is an underrun."""
+    """Seconds of audio in a turn, how far it may run ahead of playback, and how much a listener waits for first."""
 
     audio: float = 6.0
     lead: float = 2.0
+    buffer: float = 0.2
 
 
 @dataclass
@@ -84,7 +85,7 @@ async def _turn(channel: grpc.aio.Channel, pace: Pace, heard: Heard, speaking: a
             durations.append(len(response.audio.data) / (FRAME_BYTES * RATE))
             speaking.set()
     heard.turns += 1
-    heard.underruns += underruns(arrivals, durations)
+    heard.underruns += underruns([arrivals[0] + pace.buffer, *arrivals[1:]], durations)
     heard.gap = max(heard.gap, *(later - earlier for earlier, later in pairwise(arrivals)))
     heard.first = max(heard.first, arrivals[0] - began)
     if sum(durations) < pace.audio - 0.1:

@@ -21,7 +21,7 @@ from qwentts_grpc.tenants import Access, Shares
 from qwentts_grpc.tls import TlsFiles, client_credentials
 
 from .certificates import Authority
-from .conftest import Running, failure, kinds, send, serving, text
+from .conftest import Running, config, failure, kinds, send, serving, text
 from .test_access import bearer, speak
 from .test_created_voices import upload
 from .test_kinds import clone, recording
@@ -407,3 +407,23 @@ async def test_creating_a_voice_is_a_turn(base_checkpoint: Path, tokens: Path) -
         assert refused.reason == "TENANT_LIMIT" and refused.retry_milliseconds
         await running.voices.CreateVoice(upload("anna"), metadata=GLOBEX)
         call.cancel()
+
+
+async def test_one_of_several_models_cannot_be_filled_by_one_tenant(
+    base_checkpoint: Path, checkpoint: Path, tokens: Path
+) -> None:
+    access = {"access": Access(tokens)}
+    async with serving(checkpoint, more=[base_checkpoint], config=access, max_speeches=1, max_queue=7) as running:
+        begun = [config(model="tiny-custom"), text("I go on "), 60.0]
+        hoard = [running.stub.Synthesize(send(begun), metadata=GLOBEX) for _ in range(8)]
+        reads = [asyncio.ensure_future(call.read()) for call in hoard]
+        until = asyncio.get_running_loop().time() + 20
+        while not any(read.done() for read in reads):  # the one too many is refused; the others are queued or speak
+            assert asyncio.get_running_loop().time() < until
+            await asyncio.sleep(0.05)
+        spoken = running.stub.Synthesize(send([config(0.4), text("Hello.")]), metadata=ACME, timeout=60)
+        assert kinds([response async for response in spoken])[-1] == "summary"
+        for call in hoard:
+            call.cancel()
+        await asyncio.gather(*reads, return_exceptions=True)
+        await running.idle()
