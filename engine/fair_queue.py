@@ -10,11 +10,11 @@ from engine.sequence import Sequence
 def fair_order(waiting: Iterable[Sequence], running: Iterable[Sequence]) -> Iterator[Sequence]:
     """`waiting`, which is in order of arrival, as slots are to be given; what `running` holds counts.
 
-    Those who had a slot before come first: their listeners wait.
+    Those who had a slot before come first: their listeners wait; but those who lent it wait for their tenant's turn.
     """
     fresh: dict[str, deque[Sequence]] = {}
     for sequence in waiting:
-        if sequence.admitted is not None:
+        if sequence.admitted is not None and not sequence.lent:
             yield sequence
         else:
             fresh.setdefault(sequence.request.tenant, deque()).append(sequence)

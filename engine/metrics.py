@@ -56,7 +56,7 @@ GRAPH_REPLAYS = _counter("tts_graph_replays", "Captured graphs replayed.", stage
 GRAPH_FALLBACKS = _counter("tts_graph_fallbacks", "Steps that ran without a graph.", stage=STAGES, reason=("disabled",))
 LAST_STEP = Metric(Kind.GAUGE, "tts_engine_last_step_timestamp_seconds", "When the last step ended.")
 TEXT_STARVED = _counter("tts_text_starved_seconds", "Time spent waiting for text.")
-PREEMPTIONS = _counter("tts_preemptions", "Speeches set back, to be recomputed.", reason=("kv", "priority"))
+PREEMPTIONS = _counter("tts_preemptions", "Speeches set back, to be recomputed.", reason=("kv", "priority", "share"))
 SLOT_RELEASE = _histogram(
     "tts_slot_release_seconds", "From a cancel to its blocks freed.", (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1)
 )

@@ -20,6 +20,7 @@ from engine.segment import Segment
 from engine.sequence import Sequence
 
 EVICT_AFTER = 2.0  # seconds without text after which a waiting speech may take a parked one's slot
+SPARE_LEAD = 2.0  # seconds of audio ahead of its listener with which a speech may lend its slot to another tenant
 Audio = npt.NDArray[np.int16]
 Outcome = AudioChunk | SegmentDone | FlushDone | FinishReason | EngineError
 
@@ -140,7 +141,7 @@ class Scheduler:
     def _enter(self, sequence: Sequence) -> None:
         self.waiting.remove(sequence)
         self.running.append(sequence)
-        sequence.slot = self._free.pop()
+        sequence.slot, sequence.lent = self._free.pop(), False
 
     def _leave(self, sequence: Sequence) -> None:
         assert sequence.slot is not None
@@ -163,7 +164,7 @@ class Scheduler:
     def _make_room(self, candidate: Sequence, now: float) -> bool:
         """A free slot and blocks enough, at the cost of parked speeches if need be."""
         while not (self._free and self._fits(candidate)):
-            if not self._evict_parked(candidate, now):
+            if not (self._evict_parked(candidate, now) or self._evict_richest(candidate, now)):
                 return False
         return True
 
@@ -173,6 +174,23 @@ class Scheduler:
         if not parked or not candidate.segment.ready:
             return False
         self._evict(min(parked, key=lambda s: s.waits.starved_since or now), "priority")
+        return True
+
+    def _evict_richest(self, candidate: Sequence, now: float) -> bool:
+        """Free a slot of the tenant with the most, where the candidate's has at least two fewer.
+
+        Who is farthest ahead of the listener lends it, and gets the next one in the tenant's turn.
+        """
+        held = Counter(running.request.tenant for running in self.running)
+        most = max(held.values(), default=0)
+        if candidate.admitted is not None or not candidate.segment.ready or most < held[candidate.request.tenant] + 2:
+            return False
+        lenders = [s for s in self.running if held[s.request.tenant] == most and s.lead(now) >= SPARE_LEAD]
+        if not lenders:
+            return False
+        lender = max(lenders, key=lambda running: running.lead(now))
+        lender.lent = True
+        self._evict(lender, "share")
         return True
 
     def _fits(self, sequence: Sequence) -> bool:

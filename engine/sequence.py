@@ -43,6 +43,7 @@ class Sequence:
     entered: bool = False  # the slot has been set up for this segment
     warm: bool = False  # the slot's last codes are this segment's
     admitted: float | None = None
+    lent: bool = False  # its slot has gone to another tenant, who had fewer
     total_frames: int = 0  # of finished segments
     taken: int = 0
     tokens: int = 0  # of finished segments

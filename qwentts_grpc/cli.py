@@ -1,6 +1,8 @@
 """The serve command's flags; the command line itself is the light client's."""
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -119,7 +121,18 @@ def _add_cloning(parser: argparse.ArgumentParser) -> None:
     add("--audit-log", type=Path, metavar="FILE", help="append a JSON line for each voice made, deleted or cloned")
 
 
+def _quieten_core() -> None:
+    """Begin the process anew where gRPC's core would log: it asks the environment once, when it is imported.
+
+    Its lines, one for each odd connection and with bytes of whoever connects, would go past our limits.
+    """
+    if "GRPC_VERBOSITY" not in os.environ:
+        os.environ["GRPC_VERBOSITY"] = "NONE"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 def _run(options: argparse.Namespace) -> NoReturn:
+    _quieten_core()
     for model in options.model or ():
         _check_folder(model)
     try:

@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 def run(options: argparse.Namespace) -> NoReturn:
     """Serve until told to stop, and end the process; raises `UsageError` where it could not begin."""
     logs.configure(options.log_level, options.log_format)
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes a line for each odd connection, past our limits
     try:
         asyncio.run(_serve(_config(options), _tracing() if options.tracing else None))
     except (CheckpointError, OSError) as error:

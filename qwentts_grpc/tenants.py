@@ -86,7 +86,9 @@ class Tenants:
     ) -> None:
         self.known = known
         self.turns = Shares(places * models, "turns", known, access.tenant_limit)
-        self._speeches = defaultdict(lambda: Shares(places, "turns of this model", known, access.tenant_limit))
+        self._speeches: defaultdict[str, Shares] = defaultdict(
+            lambda: Shares(places, "turns of this model", known, access.tenant_limit)
+        )
         self.calls = Shares(calls, "calls", known)
         self._metrics = metrics
         metrics.start_at_zero(known())

@@ -7,6 +7,7 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported; tiny matrices gain nothing from more
 os.umask(0o077)  # a server refuses keys and tokens that all users can read
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # a server's process begins anew where it is not set
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches for the network
 os.environ.pop("QWENTTS_MODEL", None)  # a server that is given no model speaks with the embedded one
 

@@ -80,8 +80,9 @@ async def abused(folder: Path, models: Sequence[Path], *, tls: bool = False) -> 
         flags += ["--tls-cert", pair.cert, "--tls-key", pair.key]
     for model in models:
         flags += ["--model", model]
-    command = [sys.executable, "-m", "qwentts_grpc.cli", "serve", *map(str, flags)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.abuse.served", "serve", *map(str, flags)]
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}  # as a user's
+    environment["OMP_NUM_THREADS"] = "1"
     with log.open("w") as errors:
         process = await asyncio.create_subprocess_exec(
             *command, stdout=asyncio.subprocess.PIPE, stderr=errors, env=environment

@@ -105,7 +105,7 @@ async def bad_files(target: Target) -> None:
     links = ("/dev/zero", "/etc/passwd", "/proc/self/mem", ".")
     for number in range(10**6):
         maker = random.choice((*makers, *links))
-        path = voices / f"{EVIL}{number % 200}.safetensors"
+        path = voices / f"odd{number % 200}.safetensors"
         with suppress(OSError):
             os.symlink(maker, path) if isinstance(maker, str) else maker(path)
         await asyncio.sleep(0.02)

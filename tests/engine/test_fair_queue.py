@@ -41,6 +41,33 @@ def test_a_crowd_of_one_tenant_lets_another_in_next(flavour: Flavour) -> None:
     assert order(crowd) == crowd and order(late) == late
 
 
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_crowd_that_is_far_ahead_of_its_listeners_lends_a_slot(flavour: Flavour) -> None:
+    drive = Drive(flavour, slots=4)
+    crowd = [open_turn(drive, "acme", frames=150) for _ in range(6)]
+    drive.steps(45)  # the first four are seconds ahead of their listeners, and not at their ends
+    late = [open_turn(drive, "globex", frames=30) for _ in range(3)]
+    drive.steps(5)
+    assert [talk.sequence.slot is not None for talk in late] == [True, True, False]
+    assert Counter(running.request.tenant for running in drive.scheduler.running) == {"acme": 2, "globex": 2}
+    drive.run()
+    drive.idle()
+    assert all(talk.end is not None for talk in crowd + late)
+    assert [talk.sequence.playback.underruns for talk in late] == [0, 0, 0]
+
+
+def test_a_crowd_without_audio_to_spare_keeps_its_slots() -> None:
+    drive = Drive("at once", slots=4)
+    for _ in range(4):
+        open_turn(drive, "acme", frames=150)
+    drive.steps(10)
+    late = open_turn(drive, "globex", frames=10)
+    drive.steps(2)
+    assert late.sequence.slot is None
+    drive.run()
+    assert late.end is not None
+
+
 def test_without_tenants_first_come_is_first_served() -> None:
     drive = Drive("at once", slots=2)
     talks = [open_turn(drive, "") for _ in range(12)]

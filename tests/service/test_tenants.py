@@ -414,8 +414,8 @@ async def test_one_of_several_models_cannot_be_filled_by_one_tenant(
 ) -> None:
     access = {"access": Access(tokens)}
     async with serving(checkpoint, more=[base_checkpoint], config=access, max_speeches=1, max_queue=7) as running:
-        begun = [config(model="tiny-custom"), text("I go on "), 60.0]
-        hoard = [running.stub.Synthesize(send(begun), metadata=GLOBEX) for _ in range(8)]
+        asked = config(model="tiny-custom")
+        hoard = [running.stub.Synthesize(send([asked, text("I go on "), 60.0]), metadata=GLOBEX) for _ in range(8)]
         reads = [asyncio.ensure_future(call.read()) for call in hoard]
         until = asyncio.get_running_loop().time() + 20
         while not any(read.done() for read in reads):  # the one too many is refused; the others are queued or speak

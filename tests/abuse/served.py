@@ -1,0 +1,20 @@
+"""`python -m tests.abuse.served serve ...`: the server in front of devices that take two milliseconds a step."""
+
+from engine.build import build_engine
+from engine.loop import Engine
+from qwentts_grpc import cli, server
+from tests.faults.devices import Steady
+
+STEP = 0.002  # seconds
+
+
+async def steady_engine(*arguments: object) -> Engine:
+    """An engine whose speed does not depend on what else the processors do."""
+    engine = await build_engine(*arguments)  # type: ignore[arg-type]
+    engine._runner = Steady(int(engine._layouts.config.codec.eos), STEP)
+    return engine
+
+
+if __name__ == "__main__":
+    server.build_engine = steady_engine  # type: ignore[attr-defined,assignment]
+    cli.main()
