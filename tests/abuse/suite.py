@@ -25,7 +25,7 @@ from .target import EVIL, KEPT, TOKENS, WITNESS, Target, bearer
 DRAIN, CLOSING = 2.0, 8.0  # seconds for open turns, and for the rest of a stop
 MOST_PAGE, MOST_GROWTH = 200_000, 50.0  # bytes of /metrics; MB more than before
 SETTLING = 25.0  # seconds for memory to come back: the allocator is asked to give back every ten
-MOST_LINES = 50.0  # of the log in a second
+MOST_LINES = 100.0  # of the log in a second: some of each kind, of which there are dozens
 
 
 @dataclass
