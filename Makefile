@@ -10,9 +10,9 @@ PORT ?= 50051
 # What judges no durations runs side by side; what does, alone. ARGS choose tests of their own.
 TESTS = $(if $(ARGS),$(BIN)/pytest $(ARGS),$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal -m "not gpu and not timing" && $(BIN)/pytest -m "timing and not gpu")
 
-.PHONY: help demo serve test check audit lock sbom proto soak bench bench-gpu test-gpu eval-voice
+.PHONY: help demo serve test check audit lock sbom proto abuse soak bench bench-gpu test-gpu eval-voice
 help:
-	@echo "make demo | serve | test | check | audit | lock | sbom | proto | soak | bench | bench-gpu | test-gpu | eval-voice"
+	@echo "make demo | serve | test | check | audit | lock | sbom | proto | abuse | soak | bench | bench-gpu | test-gpu | eval-voice"
 	@echo "(README.md says more)"
 
 demo: $(SERVER)
@@ -55,6 +55,9 @@ sbom: $(DEV)
 # With a release goes `buf build proto --exclude-source-info -o proto/released.binpb`: what clients may rely on from then on.
 proto: $(STUBS)
 	.venv-proto/bin/python tools/gen_proto.py
+
+abuse: $(DEV)
+	$(BIN)/python -m tests.abuse $(ARGS)
 
 soak: $(SERVER)
 	$(BIN)/python -m clients.soak $(ARGS)
