@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 import resource
 from pathlib import Path
 
@@ -20,6 +21,7 @@ async def keep_small() -> None:
     while True:
         await asyncio.sleep(PERIOD)
         if resident() > least + GROWTH:
+            gc.collect()  # turns that have ended lie in cycles, and what was loaded is frozen
             await asyncio.to_thread(trim, 0)
             least = resident()
 
