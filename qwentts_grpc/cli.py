@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from engine.errors import CheckpointError
-from engine.hub import checkpoint_folder, is_hub_id
 from qwentts_client.cli.command import Command, UsageError, seconds, whole
 from qwentts_client.cli.main import main as main
 from qwentts_client.cli.serve import how_to_install
@@ -144,6 +142,9 @@ def _run(options: argparse.Namespace) -> NoReturn:
 
 def _check_folder(model: str) -> None:
     """Say at once what shows without torch, which takes seconds to import."""
+    from engine.errors import CheckpointError
+    from engine.hub import checkpoint_folder, is_hub_id
+
     if not is_hub_id(model):
         try:
             checkpoint_folder(model)
