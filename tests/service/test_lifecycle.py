@@ -2,7 +2,6 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -94,24 +93,16 @@ async def test_a_drain_lets_turns_end_and_tells_them(checkpoint: Path) -> None:
 async def test_a_second_signal_cuts_what_is_left(checkpoint: Path) -> None:
     async with serving(checkpoint, max_speeches=2) as running:
         call = running.stub.Synthesize(send([config(60.0), text("I go on and on."), 60.0]))
-        await call.read()
+        await anext(aiter(call))
         hurry = asyncio.Event()
         draining = asyncio.create_task(running.server.drain(hurry))
         await asyncio.sleep(0.1)
         hurry.set()
         await asyncio.wait_for(draining, 1)
-        refused = await failure(call_rest(call))
+        refused = await failure(call)
         assert (refused.code, refused.reason) == (UNAVAILABLE, "DRAINING")
         await running.idle()
         assert running.sample("tts_cancellations_total", origin="drain") == 1
-
-
-async def call_rest(call: Any) -> None:
-    while (response := await call.read()) is not grpc.aio.EOF:
-        assert response
-    raise grpc.aio.AioRpcError(
-        await call.code(), await call.initial_metadata(), await call.trailing_metadata(), await call.details()
-    )
 
 
 async def test_values_that_are_not_finite_fail_one_turn_alone(tts: Running) -> None:
