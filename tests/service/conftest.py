@@ -200,14 +200,14 @@ class Failure:
 
 async def failure(call: Any) -> Failure:
     """The failure that awaiting or iterating over `call` ends in."""
-    status = FinalStatus(call)
+    status = FinalStatus(call) if isinstance(call, grpc.aio.Call) else None
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         if hasattr(call, "__aiter__"):
             async for _ in call:
                 pass
         else:
             await call
-    return decoded(await status.of(raised.value))
+    return decoded(await status.of(raised.value) if status else raised.value)
 
 
 def decoded(error: grpc.aio.AioRpcError) -> Failure:
