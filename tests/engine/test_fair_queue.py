@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import scheduler
 from engine.fair_queue import ahead, fair_order
 from engine.request import Delivery, Sampling, SpeechRequest
-from tests.engine.drive import FLAVOURS, INCREMENTAL, Drive, Flavour, Talk
+from tests.engine.drive import FLAVOURS, INCREMENTAL, Drive, Flavour, Talk, check_whole
 
 TENANTS = ("acme", "globex", "initech")
 
@@ -42,10 +43,14 @@ def test_a_crowd_of_one_tenant_lets_another_in_next(flavour: Flavour) -> None:
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_crowd_that_is_far_ahead_of_its_listeners_lends_a_slot(flavour: Flavour) -> None:
+def test_a_crowd_that_is_far_ahead_of_its_listeners_lends_a_slot(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "SPARE_LEAD", 1.0)
     drive = Drive(flavour, slots=4)
     crowd = [open_turn(drive, "acme", frames=150) for _ in range(6)]
-    drive.steps(45)  # the first four are seconds ahead of their listeners, and not at their ends
+    drive.steps(20)
+    assert all(talk.end is None and talk.sequence.lead(drive.now) > 1.0 for talk in crowd[:4])
     late = [open_turn(drive, "globex", frames=30) for _ in range(3)]
     drive.steps(5)
     assert [talk.sequence.slot is not None for talk in late] == [True, True, False]
@@ -53,6 +58,8 @@ def test_a_crowd_that_is_far_ahead_of_its_listeners_lends_a_slot(flavour: Flavou
     drive.run()
     drive.idle()
     assert all(talk.end is not None for talk in crowd + late)
+    for talk in crowd + late:  # whether it kept its slot or not
+        check_whole(talk)
     assert [talk.sequence.playback.underruns for talk in late] == [0, 0, 0]
 
 
@@ -62,7 +69,7 @@ def test_a_crowd_without_audio_to_spare_keeps_its_slots() -> None:
         open_turn(drive, "acme", frames=150)
     drive.steps(10)
     late = open_turn(drive, "globex", frames=10)
-    drive.steps(2)
+    drive.steps(5)
     assert late.sequence.slot is None
     drive.run()
     assert late.end is not None
