@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tools.train_voice.vocabulary import part_of_speech
 
-TEMPLATES = Path(__file__).with_name("templates.txt")
+TEMPLATES = sorted(Path(__file__).parent.glob("templates*.txt"))
 _CHOICE = re.compile(r"\{([^{}]*)\}")
 _SLOT = re.compile(r"\[([^\[\]]+)\]")
 _WORDS = {"noun": "noun", "plural": "noun", "verb": "verb", "adj": "adj", "adv": "adv"}
@@ -63,7 +63,7 @@ def _plural(noun: str) -> str:
 @cache
 def _sections() -> dict[str, list[str]]:
     sections: dict[str, list[str]] = {}
-    for line in TEMPLATES.read_text("utf-8").splitlines():
+    for line in (line for path in TEMPLATES for line in path.read_text("utf-8").splitlines()):
         if line.startswith("@"):
             lines = sections.setdefault(line[1:], [])
         elif not line.startswith("#"):

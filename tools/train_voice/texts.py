@@ -16,23 +16,32 @@ from pathlib import Path
 from typing import TypeVar
 
 from tools.train_voice import prose
-from tools.train_voice.clean import MOST_WORDS, is_clean, words
+from tools.train_voice.clean import MOST_WORDS, words
 from tools.train_voice.generated import generated
 from tools.train_voice.vocabulary import common_words
 
-HELD_OUT = Path(__file__).with_name("held_out.txt")
+HELD_OUT = [Path(__file__).with_name(f"{name}.txt") for name in ("held_out", "agents", "others")]
 MANIFEST = Path(__file__).with_name("corpus.json")
 SEED = 4
 SHARED_WORDS = 5  # so many words in a row are in no training sentence, if they are in a held-out one
 TIMES = 4  # how often each common word occurs at least
 SOURCES = {  # what is taken at most, in sentences
-    "WordNet 3.0, examples (WordNet licence)": (prose.examples, 14_000),
-    "fortunes (BSD licence; quotations)": (prose.adages, 12_000),
-    "gnome-user-docs (CC-BY-SA-3.0)": (prose.manuals, 2_200),
+    "WordNet 3.0, examples (WordNet licence)": (prose.examples, 11_000),
+    "fortunes (BSD licence; quotations)": (prose.adages, 9_000),
+    "gnome-user-docs (CC-BY-SA-3.0)": (prose.manuals, 1_500),
     "endless-sky (GPL-3.0-or-later)": (prose.talk, 4_000),
+    "wesnoth (GPL-2.0-or-later)": (prose.campaigns, 7_000),
+    "Wikibooks, recipes (CC-BY-SA)": (prose.recipes, 4_000),
+    "Wikipedia, summaries (CC-BY-SA)": (prose.summaries, 6_000),
 }
-GENERATED = {"agent": 7_000, "everyday": 8_500, "short": 2_000}
-PAIRS, JOINED = 3_000, 6_000  # long texts are rare, so some are made of two short ones
+GENERATED = {  # sections of the templates, and how many sentences of each
+    **{"agent": 5_000, "everyday": 5_000, "short": 2_000, "brief": 5_000, "greeting": 2_500, "longer": 1_500},
+    **dict.fromkeys("confirmation question amount dates clock phone email abbreviation listing".split(), 2_200),
+    **dict.fromkeys("travel shops weather family home work food health school leisure".split(), 1_500),
+    **dict.fromkeys("feelings stories".split(), 2_000),
+}
+REPEATED, REPEATS = ("brief", "greeting", "short"), 4  # what callers say most often is there so many times
+PAIRS, JOINED = 4_000, 4_000  # long texts are rare, so some are made of two short ones
 _CLAUSE = re.compile(r"(He|She|They|We|It|You|The|There|His|Her|My|Our|This)( \w[\w' ]{12,60})\.")
 _CARELESS = 0.04  # share of sentences in lower case, and as many without an end: people write so
 _Item = TypeVar("_Item")
@@ -55,15 +64,19 @@ def corpus(root: Path) -> tuple[dict[str, int], list[str]]:
     """How many sentences came from where, and all in a random order. `root`: where the packages were unpacked."""
     rng, taken = random.Random(SEED), Collection(common_words(root))
     counts = {name: taken.add(_sample(source(root), most, rng)) for name, (source, most) in SOURCES.items()}
+    often = list[str]()
     for section, most in GENERATED.items():
-        made = filter(is_clean, generated(root, section, most, SEED))
-        counts[f"generated: {section}"] = taken.add(made)
+        counts[f"generated: {section}"] = taken.add(generated(root, section, most, SEED))
+        if section in REPEATED:
+            often += taken.sentences[-counts[f"generated: {section}"] :] * (REPEATS - 1)
     explained = _sample(prose.definitions(root), 10**6, rng)
     counts["WordNet 3.0, definitions of rare words (WordNet licence)"] = taken.add(taken.lacking(explained))
     counts["generated: lists of rare words (SCOWL)"] = taken.add(lists(taken.rare(), rng))
     counts["of the above, two in a row"] = taken.add(pairs(taken.sentences, PAIRS, rng))
     counts["of the above, two as one"] = taken.add(joined(taken.sentences, JOINED, rng))
-    return counts, [careless(sentence, rng) for sentence in _sample(taken.sentences, 10**6, rng)]
+    counts["of the above, repeated"] = len(often)
+    every = taken.sentences + often
+    return counts, [careless(sentence, rng) for sentence in rng.sample(every, len(every))]
 
 
 class Collection:
@@ -134,7 +147,8 @@ def careless(sentence: str, rng: random.Random) -> str:
 
 def held_out() -> list[str]:
     """The sentences that are spoken to judge a voice, and never learned from."""
-    return HELD_OUT.read_text("utf-8").splitlines()
+    lines = [line for path in HELD_OUT for line in path.read_text("utf-8").splitlines()]
+    return [line for line in lines if line[0] not in "#@"]
 
 
 def facts(sentences: list[str], common: set[str]) -> dict[str, int | float]:
