@@ -29,17 +29,21 @@ class SpeakerEncoder:
     def embed(self, samples: Tensor) -> Tensor:
         """Mono float32 samples (T,) at 24 kHz, T at least 1280 -> (talker width,), not normalised."""
         weight = self.projection.weight
-        x = self.first(self.mel(samples)[None].to(weight.device, weight.dtype))
+        return self.forward(self.mel(samples)[None].to(weight.device, weight.dtype))[0]
+
+    def forward(self, mels: Tensor) -> Tensor:
+        """Log-mel frames (B, bands, T) -> (B, talker width)."""
+        x = self.first(mels)
         outputs = []
         for block in self.blocks:
             x = block(x)
             outputs.append(x)
         x = self.pool(self.aggregate(torch.cat(outputs, 1)))
-        return self.projection(x)[0, :, 0]
+        return self.projection(x)[..., 0]
 
 
 class _Conv:
-    """A convolution that keeps the length, the ends mirrored: (1, in, T) -> (1, out, T)."""
+    """A convolution that keeps the length, the ends mirrored: (B, in, T) -> (B, out, T)."""
 
     def __init__(self, weights: Tensors, dilation: int = 1) -> None:
         self.weight, self.bias, self.dilation = weights["weight"], weights["bias"], dilation
@@ -94,7 +98,7 @@ class _Res2Net:
 
 
 class _AttentivePool:
-    """(1, C, T) -> (1, 2 C, 1): mean and deviation over time, weighted by what the whole recording says matters."""
+    """(B, C, T) -> (B, 2 C, 1): mean and deviation over time, weighted by what the whole recording says matters."""
 
     def __init__(self, weights: Tensors) -> None:
         self.hidden = _TimeDelay(under(weights, "tdnn"))
@@ -107,7 +111,7 @@ class _AttentivePool:
 
 
 def _statistics(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted mean and standard deviation over time, (1, C, 1) each."""
+    """Weighted mean and standard deviation over time, (B, C, 1) each."""
     mean = (weight * x).sum(2, keepdim=True)
     variance = (weight * (x - mean).square()).sum(2, keepdim=True)
     return mean, variance.clamp(1e-12).sqrt()

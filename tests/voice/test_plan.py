@@ -10,22 +10,29 @@ SIZES = [5, 40, 13, 90, 7, 22, 61, 33, 8, 15]
 CORPUS = Corpus([f"{size}." for size in SIZES], ["."] * len(SIZES), [np.zeros(size, np.uint8) for size in SIZES])
 
 
-def test_speakers_take_turns_by_their_shares() -> None:
-    lines = plan(CORPUS, 0.02, {"joe": 2, "slt": 1})
-    assert [SPEAKERS[line.speaker].name for line in lines[:6]] == ["joe", "joe", "slt", "joe", "joe", "slt"]
-    again = lines[10]
-    assert (again.text, SPEAKERS[again.speaker].name) == ("5.", "joe")
+def test_speakers_come_by_their_shares() -> None:
+    lines = plan(CORPUS, 5, {"joe": 2, "slt": 1, "others": 1})
+    names = [SPEAKERS[line.speaker].name for line in lines]
+    assert 0.4 < names.count("joe") / len(names) < 0.6 and 0.18 < names.count("slt") / len(names) < 0.32
+    assert len(set(names)) > 100
+    assert sorted({line.text for line in lines[:10]}) == sorted(CORPUS.texts)  # each once before any comes again
     assert len({line.utterance.seed for line in lines}) == len(lines)
-    assert lines == plan(CORPUS, 0.02, {"joe": 2, "slt": 1})
+    assert lines == plan(CORPUS, 5, {"joe": 2, "slt": 1, "others": 1})
+
+
+def test_who_speaks_higher_is_read_slower() -> None:
+    high = next(n for n, speaker in enumerate(SPEAKERS) if speaker.pitch > 1.5)
+    said = [line for line in plan(CORPUS, 3, {"others": 1}) if line.speaker == high]
+    assert said and all(1.3 < line.utterance.slowness < 2.1 for line in said)
 
 
 def test_batches_hold_every_line_once_and_no_more_than_fits() -> None:
-    lines = plan(CORPUS, 0.2, {"joe": 1, "slt": 1})
+    lines = plan(CORPUS, 0.2, {"joe": 1, "slt": 1, "others": 1})
     made = list(batches(lines, 300))
     said = [line.utterance.seed for _, batch in made for line in batch]
-    assert sorted(said) == [line.utterance.seed for line in lines]
-    for speaker, batch in made:
-        assert {SPEAKERS[line.speaker] for line in batch} == {speaker}
+    assert sorted(said) == sorted(line.utterance.seed for line in lines)
+    for ratio, batch in made:
+        assert {SPEAKERS[line.speaker].ratio for line in batch} == {ratio}
         assert len(batch) * max(len(line.utterance.phonemes) for line in batch) <= 300
 
 

@@ -20,14 +20,14 @@ from tests.voice.conftest import TEXTS
 from tools.train_voice import coded
 from tools.train_voice.codec_export import codec_tensors
 from tools.train_voice.coded import SHIFTS, load_codec, read_coded, write_coded
-from tools.train_voice.columns import Batches, Utterance, build_sequences, paragraphs, rounded
+from tools.train_voice.columns import LEAD, Batches, Utterance, build_sequences, paragraphs, rounded
 from tools.train_voice.recorded import Recorded
 from tools.train_voice.sizes import FRAME_SAMPLES, GROUPS, VOICES, talker_config, tokenizer_config
 from tools.train_voice.subwords import train_subwords
 from tools.train_voice.talker_model import SpeechModel
 from tools.train_voice.train_codec import Trainer as CodecTrainer
 from tools.train_voice.train_talker import Trainer as TalkerTrainer
-from tools.train_voice.train_talker import read_vocabulary
+from tools.train_voice.resumed import read_talker
 
 CPU = torch.device("cpu")
 GREEDY = Pick(temperature=0.0, top_k=0, top_p=1.0)
@@ -58,23 +58,24 @@ async def test_the_talker_is_the_engines(untrained: Path, mode: TextMode) -> Non
             delivery=Delivery(text_mode=mode),
         )
         heard = await speak(engine, request, TEXTS[0])
-    expected = _argmax(untrained, Utterance(TEXTS[0], 1, heard.codes.astype(np.int16)), mode)
+    silent = np.zeros((LEAD if mode is TextMode.WHOLE else 0, GROUPS), np.int16)  # training leaves it out
+    said = np.concatenate((silent, heard.codes.astype(np.int16)))
+    expected = _argmax(untrained, Utterance(TEXTS[0], 1, said), mode)
     np.testing.assert_array_equal(heard.codes, expected)
 
 
 def _argmax(untrained: Path, said: Utterance, mode: TextMode) -> torch.Tensor:
     """What the training model would say in each frame, told what was said before it."""
-    words = read_vocabulary(untrained / "talker.pt")
+    state, words = read_talker(untrained / "talker.pt")
     config = talker_config(words.config_ids, words.rows)
     model = SpeechModel(config).eval()
-    state = torch.load(untrained / "talker.pt", weights_only=True)["model"]
-    model.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    model.load_state_dict(state)
     sizes, tokenizer = ModelConfig.from_json(config), TextTokenizer(words.entries, words.merges, "qwen2")
     both = Batches(build_sequences(sizes, tokenizer, [said], 1.0, 0), 1, sizes.codec.eos)
     batch = both.batch(rounded(len(both._all.text)), torch.tensor([mode is TextMode.WHOLE]).long())
     frames, spoken = batch.frames()
     with torch.inference_mode():
-        first, rest = model(batch.text, batch.codes, frames, spoken)
+        first, rest = model(batch.text, batch.codes, batch.vector, frames, spoken)
     first = first.flatten(0, 1)[frames, : sizes.predictor.vocab].argmax(-1)
     return torch.cat((first[:, None], rest.argmax(-1)), 1)
 

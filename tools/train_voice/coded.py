@@ -1,6 +1,6 @@
 """Speech as codes with its texts: what the codec makes of recordings, and all that the talker learns from.
 
-Usage: python -m tools.train_voice.coded RECORDED CODEC OUT
+Usage: python -m tools.train_voice.coded RECORDED CODEC SPEAKER OUT
 """
 
 import argparse
@@ -13,13 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.model.codec_config import SpeakerEncoderConfig
+from engine.model.speaker import SpeakerEncoder
 from tools.train_voice.codec_model import Codec
 from tools.train_voice.columns import Codes, Utterance
 from tools.train_voice.recorded import Recorded
-from tools.train_voice.sizes import FRAME_SAMPLES, tokenizer_config
+from tools.train_voice.sizes import FRAME_SAMPLES, clone_config, tokenizer_config
+from tools.train_voice.speakers import SPEAKERS
+from tools.train_voice.train_speaker import strained
 
-PART = 100_000  # frames a file
+PART = 400_000  # frames a file
 AT_ONCE = 4_096  # frames in one call of the encoder
+VECTORS, VECTOR_FRAMES = 16, 40  # vectors a speaker, each of a stretch of so many frames: 3.2 s
 CONTEXT = 8  # frames before them that the encoder may hear: more than it reaches back
 SHIFTS = (0, FRAME_SAMPLES // 2)  # samples by which frames are moved: other codes for the same speech
 
@@ -45,15 +50,54 @@ def _codes(codec: Codec, speech: Recorded, start: int, shift: int) -> Tensor:
     return codec.quantizer(codec.encoder(samples[None])).codes[0, context:]
 
 
+@torch.inference_mode()
+def speaker_vectors(speech: Recorded, encoder: SpeakerEncoder) -> Tensor:
+    """(speakers, VECTORS, K) of stretches of what each says; zero for who says nothing."""
+    owners, vectors = torch.tensor(speech.speakers), list[Tensor]()
+    for number in range(len(SPEAKERS)):
+        own = (owners == number).nonzero()[:, 0]
+        waves = [_stretch(speech, own) for _ in range(VECTORS if len(own) else 0)]
+        mels = torch.stack([encoder.mel(wave) for wave in waves]) if waves else torch.empty(0)
+        weight = encoder.projection.weight
+        vectors.append(encoder.forward(strained(mels).to(weight)) if waves else weight.new_zeros(VECTORS, len(weight)))
+    return torch.stack(vectors).cpu()
+
+
+def _stretch(speech: Recorded, own: Tensor) -> Tensor:
+    """About `VECTOR_FRAMES` frames of some of the recordings `own`, end to end."""
+    parts, starts = list[Tensor](), speech.starts
+    while sum(map(len, parts)) < VECTOR_FRAMES * FRAME_SAMPLES:
+        one = int(own[torch.randint(len(own), ())])
+        parts.append(speech.wave[starts[one] * FRAME_SAMPLES : starts[one + 1] * FRAME_SAMPLES])
+    return torch.cat(parts)[: VECTOR_FRAMES * FRAME_SAMPLES].float().cpu() / 32_768
+
+
+def write_vectors(folder: Path, vectors: Tensor) -> None:
+    """The file that `read_vectors` reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "vectors.npy", vectors.half().numpy())
+
+
+def read_vectors(folder: Path) -> Tensor:
+    """(speakers, R, K)"""
+    return torch.from_numpy(np.load(folder / "vectors.npy")).float()
+
+
+def load_speaker(path: Path, device: torch.device) -> SpeakerEncoder:
+    """The speaker encoder that training saved."""
+    tensors = {name: tensor.to(device) for name, tensor in torch.load(path, weights_only=True).items()}
+    return SpeakerEncoder(SpeakerEncoderConfig.from_json(clone_config({}, 1)["speaker_encoder_config"]), tensors)
+
+
 def write_coded(folder: Path, utterances: list[Utterance]) -> None:
     """Files of about `PART` frames."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, part in enumerate(_parts(utterances)):
-        np.savez_compressed(
+        np.savez(
             folder / f"part-{number:03}.npz",
             codes=np.concatenate([u.codes for u in part]),
             lengths=np.array([len(u.codes) for u in part], np.int32),
-            speakers=np.array([u.speaker for u in part], np.int8),
+            speakers=np.array([u.speaker for u in part], np.int16),
             texts=np.frombuffer("\n".join(u.text for u in part).encode(), np.uint8),
         )
 
@@ -96,12 +140,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recorded", type=Path)
     parser.add_argument("codec", type=Path)
+    parser.add_argument("speaker", type=Path)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     speech, codec = Recorded.load(options.recorded, device), load_codec(options.codec, device)
     utterances = [said for shift in SHIFTS for said in encode(speech, codec, shift)]
     write_coded(options.out, utterances)
+    write_vectors(options.out, speaker_vectors(speech, load_speaker(options.speaker, device)))
     print(f"{len(utterances)} utterances, {sum(len(u.codes) for u in utterances)} frames")
 
 

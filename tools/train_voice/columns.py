@@ -1,7 +1,8 @@
 """Recordings as the talker meets them in service: prompts and codes in the engine's own columns.
 
 Every recording is there in both text modes. Some sequences hold several sentences of one speaker, one after the other,
-because that is what a paragraph is.
+because that is what a paragraph is, and what a clone's recording is with the text after it. A built-in voice is mostly
+a row of the codec embedding; all others, and at times it too, are the vector of a recording.
 """
 
 import random
@@ -17,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine import prompt
 from engine.layouts import Layout
 from engine.model.config import ModelConfig
 from engine.request import TextMode
@@ -25,6 +27,9 @@ from engine.tokenizer import TextTokenizer
 from engine.voice import Voice
 
 PART = 4_096  # utterances that one process takes at a time
+BY_VECTOR = 0.15  # share of a built-in voice's prompts that name it by a recording's vector
+LEAD = 1  # silent frames of a recording's start that are left out where the whole text is there before it
+VECTOR = -2  # in `Sequences.codes`: the speaker's vector stands here
 Codes = npt.NDArray[np.int16]  # (frames, groups)
 
 
@@ -47,24 +52,28 @@ class Places(NamedTuple):
 
 class Sequences(NamedTuple):
     """All columns end to end: text (N,) int16, codes (N, G) int16 with -1 where absent; starts (S + 1,) int64 of the
-    sequences, and `places` (S,) of each. The last column of each speaks the end."""
+    sequences; `places` and `speakers` (S,) of each; vectors (speakers, R, K), R for each speaker. The last column of
+    each speaks the end."""
 
     text: Tensor
     codes: Tensor
     starts: Tensor
     places: Places
+    speakers: Tensor
+    vectors: Tensor
 
     def to(self, device: torch.device) -> "Sequences":
         """On a device."""
         places = Places(*(part.to(device) for part in self.places))
-        return Sequences(self.text.to(device), self.codes.to(device), self.starts.to(device), places)
+        rest = (part.to(device) for part in (self.speakers, self.vectors))
+        return Sequences(self.text.to(device), self.codes.to(device), self.starts.to(device), places, *rest)
 
 
 class Batch(NamedTuple):
     """Sequences side by side, padded at their ends: inputs text (B, L) and codes (B, L, G); `first` (B, L) what is
     codebook 0 next, -100 where nothing is to be learnt; `following` (B, L, G) the codes of the next column; `speaks`
     (B, L) where these are a frame; `told` (B, L) which of the tokens to be said a column holds, -1 if none; `due`
-    (B, L) which of them its frame says if all take as long."""
+    (B, L) which of them its frame says if all take as long; `vector` (B, K) of a recording of the speaker."""
 
     text: Tensor
     codes: Tensor
@@ -73,6 +82,7 @@ class Batch(NamedTuple):
     speaks: Tensor
     told: Tensor
     due: Tensor
+    vector: Tensor
 
     def frames(self) -> tuple[Tensor, Tensor]:
         """The flat columns (M,) that speak a frame, and what: (M, G)."""
@@ -95,7 +105,12 @@ class Rows(NamedTuple):
 
 
 def build_sequences(
-    config: ModelConfig, tokenizer: TextTokenizer, utterances: Iterable[Utterance], english: float, seed: int
+    config: ModelConfig,
+    tokenizer: TextTokenizer,
+    utterances: Iterable[Utterance],
+    english: float,
+    seed: int,
+    vectors: Tensor | None = None,
 ) -> Sequences:
     """`english`: the share of prompts that name the language; the others leave it to the model."""
     every = list(utterances)
@@ -108,52 +123,65 @@ def build_sequences(
         with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:  # before anything is on a GPU
             built = list(pool.map(build, parts, seeds))
     texts, codes, marks = (torch.from_numpy(np.concatenate(part)) for part in zip(*built, strict=True))
-    lengths, *places = marks.unbind(1)
-    return Sequences(texts, codes, F.pad(lengths.cumsum(0), (1, 0)), Places(*places))
+    lengths, speakers, *places = marks.unbind(1)
+    if vectors is None:
+        vectors = torch.zeros(int(speakers.max()) + 1, 1, config.talker.hidden)
+    return Sequences(texts, codes, F.pad(lengths.cumsum(0), (1, 0)), Places(*places), speakers, vectors)
 
 
 def _built(
     config: ModelConfig, tokenizer: TextTokenizer, english: float, utterances: Iterable[Utterance], seed: int
 ) -> tuple[npt.NDArray[np.int16], Codes, npt.NDArray[np.int64]]:
-    """Text ids and codes end to end, and of each sequence (S, 4) its length and its `Places`."""
+    """Text ids and codes end to end, and of each sequence (S, 5) its length, its speaker and its `Places`."""
     chance = random.Random(seed)
     texts, codes, marks = [], [], []
     for said in utterances:
         for mode in (TextMode.INCREMENTAL, TextMode.WHOLE):
             language = config.languages["english"] if chance.random() < english else None
-            ids, table, places = _columns(config, tokenizer, said, mode, language)
+            known = said.speaker < len(config.speakers) and chance.random() >= BY_VECTOR
+            ids, table, places = _columns(config, tokenizer, said, mode, language, known)
             texts.append(ids)
             codes.append(table)
-            marks.append((len(ids), *places))
+            marks.append((len(ids), said.speaker, *places))
     return np.concatenate(texts), np.concatenate(codes), np.array(marks)
 
 
 def _columns(
-    config: ModelConfig, tokenizer: TextTokenizer, said: Utterance, mode: TextMode, language: int | None
+    config: ModelConfig, tokenizer: TextTokenizer, said: Utterance, mode: TextMode, language: int | None, known: bool
 ) -> tuple[npt.NDArray[np.int16], Codes, tuple[int, int, int]]:
-    """Text ids (L,), codes (L, G) and `Places`: what a segment of the engine makes of the utterance."""
-    row = list(config.speakers.values())[said.speaker]
-    segment = Segment(Layout(config, Voice(row=row), mode, language), tokenizer, 0, 0)
+    """Text ids (L,), codes (L, G) and `Places`: what a segment of the engine makes of the utterance.
+
+    `known`: the speaker is named by a row.
+    """
+    voice = Voice(row=list(config.speakers.values())[said.speaker]) if known else Voice(embedding=_ANY)
+    segment = Segment(Layout(config, voice, mode, language), tokenizer, 0, 0)
+    frames = said.codes[LEAD:] if mode is TextMode.WHOLE else said.codes
     segment.feed(said.text)
     segment.end(None)
-    segment.frames = [()] * len(said.codes)  # they come below, all at once
+    segment.frames = [()] * len(frames)  # they come below, all at once
     assert segment.prefix is not None
     start = len(segment.prefix)
-    columns = segment.columns(0, start + 1 + len(said.codes))
+    columns = segment.columns(0, start + 1 + len(frames))
     table = np.full((len(columns), config.code_groups), -1, np.int16)
     for line, column in enumerate(columns[: start + 1]):
-        table[line, : len(column.codes)] = column.codes
-    table[start + 1 :] = said.codes
+        table[line, : len(column.codes)] = VECTOR if column.codes == prompt.VECTOR else column.codes
+    table[start + 1 :] = frames
     told = start - segment.tokens - 1 if mode is TextMode.WHOLE else start  # end-of-text follows in either mode
     return np.array([column.text for column in columns], np.int16), table, (start, told, segment.tokens)
+
+
+_ANY = np.zeros(1, np.float32)
 
 
 def paragraphs(utterances: Sequence[Utterance], count: int, characters: int, seed: int) -> Iterator[Utterance]:
     """`count` sequences of several utterances of one speaker, up to `characters` long: mostly few, sometimes many."""
     chance = random.Random(seed)
-    by_speaker = [[u for u in utterances if u.speaker == s] for s in sorted({u.speaker for u in utterances})]
+    by_speaker = dict[int, list[Utterance]]()
+    for said in utterances:
+        by_speaker.setdefault(said.speaker, []).append(said)
+    owners = [said.speaker for said in utterances]
     for _ in range(count):
-        own, limit = chance.choice(by_speaker), characters * chance.random() ** 2
+        own, limit = by_speaker[chance.choice(owners)], characters * chance.random() ** 2
         parts = [chance.choice(own)]
         while sum(len(part.text) + 1 for part in parts) < limit:
             parts.append(chance.choice(own))
@@ -205,7 +233,13 @@ class Batches:
             speaks & ~last,
             told.masked_fill((told < 0) | (told >= tokens), -1),
             (steps - first + 0.5) / frames * tokens - 0.5,
+            self._vectors(rows),
         )
+
+    def _vectors(self, rows: Tensor) -> Tensor:
+        """A recording's vector of the speaker of each sequence, one of several at random."""
+        vectors, speakers = self._all.vectors, self._all.speakers[rows]
+        return vectors[speakers, torch.randint(vectors.shape[1], speakers.shape, device=rows.device)]
 
     def _grouped(self, length: int, own: list[int], columns: int) -> Iterator[Rows]:
         count = max(1, columns // length)

@@ -19,20 +19,20 @@ from engine.dummy.tokenizer import write_tokenizer
 from tools.train_voice.codec_export import codec_tensors
 from tools.train_voice.coded import load_codec
 from tools.train_voice.sizes import generation_config, talker_config, tokenizer_config
-from tools.train_voice.train_talker import read_vocabulary
+from tools.train_voice.resumed import read_talker
 
 FILE_BYTES = 15_000_000
 
 
 def export(talker: Path, codec: Path, out: Path) -> None:
     """Write the folder `out`; raises FileExistsError if it is there."""
-    words = read_vocabulary(talker)
+    tensors, words = read_talker(talker)
     (out / "speech_tokenizer").mkdir(parents=True)
     _write_json(out / "config.json", talker_config(words.config_ids, words.rows))
     _write_json(out / "generation_config.json", generation_config())
     _write_json(out / "preprocessor_config.json", PREPROCESSOR)
     write_tokenizer(out, words)
-    write_tensors(out, torch.load(talker, map_location="cpu", weights_only=True)["model"])
+    write_tensors(out, {name: tensor.bfloat16() for name, tensor in tensors.items()})
     _write_json(out / "speech_tokenizer" / "config.json", tokenizer_config())
     _write_json(out / "speech_tokenizer" / "preprocessor_config.json", CODEC_PREPROCESSOR)
     tensors = codec_tensors(load_codec(codec, torch.device("cpu")))

@@ -7,7 +7,7 @@ fade where attention is far off.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.model.layers import rope_tables
 from engine.ops.reference import rotate
@@ -19,21 +19,16 @@ UNSEEN = -1e4  # a score that weighs nothing, and is finite where all of a row h
 
 
 class Guide:
-    """Watches what heads 0 of two layers compare while a talker runs; the talker itself stays as it is."""
+    """Looks at what heads 0 of two layers compare while a talker runs."""
 
     def __init__(self, talker: Talker) -> None:
-        self._config = talker.model.config
-        self._queries, self._keys = list[Tensor](), list[Tensor]()
+        self._stack, self._config = talker.model, talker.model.config
         middle = self._config.layers // 2
-        for layer in list(talker.model.layers.children())[middle - 1 : middle + 1]:
-            _watch(layer.get_submodule("self_attn.q_norm"), self._queries)
-            _watch(layer.get_submodule("self_attn.k_norm"), self._keys)
+        self._stack.watched = frozenset((middle - 1, middle))
 
     def loss(self, batch: Batch) -> Tensor:
         """How far the heads were from the text being said, in the talker's last run, which was on `batch`: a scalar."""
-        pairs = list(zip(self._queries, self._keys, strict=True))
-        self._queries.clear()  # nothing outlives its step
-        self._keys.clear()
+        pairs, self._stack.compared = self._stack.compared, []  # nothing outlives its step
         return torch.stack([off_pace(self._scores(*pair), batch) for pair in pairs]).mean()
 
     def _scores(self, query: Tensor, key: Tensor) -> Tensor:
@@ -53,6 +48,3 @@ def off_pace(scores: Tensor, batch: Batch) -> Tensor:
     missed = scores.logsumexp(-1) - (scores - away.square() / 2).logsumexp(-1)
     return (missed * batch.speaks).sum() / batch.speaks.sum()
 
-
-def _watch(norm: nn.Module, taken: list[Tensor]) -> None:
-    norm.register_forward_hook(lambda _module, _inputs, normed: taken.append(normed))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 _HOP = 240  # samples: 10 ms at 24 kHz
-_BEFORE, _AFTER = 1_920, 2_880  # samples of silence that stay: 80 and 120 ms
+_BEFORE, _AFTER = 3_840, 2_880  # samples of silence that stay: 160 and 120 ms
 _QUIET = 10 ** (-40 / 20)  # of the loudest 10 ms: what counts as silence
 _LOUDNESS = 10 ** (-23 / 20)  # root mean square of what is not silence
 _PEAK = 0.95

@@ -2,11 +2,12 @@
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from fractions import Fraction
+from itertools import accumulate, groupby
 from typing import NamedTuple
 
 from tools.train_voice.phonemes import Corpus
-from tools.train_voice.speakers import SPEAKERS, Speaker
+from tools.train_voice.speakers import OTHERS, SPEAKERS
 from tools.train_voice.teacher import STEP, Utterance
 
 SEED = 4
@@ -23,42 +24,48 @@ class Line(NamedTuple):
     utterance: Utterance
 
 
-def plan(corpus: Corpus, hours: float, shares: Mapping[str, int]) -> list[Line]:
-    """About so many hours: the corpus from its start, then from the start again, by other speakers.
+def plan(corpus: Corpus, hours: float, shares: Mapping[str, float], seed: int = SEED) -> list[Line]:
+    """About so many hours: the corpus in an order of `seed`, again and again, by speakers at random.
 
-    `shares`: speakers' names, and how many lines of each round are theirs.
+    `shares`: names of speakers, and "others" for all others together, with weights.
     """
-    rng, lines, seconds = random.Random(SEED), list[Line](), 0.0
-    turns = [place for place, speaker in enumerate(SPEAKERS) for _ in range(shares.get(speaker.name, 0))]
+    rng, lines, seconds, order = random.Random(seed), list[Line](), 0.0, list[int]()
+    weights = _weights(shares)
     while seconds < hours * 3600:
-        again, place = divmod(len(lines), len(corpus.texts))
-        speaker, slowness, phonemes = (
-            turns[(again + place) % len(turns)],
-            rng.uniform(*_SLOWNESS),
-            corpus.phonemes[place],
-        )
-        heard = Utterance(phonemes, slowness, seed=len(lines))
-        lines.append(Line(corpus.texts[place], corpus.spoken[place], speaker, heard))
-        seconds += len(phonemes) * slowness * _SECONDS_A_PHONEME
+        order = order or rng.sample(range(len(corpus.texts)), len(corpus.texts))
+        place = order.pop()
+        [speaker] = rng.choices(range(len(SPEAKERS)), cum_weights=weights)
+        slowness = rng.uniform(*_SLOWNESS)
+        said = Utterance(corpus.phonemes[place], slowness * SPEAKERS[speaker].pitch, seed=rng.getrandbits(40))
+        lines.append(Line(corpus.texts[place], corpus.spoken[place], speaker, said))
+        seconds += len(corpus.phonemes[place]) * slowness * _SECONDS_A_PHONEME
     return lines
 
 
-def batches(lines: Sequence[Line], size: int) -> Iterator[tuple[Speaker, list[Line]]]:
-    """Lines of one speaker and of like length together, at most `size` phonemes at once.
+def batches(lines: Sequence[Line], size: int) -> Iterator[tuple[Fraction, list[Line]]]:
+    """Lines of one rate and of like length together, at most `size` phonemes at once; that rate's ratio with them.
 
     Few kinds of batches: what does not fill one waits for the next longer lines.
     """
-    for speaker, spoken in groupby(sorted(lines, key=_kind), lambda line: SPEAKERS[line.speaker]):
+    for (_, ratio), spoken in groupby(sorted(lines, key=_kind), lambda line: _kind(line)[:2]):
         rest = list[Line]()
-        for (_, steps), group in groupby(spoken, _kind):
+        for (_, _, steps), group in groupby(spoken, _kind):
             rest, count = [*rest, *group], max(1, 2 * size // (steps * STEP))
             while len(rest) >= count:
-                yield speaker, rest[:count]
+                yield ratio, rest[:count]
                 rest = rest[count:]
         if rest:
-            yield speaker, rest
+            yield ratio, rest
 
 
-def _kind(line: Line) -> tuple[int, int]:
-    """The speaker, and the length in steps of the teacher, who puts blanks between phonemes and around all."""
-    return line.speaker, -(-(2 * len(line.utterance.phonemes) + 3) // STEP)
+def _weights(shares: Mapping[str, float]) -> list[float]:
+    """Of the speakers, added up from the first to each."""
+    others = shares.get("others", 0) / len(OTHERS)
+    own = [others if speaker in OTHERS else shares.get(speaker.name, 0) for speaker in SPEAKERS]
+    return list(accumulate(own))
+
+
+def _kind(line: Line) -> tuple[str, Fraction, int]:
+    """The synthesiser, the rate, and the length in steps of the teacher, who puts blanks between phonemes."""
+    speaker = SPEAKERS[line.speaker]
+    return speaker.family, speaker.ratio, -(-(2 * len(line.utterance.phonemes) + 3) // STEP)

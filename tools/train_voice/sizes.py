@@ -68,14 +68,37 @@ _ENCODER = {  # local on purpose: codes of a piece of a recording are those of t
 }
 
 
+_SPEAKER = {
+    "enc_channels": [128, 128, 128, 128, 384],
+    "enc_attention_channels": 64,
+    "enc_se_channels": 64,
+    "enc_res2net_scale": 8,
+}
+
+
 def talker_config(text_ids: Json, text_rows: int) -> Json:
-    """config.json, with the tokenizer's ids; its size is named so that, as with 0.6B, instructions are left out."""
-    config = merged(main_config("0.6B-CustomVoice", "tiny", text_ids, text_rows), {"talker_config": _TALKER})
+    """config.json of the built-in voices, with the tokenizer's ids."""
+    config = _config("0.6B-CustomVoice", text_ids, text_rows)
+    config["talker_config"]["spk_id"] = {name: _ENGLISH + 1 + place for place, name in enumerate(VOICES)}
+    config["talker_config"]["spk_is_dialect"] = dict.fromkeys(VOICES, False)
+    return config
+
+
+def clone_config(text_ids: Json, text_rows: int) -> Json:
+    """config.json of the checkpoint that clones, whose talker is the same."""
+    config = _config("0.6B-Base", text_ids, text_rows)
+    config["speaker_encoder_config"] |= _SPEAKER
+    return config
+
+
+def _config(kind: str, text_ids: Json, text_rows: int) -> Json:
+    """Its size is named so that, as with 0.6B, instructions are left out."""
+    config = merged(main_config(kind, "tiny", text_ids, text_rows), {"talker_config": _TALKER})
     talker = config["talker_config"]
     talker["code_predictor_config"] |= _PREDICTOR
     talker["codec_language_id"] = {"english": _ENGLISH}
-    talker["spk_id"] = {name: _ENGLISH + 1 + place for place, name in enumerate(VOICES)}
-    talker["spk_is_dialect"] = dict.fromkeys(VOICES, False)
+    if "speaker_encoder_config" in config:
+        config["speaker_encoder_config"]["enc_dim"] = talker["hidden_size"]
     return config | {"tts_model_size": "0b"}
 
 

@@ -1,7 +1,7 @@
-"""The speech to learn from: the corpus, spoken by the teacher and by flite in the voices of all speakers.
+"""The speech to learn from: the corpus, spoken by the teacher, flite and eSpeak NG in the voices of all speakers.
 
     python -m tools.train_voice.speech --corpus .voice/corpus.npz --teacher .voice/teacher.pt --flite .voice/flite \
-        --hours 50 --speakers joe:2 slt:1 --out FILE
+        --hours 50 --speakers joe:8 slt:5 others:7 --seed 4 --out FILE
 
 Prints how much there is and how long it took.
 """
@@ -9,8 +9,9 @@ Prints how much there is and how long it took.
 import argparse
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,14 +23,15 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from tools.train_voice import vits
-from tools.train_voice.flite import reading
+from tools.train_voice.disguise import Disguise, disguised
 from tools.train_voice.level import level
 from tools.train_voice.phonemes import read_corpus
-from tools.train_voice.plan import Line, batches, plan
+from tools.train_voice.plan import SEED, Line, batches, plan
+from tools.train_voice.reading import Job, reading
 from tools.train_voice.recorded import PHONE_SAMPLES, PHONES_PER_FRAME, UNKNOWN, Recorded
 from tools.train_voice.resample import resample
 from tools.train_voice.sizes import FRAME_SAMPLES
-from tools.train_voice.speakers import SPEAKERS, Speaker
+from tools.train_voice.speakers import JOE, SPEAKERS
 from tools.train_voice.teacher import Spoken, load_teacher
 
 _BATCH = {"cuda": 12_000, "cpu": 400}  # phonemes at once
@@ -59,13 +61,14 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--flite", type=Path, default=Path())
     parser.add_argument("--hours", type=float, default=50.0)
-    parser.add_argument("--speakers", nargs="+", default=["joe:2", "slt:1"], help="names with their shares")
+    parser.add_argument("--speakers", nargs="+", default=["joe:8", "slt:5", "others:7"], help="names and shares")
+    parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
-    shares = {name: int(share) for name, share in (speaker.split(":") for speaker in arguments.speakers)}
+    shares = {name: float(share) for name, share in (speaker.split(":") for speaker in arguments.speakers)}
     start, voices = time.monotonic(), Voices(arguments.teacher, arguments.flite, torch.device(arguments.device))
-    speech = make_speech(arguments.corpus, voices, arguments.hours, shares)
+    speech = make_speech(plan(read_corpus(arguments.corpus), arguments.hours, shares, arguments.seed), voices)
     took = time.monotonic() - start
     print(
         f"{len(speech.texts)} utterances, {speech.hours:.3f} hours in {took:.1f} s: {speech.hours * 3600 / took:.0f} x"
@@ -73,13 +76,10 @@ def main() -> None:
     speech.save(arguments.out)
 
 
-def make_speech(corpus: Path, voices: Voices, hours: float, shares: Mapping[str, int]) -> Recorded:
-    """About so many hours of speech in the device's memory, speaker by speaker, the shortest first.
-
-    `shares`: speakers' names, and how many of their lines there are for one of the others.
-    """
+def make_speech(lines: list[Line], voices: Voices) -> Recorded:
+    """The plan's speech in the device's memory, rate by rate, the shortest first."""
     waves, phones, sizes, said = list[Tensor](), list[Tensor](), list[Tensor](), list[Line]()
-    for batch, piece in recordings(plan(read_corpus(corpus), hours, shares), voices):
+    for batch, piece in recordings(lines, voices):
         waves.append(piece.wave)
         phones.append(piece.phones)
         sizes.append(piece.frames)
@@ -92,18 +92,26 @@ def make_speech(corpus: Path, voices: Voices, hours: float, shares: Mapping[str,
 def recordings(lines: list[Line], voices: Voices) -> Iterator[tuple[list[Line], Cut]]:
     """Batches of lines with what they sound like.
 
-    The teacher speaks on the device, while flite's processes prepare what comes after.
+    The teacher speaks on the device, while the others' processes prepare what comes after.
     """
     size = _BATCH[voices.device.type]
-    neural = list(batches([line for line in lines if SPEAKERS[line.speaker].neural], size))
-    others = list(batches([line for line in lines if not SPEAKERS[line.speaker].neural], size))
-    texts = [(line.spoken, line.utterance.slowness) for _, batch in others for line in batch]
+    neural = list(batches([line for line in lines if SPEAKERS[line.speaker].family == JOE], size))
+    others = list(batches([line for line in lines if SPEAKERS[line.speaker].family != JOE], size))
     teacher = load_teacher(voices.teacher, voices.device)
-    with reading(voices.flite, texts, os.cpu_count() or 1) as heard:
-        for speaker, batch in neural:
-            yield batch, cut(teacher.speak([line.utterance for line in batch]), speaker)
-        for speaker, batch in others:
-            yield batch, cut(_stacked([next(heard) for _ in batch], voices.device), speaker)
+    with reading(voices.flite, [_job(line) for _, batch in others for line in batch], os.cpu_count() or 1) as read:
+        for ratio, batch in neural:
+            yield batch, cut(teacher.speak([line.utterance for line in batch]), ratio, _disguises(batch))
+        for ratio, batch in others:
+            yield batch, cut(_stacked([next(read) for _ in batch], voices.device), ratio, _disguises(batch))
+
+
+def _job(line: Line) -> Job:
+    speaker = SPEAKERS[line.speaker]
+    return Job(speaker.family, speaker.source, line.spoken, line.utterance.slowness)
+
+
+def _disguises(lines: list[Line]) -> list[Disguise]:
+    return [SPEAKERS[line.speaker].disguise for line in lines]
 
 
 def _stacked(recorded: list[NDArray[np.int16]], device: torch.device) -> Spoken:
@@ -114,11 +122,10 @@ def _stacked(recorded: list[NDArray[np.int16]], device: torch.device) -> Spoken:
     return Spoken(waves.float() / 32_768, torch.tensor([len(row) for row in rows], device=device), unknown)
 
 
-def cut(spoken: Spoken, speaker: Speaker) -> Cut:
-    """What a source said in a speaker's voice, each with a measure of silence around, in whole frames."""
-    ratio = speaker.ratio
+def cut(spoken: Spoken, ratio: Fraction, disguises: Sequence[Disguise]) -> Cut:
+    """What sources said, resampled and disguised, each with a measure of silence around, in whole frames."""
     lengths = spoken.lengths * ratio.numerator // ratio.denominator
-    waves, starts, ends = level(resample(spoken.waves, ratio), lengths)
+    waves, starts, ends = level(disguised(resample(spoken.waves, ratio), disguises), lengths)
     frames = -(-(ends - starts) // FRAME_SAMPLES)
     ends = starts + frames * FRAME_SAMPLES
     margin = int(torch.stack([-starts.min(), ends.max() - waves.shape[1], starts.new_zeros(())]).max())

@@ -12,6 +12,7 @@ from engine.model.config import DecoderConfig, ModelConfig
 from engine.model.layers import rope_tables
 from engine.ops.interface import Rope
 from tools.train_voice.codec_model import RMSNorm, attend, swiglu
+from tools.train_voice.columns import VECTOR
 
 DROPOUT = 0.1
 
@@ -23,14 +24,17 @@ class SpeechModel(nn.Module):
         super().__init__()
         self.talker = Talker(config)
 
-    def forward(self, text: Tensor, codes: Tensor, frames: Tensor, spoken: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, text: Tensor, codes: Tensor, vector: Tensor, frames: Tensor, spoken: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """What the model expects to be said.
 
-        text (B, L) ids and codes (B, L, G), -1 where absent, as the engine's columns have them; frames (M,) which of
-        the B L columns speak a frame that is not the end; spoken (M, G) the codes of those.
+        text (B, L) ids and codes (B, L, G), -1 where absent, as the engine's columns have them; vector (B, K), which
+        stands in the columns whose codes are `VECTOR`; frames (M,) which of the B L columns speak a frame that is not
+        the end; spoken (M, G) the codes of those.
         Returns logits of codebook 0 in every column (B, L, V), and of the others in `frames` (M, G - 1, vocabulary).
         """
-        hidden = self.talker.hidden(text, codes)
+        hidden = self.talker.hidden(text, codes, vector)
         first: Tensor = self.talker.codec_head(hidden)
         return first, self.talker.rest(hidden.flatten(0, 1)[frames], spoken)
 
@@ -50,13 +54,14 @@ class Talker(nn.Module):
         self.codec_head = nn.Linear(sizes.talker.hidden, sizes.talker.vocab, bias=False)
         self.code_predictor = Predictor(sizes)
 
-    def hidden(self, text: Tensor, codes: Tensor) -> Tensor:
+    def hidden(self, text: Tensor, codes: Tensor, vector: Tensor) -> Tensor:
         """States after the final norm, (B, L, K)."""
         tables = [self.model.codec_embedding, *self.code_predictor.tables]
         spoken = [_present(table, codes[..., group]) for group, table in enumerate(tables)]
+        spoken.append((codes[..., :1] == VECTOR) * vector[:, None])
         x = self.model.text_embedding(text)
         x = self.text_projection["linear_fc2"](F.silu(self.text_projection["linear_fc1"](x)))
-        out: Tensor = self.model(x + torch.stack(spoken).sum(0))
+        out: Tensor = self.model(x + sum(spoken))
         return out
 
     def rest(self, hidden: Tensor, spoken: Tensor) -> Tensor:
@@ -93,21 +98,32 @@ class Predictor(nn.Module):
 
 
 class Stack(nn.Module):
-    """Pre-norm layers with grouped-query attention, normed heads and SwiGLU: (B, L, K) -> (B, L, K), causal."""
+    """Pre-norm layers with grouped-query attention, normed heads and SwiGLU: (B, L, K) -> (B, L, K), causal.
+
+    What the `watched` layers compared in the last run, queries and keys (B, L, heads, D), is in `compared`.
+    """
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.watched, self.compared = config, frozenset[int](), list[tuple[Tensor, Tensor]]()
         self.layers = nn.ModuleList([_Layer(config) for _ in range(config.layers)])
         self.norm = RMSNorm(config.hidden, config.eps)
 
     def forward(self, x: Tensor) -> Tensor:
         rope = rope_tables(self.config, x.shape[1], x)
         x = F.dropout(x, DROPOUT, self.training)
-        for layer in self.layers:
-            x = layer(x, rope)
+        self.compared = []
+        for number, layer in enumerate(self.layers):
+            x, query, key = layer(x, rope)
+            if number in self.watched:
+                self.compared.append((query, key))
         out: Tensor = self.norm(x)
         return out
+
+    def fuse(self) -> None:
+        """Compile the layers, whose many small operations take longer than their products."""
+        for layer in self.layers:
+            layer.compile(dynamic=True)
 
 
 class _Layer(nn.Module):
@@ -123,18 +139,18 @@ class _Layer(nn.Module):
         self.mlp = swiglu(c.hidden, c.intermediate)
         self.input_layernorm, self.post_attention_layernorm = (RMSNorm(c.hidden, c.eps) for _ in "ab")
 
-    def forward(self, x: Tensor, rope: Rope) -> Tensor:
-        x = x + F.dropout(self._attention(self.input_layernorm(x), rope), DROPOUT, self.training)
+    def forward(self, x: Tensor, rope: Rope) -> tuple[Tensor, Tensor, Tensor]:
+        mixed, query, key = self._attention(self.input_layernorm(x), rope)
+        x = x + F.dropout(mixed, DROPOUT, self.training)
         y, mlp = self.post_attention_layernorm(x), self.mlp
         y = mlp["down_proj"](F.silu(mlp["gate_proj"](y)) * mlp["up_proj"](y))
-        return x + F.dropout(y, DROPOUT, self.training)
+        return x + F.dropout(y, DROPOUT, self.training), query, key
 
-    def _attention(self, x: Tensor, rope: Rope) -> Tensor:
+    def _attention(self, x: Tensor, rope: Rope) -> tuple[Tensor, Tensor, Tensor]:
         own = self.self_attn
         query, key, value = (own[f"{name}_proj"](x).unflatten(2, (-1, self.head_dim)) for name in "qkv")
-        mixed = attend(own["q_norm"](query), own["k_norm"](key), value, rope)
-        out: Tensor = own["o_proj"](mixed)
-        return out
+        query, key = own["q_norm"](query), own["k_norm"](key)
+        return own["o_proj"](attend(query, key, value, rope)), query, key
 
 
 def _present(table: nn.Module, ids: Tensor) -> Tensor:

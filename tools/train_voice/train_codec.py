@@ -16,6 +16,7 @@ from tools.train_voice.codec_model import Codec, initialise
 from tools.train_voice.critics import Critics, critic_loss, deception_loss, likeness_loss
 from tools.train_voice.recorded import PHONES_PER_FRAME, UNKNOWN, Recorded
 from tools.train_voice.replayed import Replayed
+from tools.train_voice.resumed import read_codec
 from tools.train_voice.sizes import tokenizer_config
 from tools.train_voice.spectra import MelDistance
 from tools.train_voice.timed import begin, elapsing, falling, leave_default_stream, training_options
@@ -24,6 +25,7 @@ PHONES = 256
 WEIGHTS = {"mel": 15.0, "commitment": 0.25, "phones": 0.5, "deception": 1.0, "likeness": 2.0}
 FREE = 0.2  # share of the time in which nothing is quantized
 ALONE = 0.6  # share of the time without critics, who cost more than all else
+ACQUAINTED = 0.25  # the same, of a training that goes on from a checkpoint
 WARM_UP = 0.02  # share of the time in which steps grow
 AVERAGE = 0.998  # a step's weight in what is kept: the mean of the last steps sounds cleaner than the last
 
@@ -48,7 +50,7 @@ class Trainer:
         self.phones = nn.Linear(config["encoder_config"]["codebook_dim"], PHONES_PER_FRAME * PHONES).to(device)
         self.kept = copy.deepcopy(self.codec)
         self.distance = MelDistance(device)
-        self.rate, self.alone = rate, ALONE
+        self.rate, self.free, self.alone = rate, FREE, ALONE
         self._rate = torch.tensor(rate, device=device)  # a tensor, so that captured steps see it change
         captured = device.type == "cuda"
         self.making, self.judging = (
@@ -72,8 +74,16 @@ class Trainer:
         torch.save({name: _halved(part.state_dict()) for name, part in parts.items()}, path)
 
     def load(self, path: Path) -> None:
-        """Go on from what `save` wrote, before critics from the start; the optimizers start anew."""
-        self.alone = 0.0
+        """Go on from what `save` wrote, before critics from the start; the optimizers start anew.
+
+        A checkpoint's folder has no critics: they begin after `ACQUAINTED`, when the codec knows its new speakers.
+        """
+        if path.is_dir():
+            self.free, self.alone = 0.0, ACQUAINTED
+            for codec in (self.codec, self.kept):
+                codec.load_state_dict(read_codec(path))
+            return
+        self.free, self.alone = 0.0, 0.0
         data = torch.load(path, map_location=self.device, weights_only=True)
         for part, name in (
             (self.codec, "codec"),
@@ -93,7 +103,7 @@ class Trainer:
     def _phase(self, done: float) -> Phase:
         if done >= self.alone:
             return Phase.JUDGED
-        return Phase.FREE if done < FREE else Phase.QUANTIZED
+        return Phase.FREE if done < self.free else Phase.QUANTIZED
 
     def _learn(self, phase: Phase, real: Tensor, phones: Tensor) -> dict[str, Tensor]:
         with self._half():

@@ -19,10 +19,11 @@ from torch import Tensor
 from engine.dummy.configs import Json
 from engine.dummy.tokenizer import Vocabulary
 from engine.model.config import ModelConfig
-from tools.train_voice.coded import read_coded
+from tools.train_voice.coded import read_coded, read_vectors
 from tools.train_voice.columns import Batch, Batches, Rows, Utterance, build_sequences, paragraphs
 from tools.train_voice.guided import Guide
 from tools.train_voice.replayed import Replayed
+from tools.train_voice.resumed import State, read_talker, with_words
 from tools.train_voice.sizes import CODEBOOK, talker_config
 from tools.train_voice.subwords import LooseTokenizer, train_subwords
 from tools.train_voice.talker_model import SpeechModel
@@ -61,6 +62,9 @@ class Trainer:
         captured = device.type == "cuda"
         self.optimizer = torch.optim.AdamW(groups, self._rate, (0.9, 0.95), fused=True, capturable=captured)
         self._update = Replayed(self._learn) if captured and not eager else self._learn
+        if captured and not eager:
+            self.model.talker.model.fuse()
+            self.model.talker.code_predictor.model.fuse()
 
     def step(self, rows: Rows, done: float) -> Tensor:
         """One update; `done` of the time has passed. Returns the losses (3,): codebook 0, the others, the guide's."""
@@ -98,16 +102,15 @@ class Trainer:
         model = {name: tensor.bfloat16() for name, tensor in self.kept.state_dict().items()}
         torch.save({"model": model, "entries": words.entries, "merges": words.merges}, path)
 
-    def load(self, path: Path) -> None:
-        """Go on from what `save` wrote; the optimizer starts anew."""
-        state = torch.load(path, map_location=self.device, weights_only=True)["model"]
+    def load(self, state: State) -> None:
+        """Go on from these weights; the optimizer starts anew."""
         for model in (self.model, self.kept):
-            model.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+            model.load_state_dict(state)
 
     def _losses(self, model: SpeechModel, batch: Batch, frames: tuple[Tensor, Tensor], smoothing: float) -> Tensor:
         places, spoken = frames
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            first, rest = model(batch.text, batch.codes, places, spoken.clamp(min=0))
+            first, rest = model(batch.text, batch.codes, batch.vector, places, spoken.clamp(min=0))
         wanted = torch.where(spoken < 0, -100, spoken)[:, 1:]
         pairs = (first.flatten(0, 1), batch.first.flatten()), (rest.flatten(0, 1), wanted.flatten())
         return torch.stack([F.cross_entropy(said.float(), own, label_smoothing=smoothing) for said, own in pairs])
@@ -160,26 +163,24 @@ def split(utterances: Sequence[Utterance], seed: int) -> tuple[list[Utterance], 
     return learnt, unheard
 
 
-def read_vocabulary(path: Path) -> Vocabulary:
-    """The vocabulary that `Trainer.save` wrote beside the model."""
-    data = torch.load(path, map_location="cpu", weights_only=True)
-    return Vocabulary(data["entries"], [(left, right) for left, right in data["merges"]])
-
-
 def main() -> None:
     """Train for a time, print the losses now and then, save at the end."""
     parser = training_options(__doc__, "coded", rate=1e-3)
     parser.add_argument("--columns", type=int, default=32_768)
+    parser.add_argument("--new-words", action="store_true", help="go on with a vocabulary learnt anew")
     options = parser.parse_args()
     device = begin(options.seed)
-    utterances = read_coded(options.coded)
-    words = read_vocabulary(options.resume) if options.resume else train_subwords(u.text for u in utterances)
+    utterances, vectors = read_coded(options.coded), read_vectors(options.coded)
+    state, words = read_talker(options.resume) if options.resume else ({}, Vocabulary({}, []))
+    if options.new_words or not options.resume:
+        old, words = words, train_subwords(u.text for u in utterances)
+        state = with_words(state, old, words) if state else state
     config = talker_config(words.config_ids, words.rows)
     sizes = ModelConfig.from_json(config)
     learnt, held = split(utterances, options.seed)
     learnt += paragraphs(learnt, len(learnt) // 16, PARAGRAPH, options.seed)
     built = [  # by other processes, so before there is anything on the GPU
-        (build_sequences(sizes, tokenizer, part, 0.5, options.seed), columns)
+        (build_sequences(sizes, tokenizer, part, 0.5, options.seed, vectors), columns)
         for part, tokenizer, columns in (
             (learnt, LooseTokenizer(words, DROPPED_MERGES), options.columns),
             (held, LooseTokenizer(words, 0.0), 8_192),
@@ -189,13 +190,13 @@ def main() -> None:
     leave_default_stream(device)
     batches, unheard, wrong = (Batches(part.to(device), columns, sizes.codec.eos) for part, columns in built)
     trainer = Trainer(config, device, options.rate, batches, eager=options.eager)
-    if options.resume:
-        trainer.load(options.resume)
+    if state:
+        trainer.load(state)
     print(f"{len(learnt)} utterances, {len(batches)} batches a round, {words.rows} text ids", flush=True)
     rounds = (rows for seed in itertools.count() for rows in batches.round(seed))
     for number, (done, rows) in enumerate(zip(elapsing(options.minutes), rounds, strict=False)):
         losses = trainer.step(rows, done)
-        if number % 500 == 0:
+        if number % 1000 == 0:
             (first, rest), (blind, _) = trainer.heard(unheard), trainer.heard(wrong)
             print(
                 f"step {number}, round {number / len(batches):.1f}, {done:.0%}: loss {float(losses[0]):.3f} + "
