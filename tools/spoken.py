@@ -33,6 +33,7 @@ _ABBREVIATED = {
     "Dept": "Department", "Inc": "Incorporated", "Ltd": "Limited", "Corp": "Corporation", "vs": "versus",
     "approx": "approximately", "appt": "appointment", "tel": "telephone", "ext": "extension",
 }  # fmt: skip
+_NAMED = "(?:number|code|pin|extension|zip|account|id)"  # what is read digit by digit
 _LETTERS = "ATM|CEO|DVD|FAQ|GPS|HR|ID|PDF|SMS|TV|UK|URL|US|USA|USB|VIP|AI|API|CD|PC|DC|NYC|LA|BBC|FBI|PhD"
 
 
@@ -152,7 +153,8 @@ _RULES: tuple[tuple[str, _Read], ...] = (
     (r"\b24/7\b", "twenty-four seven"),
     (rf"\b(\d+) ({_words(_FRACTIONS)})(?!\d)", lambda found: f"{_cardinal(found[1])} and {_FRACTIONS[found[2]]}"),
     (rf"(?<!\d)({_words(_FRACTIONS)})(?!\d)", lambda found: _FRACTIONS[found[1]]),
-    (r"(?i)\b((?:number|code|pin|extension|zip|account|id)(?: is| was|:)?) (\d{4,})\b", lambda f: f"{f[1]} {_digits(f[2])}"),
+    (rf"(?i)\b({_NAMED}(?: is| was|:)?) (\d{{4,}})\b", lambda found: f"{found[1]} {_digits(found[2])}"),
+    (r"\b\d(?:-\d){2,}\b", lambda found: _digits(found[0])),
     (rf"(?<=\d) ?({_words(_UNITS)})(?![A-Za-z])(?:\.(?= [a-z]))?", lambda found: f" {_UNITS[found[1]]}"),
     (r"\b(1[1-9]\d\d|20[0-3]\d)(s?)\b(?![,.]\d|-\d)", _year),
     (r"(?<=\d)-(?=\d)", " to "),

@@ -50,7 +50,8 @@ def test_a_recording_is_cut_from_its_batch_with_its_silence() -> None:
     waves = torch.zeros(2, rate)
     waves[0, : rate // 2] = tone(300, rate, 0.5)[0]
     waves[1, rate // 4 :] = tone(300, rate, 1)[0, : rate - rate // 4]
-    result = cut(Spoken(waves, torch.tensor([rate // 2, rate]), torch.zeros(2, 1)), Fraction(SAMPLE_RATE, rate), [PLAIN] * 2)
+    said = Spoken(waves, torch.tensor([rate // 2, rate]), torch.zeros(2, 1))
+    result = cut(said, Fraction(SAMPLE_RATE, rate), [PLAIN] * 2)
     assert result.frames.tolist() == [10, 13]  # 0.5 and 0.75 s, and 0.28 s of silence
     assert result.wave.dtype == torch.int16 and len(result.wave) == 23 * FRAME_SAMPLES
     first = result.wave[: 10 * FRAME_SAMPLES]

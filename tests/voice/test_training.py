@@ -22,12 +22,12 @@ from tools.train_voice.codec_export import codec_tensors
 from tools.train_voice.coded import SHIFTS, load_codec, read_coded, write_coded
 from tools.train_voice.columns import LEAD, Batches, Utterance, build_sequences, paragraphs, rounded
 from tools.train_voice.recorded import Recorded
+from tools.train_voice.resumed import read_talker
 from tools.train_voice.sizes import FRAME_SAMPLES, GROUPS, VOICES, talker_config, tokenizer_config
 from tools.train_voice.subwords import train_subwords
 from tools.train_voice.talker_model import SpeechModel
 from tools.train_voice.train_codec import Trainer as CodecTrainer
 from tools.train_voice.train_talker import Trainer as TalkerTrainer
-from tools.train_voice.resumed import read_talker
 
 CPU = torch.device("cpu")
 GREEDY = Pick(temperature=0.0, top_k=0, top_p=1.0)

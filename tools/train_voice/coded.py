@@ -59,7 +59,7 @@ def speaker_vectors(speech: Recorded, encoder: SpeakerEncoder) -> Tensor:
         waves = [_stretch(speech, own) for _ in range(VECTORS if len(own) else 0)]
         mels = torch.stack([encoder.mel(wave) for wave in waves]) if waves else torch.empty(0)
         weight = encoder.projection.weight
-        vectors.append(encoder.forward(strained(mels).to(weight)) if waves else weight.new_zeros(VECTORS, len(weight)))
+        vectors.append(encoder.forward(strained(mels.to(weight))) if waves else weight.new_zeros(VECTORS, len(weight)))
     return torch.stack(vectors).cpu()
 
 

@@ -34,7 +34,8 @@ def disguised(waves: Tensor, disguises: Sequence[Disguise]) -> Tensor:
     curves = waves.new_tensor([disguise.curve for disguise in disguises])
     change = _stretched(envelope, factors) - envelope + _tone(curves, spectrum.shape[1])[..., None]
     limit = _MOST / 20 * 2.303
-    return torch.istft(spectrum * change.clamp(-limit, limit).exp(), _WINDOW, _HOP, window=window, length=waves.shape[1])
+    spectrum = spectrum * change.clamp(-limit, limit).exp()
+    return torch.istft(spectrum, _WINDOW, _HOP, window=window, length=waves.shape[1])
 
 
 def _envelope(levels: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ from engine.dummy.configs import CODEC_PREPROCESSOR, PREPROCESSOR
 from engine.dummy.tokenizer import write_tokenizer
 from tools.train_voice.codec_export import codec_tensors
 from tools.train_voice.coded import load_codec
-from tools.train_voice.sizes import generation_config, talker_config, tokenizer_config
 from tools.train_voice.resumed import read_talker
+from tools.train_voice.sizes import generation_config, talker_config, tokenizer_config
 
 FILE_BYTES = 15_000_000
 

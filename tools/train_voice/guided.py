@@ -47,4 +47,3 @@ def off_pace(scores: Tensor, batch: Batch) -> Tensor:
     scores = scores.masked_fill(~(past & (batch.told >= 0)[:, None]), UNSEEN)
     missed = scores.logsumexp(-1) - (scores - away.square() / 2).logsumexp(-1)
     return (missed * batch.speaks).sum() / batch.speaks.sum()
-

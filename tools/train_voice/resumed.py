@@ -1,4 +1,4 @@
-"""What a training goes on from: a file that one wrote, or a checkpoint's folder, and the same weights for other words."""
+"""What a training goes on from: a file that one wrote or a checkpoint's folder, maybe for another vocabulary."""
 
 import json
 from collections.abc import Mapping

@@ -122,6 +122,7 @@ class Stack(nn.Module):
 
     def fuse(self) -> None:
         """Compile the layers, whose many small operations take longer than their products."""
+        torch.fx.experimental._config.use_duck_shape = False  # sizes that happen to be equal need not stay so
         for layer in self.layers:
             layer.compile(dynamic=True)
 

@@ -38,7 +38,7 @@ LABEL_SMOOTHING = 0.02
 PREDICTED = 1 / 3  # frames whose other codes are learnt, for each column: they cost most of a step, and are many
 DROPPED_MERGES = 0.05
 GUIDE_WEIGHT = 0.1  # of how attention is guided, falling to 0 in `GUIDED` of the time; 1.0 drowns the rest
-GUIDED = 0.5
+GUIDED = 0.4
 CUT_OFF = 0.25  # share of the sequences from which frames are dropped
 
 
@@ -46,9 +46,16 @@ class Trainer:
     """Everything that a step changes."""
 
     def __init__(
-        self, config: Json, device: torch.device, rate: float, batches: Batches, *, eager: bool = False
+        self,
+        config: Json,
+        device: torch.device,
+        rate: float,
+        batches: Batches,
+        *,
+        eager: bool = False,
+        fused: bool = True,
     ) -> None:
-        """`batches`: what is learnt from, on `device`. `eager`: no CUDA graphs."""
+        """`batches`: what is learnt from, on `device`. `eager`: no CUDA graphs; not `fused`: nothing is compiled."""
         self.device, self.rate, self.steps, self.batches = device, rate, 0, batches
         self.model = SpeechModel(config).to(device)
         _initialise(self.model)
@@ -62,7 +69,7 @@ class Trainer:
         captured = device.type == "cuda"
         self.optimizer = torch.optim.AdamW(groups, self._rate, (0.9, 0.95), fused=True, capturable=captured)
         self._update = Replayed(self._learn) if captured and not eager else self._learn
-        if captured and not eager:
+        if captured and fused:
             self.model.talker.model.fuse()
             self.model.talker.code_predictor.model.fuse()
 
@@ -167,6 +174,7 @@ def main() -> None:
     """Train for a time, print the losses now and then, save at the end."""
     parser = training_options(__doc__, "coded", rate=1e-3)
     parser.add_argument("--columns", type=int, default=32_768)
+    parser.add_argument("--unfused", dest="fused", action="store_false", help="compile nothing")
     parser.add_argument("--new-words", action="store_true", help="go on with a vocabulary learnt anew")
     options = parser.parse_args()
     device = begin(options.seed)
@@ -189,7 +197,7 @@ def main() -> None:
     ]
     leave_default_stream(device)
     batches, unheard, wrong = (Batches(part.to(device), columns, sizes.codec.eos) for part, columns in built)
-    trainer = Trainer(config, device, options.rate, batches, eager=options.eager)
+    trainer = Trainer(config, device, options.rate, batches, eager=options.eager, fused=options.fused)
     if state:
         trainer.load(state)
     print(f"{len(learnt)} utterances, {len(batches)} batches a round, {words.rows} text ids", flush=True)
@@ -204,6 +212,7 @@ def main() -> None:
                 f"reads {blind - first:.2f}",
                 flush=True,
             )
+            trainer.save(options.out, words)
     print(f"{trainer.steps} steps", flush=True)
     trainer.save(options.out, words)
 
