@@ -24,7 +24,7 @@ from tools.train_voice.timed import begin, elapsing, falling, training_options
 FRAMES = (90, 300)  # mel frames of a crop: 1 to 3.2 s
 SCALE, MARGIN = 24.0, 0.15  # of the additive margin softmax (Wang et al. 2018, arXiv 1801.05599)
 KNOWN_PITCH = {"joe": 112.0, "cmu_us_slt": 172.0, "cmu_us_rms": 102.0, "cmu_us_kal16": 88.0}  # Hz
-LOUDNESS = 0.05  # standard deviation of a coordinate of the vector: that of a row of the codec embedding
+LOUDNESS = 0.15  # standard deviation of a coordinate of the vector: that of a built-in voice's row
 LOUD = -7.0  # mean of a frame that is loud
 QUIETEST = -11.5  # natural logarithm of the least mel magnitude
 
