@@ -6,111 +6,118 @@ make eval-voice ARGS="--model FOLDER --voice NAME"
 import argparse
 import asyncio
 import os
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from qwentts_client.client import AsyncClient, open_wav
 from tools.bench.server import serving
-from tools.eval_voice import teacher
+from tools.eval_voice import picture, report, teacher
+from tools.eval_voice.heard import Count, Heard, counted, recognised
+from tools.eval_voice.pace import QUARTERS, quarters
 from tools.eval_voice.recogniser import Recogniser
-from tools.eval_voice.speaking import Spoken, speak_all
-from tools.eval_voice.words import word_error_rate, word_errors
+from tools.eval_voice.sentences import BLANK, HELLO, SETS, read, sentences
+from tools.eval_voice.speaking import Spoken, Who, speak_all
+from tools.eval_voice.words import word_errors
 
-Pair = tuple[list[Spoken], list[Spoken]]  # texts sent at once, and word by word
+GREETINGS = 6  # times that `HELLO` is said, either way
+LONG = 6  # sentences of a turn whose pace is looked at
+BOTH = (False, True)  # texts sent at once, and word by word
 
 
-class Heard(NamedTuple):
-    """A speech, and what the recogniser wrote down."""
+class Said(NamedTuple):
+    """What a voice said, each of it at once and word by word: the sentences, greetings, blanks, and long turns."""
 
-    speech: Spoken
-    words: str
+    sentences: list[list[Spoken]]
+    greetings: list[list[Spoken]]
+    blanks: list[list[Spoken]]
+    turns: list[list[Spoken]]
 
 
 def main() -> None:
     """Speak on one core, recognise, and print the figures of each voice."""
+    options = _options()
+    chosen = list(read(options.sentences)) if options.sentences else sentences(tuple(options.sets))
+    chosen = chosen[: options.first]
+    said = speak_with_server(options.model, [sentence.text for sentence in chosen], options.voice)
+    recogniser, known = Recogniser(), teacher.stored()
+    bars, marks = dict[str, dict[str, Count]](), list[dict[str, Count]]()
+    for voice, own in said.items():
+        heard = [recognised(recogniser, zip(chosen, speeches, strict=True)) for speeches in own.sentences]
+        print(f"\nvoice {voice}, {len(chosen)} sentences")
+        print(*report.kinds(*heard, known.counts.get(voice, {})), sep="\n")
+        print(*report.figures(*heard, known.seconds), *_rest(recogniser, own), sep="\n", flush=True)
+        for name, one in zip(("at once", "word by word"), heard, strict=True):
+            bars[f"{voice} {name}"] = counted(one)
+            marks.append(known.counts.get(voice, {}))
+        if options.show:
+            print(*report.misheard([*heard[0], *heard[1]]), sep="\n")
+        if options.keep:
+            keep(options.keep / voice, heard[0])
+    if options.picture:
+        options.picture.write_text(picture.draw(bars, marks, "Word error rate by kind of sentence"), "utf-8")
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make eval-voice", description=__doc__)
     parser.add_argument("--model", default="", help="a checkpoint's folder; without it, the embedded one")
     parser.add_argument("--voice", action="append", help="a voice's name, repeatable; without it, every voice")
-    parser.add_argument("--sentences", type=Path, default=teacher.HELD_OUT, help="a file of sentences, a line each")
+    parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS, help="which of our sentences")
+    parser.add_argument("--sentences", type=Path, help="a file of other sentences, a line each")
     parser.add_argument("--first", type=int, default=10**6, metavar="N", help="no more than N sentences")
     parser.add_argument("--keep", type=Path, help="a folder for the recordings")
+    parser.add_argument("--picture", type=Path, help="an SVG file to draw")
     parser.add_argument("--show", action="store_true", help="print each sentence that was not heard as it was said")
-    arguments = parser.parse_args()
-    texts = arguments.sentences.read_text("utf-8").splitlines()[: arguments.first]
-    said = speak_with_server(arguments.model, texts, arguments.voice)
-    recogniser = Recogniser()
-    for voice, (whole, by_words) in said.items():
-        heard = recognised(recogniser, whole), recognised(recogniser, by_words)
-        print(f"\nvoice {voice}, {len(texts)} sentences")
-        report(*heard)
-        if arguments.show:
-            show([*heard[0], *heard[1]])
-        if arguments.keep:
-            keep(arguments.keep / voice, whole)
-    print(f"\nthe recogniser's own word error rate on the teacher: {teacher.stored().word_error_rate:.1%}")
+    return parser.parse_args()
 
 
-def speak_with_server(model: str, texts: Sequence[str], voices: Sequence[str] | None) -> dict[str, Pair]:
+def speak_with_server(model: str, texts: Sequence[str], voices: Sequence[str] | None) -> dict[str, Said]:
     """What a server says on one core, by voice; with every voice, if none is named."""
     core = {min(os.sched_getaffinity(0))}
     with serving(["--model", model] if model else [], core) as server:
         return asyncio.run(_speak(server.address, texts, voices))
 
 
-async def _speak(address: str, texts: Sequence[str], voices: Sequence[str] | None) -> dict[str, Pair]:
+async def _speak(address: str, texts: Sequence[str], voices: Sequence[str] | None) -> dict[str, Said]:
+    turns = [" ".join(texts[start : start + LONG]) for start in range(0, min(len(texts), 2 * LONG), LONG)]
     async with AsyncClient(address) as client:
         names = voices or [voice.name for voice in await client.voices()]
-        await speak_all(client, texts[:1], names[0], by_words=False)  # warms up
+        await speak_all(client, texts[:1], Who(names[0]), by_words=False)  # warms up
         return {
-            name: (await speak_all(client, texts, name, False), await speak_all(client, texts, name, True))
+            name: Said(
+                *[
+                    [await speak_all(client, own, Who(name), by_words) for by_words in BOTH]
+                    for own in (texts, [HELLO] * GREETINGS, BLANK, turns)
+                ]
+            )
             for name in names
         }
 
 
-def recognised(recogniser: Recogniser, speeches: Sequence[Spoken]) -> list[Heard]:
-    """Each speech with what is heard in it."""
-    return [Heard(speech, recogniser.transcribe(speech.samples)) for speech in speeches]
+def _rest(recogniser: Recogniser, said: Said) -> list[str]:
+    """What is said of greetings, blanks and long turns."""
+    greetings = [speech for way in said.greetings for speech in way]
+    right = sum(not word_errors(HELLO, recogniser.transcribe(speech.samples)) for speech in greetings)
+    silent = all(not len(speech.samples) for way in said.blanks for speech in way)
+    lines = [
+        f'"{HELLO}"         right in {right} of {len(greetings)}',
+        f"blank texts            {'no audio' if silent else 'AUDIO'}",
+    ]
+    for name, way in zip(("at once", "word by word"), said.turns, strict=True):
+        pace = np.mean([quarters(recogniser.timed(speech.samples)) for speech in way], 0)
+        told = " ".join(f"{letters:.1f}" for letters in pace)
+        lines.append(f"letters a second, by {QUARTERS} quarters of a long turn, {name}: {told}")
+    return lines
 
 
-def report(whole: Sequence[Heard], by_words: Sequence[Heard]) -> None:
-    """Print the figures of one voice."""
-    speeches = [heard.speech for heard in (*whole, *by_words)]
-    audio = sum(speech.seconds for speech in speeches)
-    firsts = [1000 * speech.first for speech in speeches]
-    usual = teacher.stored().seconds
-    longest = max((s.seconds / usual[s.text] for s in speeches if s.text in usual), default=0.0)
-    agreed = 1 - word_error_rate([(ours.words, theirs.words) for ours, theirs in zip(whole, by_words, strict=True)])
-    print(f"word error rate        {rate(whole):.1%} at once, {rate(by_words):.1%} word by word")
-    print(f"same words both ways   {max(0.0, agreed):.1%}")
-    print(f"ended by themselves    {statistics.mean(speech.ended for speech in speeches):.1%}")
-    print(f"pace                   {sum(len(speech.text) for speech in speeches) / audio:.1f} characters a second")
-    print(
-        f"longest                {longest:.2f} times the teacher's" if longest else "longest                not known"
-    )
-    print(f"real-time factor       {sum(speech.total for speech in speeches) / audio:.2f} on one core")
-    print(f"first audio            {statistics.median(firsts):.0f} ms in the median, {max(firsts):.0f} ms at most")
-
-
-def rate(heard: Sequence[Heard]) -> float:
-    """Word error rate of what was heard."""
-    return word_error_rate([(one.speech.text, one.words) for one in heard])
-
-
-def show(heard: Sequence[Heard]) -> None:
-    """Print what was misheard, or went on to the limit."""
-    for speech, words in heard:
-        if word_errors(speech.text, words) or not speech.ended:
-            print(f"  said   {speech.text}\n  heard  {words}{'' if speech.ended else '  (did not end)'}")
-
-
-def keep(folder: Path, speeches: Sequence[Spoken]) -> None:
+def keep(folder: Path, heard: Sequence[Heard]) -> None:
     """Write recordings as WAV files, numbered."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, speech in enumerate(speeches):
-        with open_wav(folder / f"{number:02}.wav") as file:
-            file.writeframes(speech.samples.tobytes())
+    for number, one in enumerate(heard):
+        with open_wav(folder / f"{number:03}.wav") as file:
+            file.writeframes(one.speech.samples.tobytes())
 
 
 if __name__ == "__main__":

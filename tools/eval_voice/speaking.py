@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,14 @@ from qwentts_client.client import SAMPLE_RATE, AsyncClient, Text
 from qwentts_client.v1 import tts_pb2
 
 _LIMIT = 300.0  # seconds for one sentence
+
+
+class Who(NamedTuple):
+    """A voice by name, or the recording of one to clone, a file's bytes, with its transcript or without."""
+
+    voice: str = ""
+    reference: bytes = b""
+    transcript: str = ""
 
 
 @dataclass(frozen=True)
@@ -29,9 +38,9 @@ class Spoken:
         return len(self.samples) / SAMPLE_RATE
 
 
-async def speak_all(client: AsyncClient, texts: Sequence[str], voice: str, by_words: bool) -> list[Spoken]:
-    """Each text with its place as seed; whole, or word by word."""
-    return [await _speak(client, text, voice, seed, by_words) for seed, text in enumerate(texts)]
+async def speak_all(client: AsyncClient, texts: Sequence[str], who: Who, by_words: bool, seed: int = 0) -> list[Spoken]:
+    """Each text with its place, from `seed` on, as seed: whole in the prompt, or word by word beside the frames."""
+    return [await _speak(client, text, who, number, by_words) for number, text in enumerate(texts, seed)]
 
 
 def pieces(text: str) -> Iterable[str]:
@@ -40,10 +49,10 @@ def pieces(text: str) -> Iterable[str]:
     return [*(f"{word} " for word in words), last]
 
 
-async def _speak(client: AsyncClient, text: str, voice: str, seed: int, by_words: bool) -> Spoken:
+async def _speak(client: AsyncClient, text: str, who: Who, seed: int, by_words: bool) -> Spoken:
     sent: Text = pieces(text) if by_words else text
     start, first, heard = time.monotonic(), 0.0, bytearray()
-    turn = client.synthesize(sent, voice=voice, seed=seed, config=_unpaced(), timeout=_LIMIT)
+    turn = client.synthesize(sent, **who._asdict(), seed=seed, config=_config(by_words), timeout=_LIMIT)
     frames: AsyncIterator[tts_pb2.AudioFrame] = turn.__aiter__()
     async for frame in frames:
         first = first or time.monotonic() - start
@@ -52,8 +61,9 @@ async def _speak(client: AsyncClient, text: str, voice: str, seed: int, by_words
     return Spoken(text, np.frombuffer(heard, np.int16), first, time.monotonic() - start, ended)
 
 
-def _unpaced() -> tts_pb2.SynthesisConfig:
-    """No pacing, so that the time is the engine's own."""
+def _config(by_words: bool) -> tts_pb2.SynthesisConfig:
+    """The layout of the text, and no pacing, so that the time is the engine's own."""
     config = tts_pb2.SynthesisConfig()
+    config.delivery.text_mode = tts_pb2.TEXT_MODE_INCREMENTAL if by_words else tts_pb2.TEXT_MODE_WHOLE
     config.delivery.max_lead.FromSeconds(3600)
     return config

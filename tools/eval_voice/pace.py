@@ -1,0 +1,24 @@
+"""Whether a voice speaks as fast at the end of a turn as at its start: letters a second, by quarters of the time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+QUARTERS = 4
+Words = Sequence[tuple[float, float, str]]  # start and end in seconds, and what is said
+
+
+def quarters(words: Words) -> NDArray[np.float64]:
+    """(QUARTERS,) letters a second from the first word's start to the last one's end; zeros where nothing is said.
+
+    A word's letters are spread over its time.
+    """
+    letters = np.zeros(QUARTERS)
+    if not words:
+        return letters
+    edges = np.linspace(words[0][0], words[-1][1], QUARTERS + 1)
+    for start, end, word in words:
+        shares = np.clip(np.minimum(end, edges[1:]) - np.maximum(start, edges[:-1]), 0, None)
+        letters += sum(map(str.isalnum, word)) * shares / max(1e-6, end - start)
+    return letters / max(1e-6, edges[1] - edges[0])
