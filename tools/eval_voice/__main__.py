@@ -19,7 +19,7 @@ from tools.eval_voice.heard import Count, Heard, counted, recognised
 from tools.eval_voice.pace import QUARTERS, quarters
 from tools.eval_voice.recogniser import Recogniser
 from tools.eval_voice.sentences import BLANK, HELLO, SETS, read, sentences
-from tools.eval_voice.speaking import Spoken, Who, speak_all
+from tools.eval_voice.speaking import Spoken, Who, silent, speak_all
 from tools.eval_voice.words import word_errors
 
 GREETINGS = 6  # times that `HELLO` is said, either way
@@ -28,12 +28,13 @@ BOTH = (False, True)  # texts sent at once, and word by word
 
 
 class Said(NamedTuple):
-    """What a voice said, each of it at once and word by word: the sentences, greetings, blanks, and long turns."""
+    """What a voice said, each of it at once and word by word: sentences, greetings and long turns;
+    `silences`: whether each blank text brought no audio."""
 
     sentences: list[list[Spoken]]
     greetings: list[list[Spoken]]
-    blanks: list[list[Spoken]]
     turns: list[list[Spoken]]
+    silences: list[bool]
 
 
 def main() -> None:
@@ -85,25 +86,24 @@ async def _speak(address: str, texts: Sequence[str], voices: Sequence[str] | Non
     async with AsyncClient(address) as client:
         names = voices or [voice.name for voice in await client.voices()]
         await speak_all(client, texts[:1], Who(names[0]), by_words=False)  # warms up
-        return {
-            name: Said(
-                *[
-                    [await speak_all(client, own, Who(name), by_words) for by_words in BOTH]
-                    for own in (texts, [HELLO] * GREETINGS, BLANK, turns)
-                ]
-            )
-            for name in names
-        }
+        return {name: await _said(client, Who(name), texts, turns) for name in names}
+
+
+async def _said(client: AsyncClient, who: Who, texts: Sequence[str], turns: Sequence[str]) -> Said:
+    says = [
+        [await speak_all(client, own, who, by_words) for by_words in BOTH]
+        for own in (texts, [HELLO] * GREETINGS, turns)
+    ]
+    return Said(*says, [await silent(client, text, who) for text in BLANK])
 
 
 def _rest(recogniser: Recogniser, said: Said) -> list[str]:
     """What is said of greetings, blanks and long turns."""
     greetings = [speech for way in said.greetings for speech in way]
     right = sum(not word_errors(HELLO, recogniser.transcribe(speech.samples)) for speech in greetings)
-    silent = all(not len(speech.samples) for way in said.blanks for speech in way)
     lines = [
         f'"{HELLO}"         right in {right} of {len(greetings)}',
-        f"blank texts            {'no audio' if silent else 'AUDIO'}",
+        f"blank texts            silent in {sum(said.silences)} of {len(said.silences)}",
     ]
     for name, way in zip(("at once", "word by word"), said.turns, strict=True):
         pace = np.mean([quarters(recogniser.timed(speech.samples)) for speech in way], 0)

@@ -8,7 +8,7 @@ FOLDER = Path(__file__).parents[1] / "train_voice"
 HELD_OUT = FOLDER / "held_out.txt"  # like the corpus
 SETS = ("held_out", "agents", "others")
 HELLO = "Hello world."  # learnt, for everybody says it first
-BLANK = ("", " \n ", "...", "?!")
+BLANK = (" ", " \n ", "...", "?!")
 
 
 class Sentence(NamedTuple):

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import grpc
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,6 +42,14 @@ class Spoken:
 async def speak_all(client: AsyncClient, texts: Sequence[str], who: Who, by_words: bool, seed: int = 0) -> list[Spoken]:
     """Each text with its place, from `seed` on, as seed: whole in the prompt, or word by word beside the frames."""
     return [await _speak(client, text, who, number, by_words) for number, text in enumerate(texts, seed)]
+
+
+async def silent(client: AsyncClient, text: str, who: Who) -> bool:
+    """Whether `text` is refused as nothing to speak, or brings no audio."""
+    try:
+        return not len((await _speak(client, text, who, 0, by_words=False)).samples)
+    except grpc.aio.AioRpcError as error:
+        return error.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def pieces(text: str) -> Iterable[str]:

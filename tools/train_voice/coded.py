@@ -1,6 +1,7 @@
 """Speech as codes with its texts: what the codec makes of recordings, and all that the talker learns from.
 
-Usage: python -m tools.train_voice.coded RECORDED CODEC SPEAKER OUT
+Usage: python -m tools.train_voice.coded RECORDED CODEC OUT [--speaker SPEAKER]
+CODEC is a file of the codec's training or a checkpoint's folder. With a speaker encoder, cloning can be learnt too.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from engine.model.speaker import SpeakerEncoder
 from tools.train_voice.codec_model import Codec
 from tools.train_voice.columns import Codes, Utterance
 from tools.train_voice.recorded import Recorded
+from tools.train_voice.resumed import read_codec
 from tools.train_voice.sizes import FRAME_SAMPLES, clone_config, tokenizer_config
 from tools.train_voice.speakers import SPEAKERS
 from tools.train_voice.train_speaker import strained
@@ -78,9 +80,10 @@ def write_vectors(folder: Path, vectors: Tensor) -> None:
     np.save(folder / "vectors.npy", vectors.half().numpy())
 
 
-def read_vectors(folder: Path) -> Tensor:
-    """(speakers, R, K)"""
-    return torch.from_numpy(np.load(folder / "vectors.npy")).float()
+def read_vectors(folder: Path) -> Tensor | None:
+    """(speakers, R, K), if there are any."""
+    path = folder / "vectors.npy"
+    return torch.from_numpy(np.load(path)).float() if path.exists() else None
 
 
 def load_speaker(path: Path, device: torch.device) -> SpeakerEncoder:
@@ -108,20 +111,21 @@ def read_coded(folder: Path) -> list[Utterance]:
 
 
 def load_codec(path: Path, device: torch.device) -> Codec:
-    """The averaged codec that training saved."""
+    """The averaged codec that training saved, or that of a checkpoint's folder."""
     codec = Codec(tokenizer_config()).to(device).eval()
-    state = torch.load(path, map_location=device, weights_only=True)["codec"]
+    state = read_codec(path) if path.is_dir() else torch.load(path, map_location=device, weights_only=True)["codec"]
     codec.load_state_dict({name: tensor.float() for name, tensor in state.items()})
     return codec
 
 
 def _parts(utterances: list[Utterance]) -> Iterator[list[Utterance]]:
-    part: list[Utterance] = []
+    part, frames = list[Utterance](), 0
     for utterance in utterances:
         part.append(utterance)
-        if sum(len(u.codes) for u in part) >= PART:
+        frames += len(utterance.codes)
+        if frames >= PART:
             yield part
-            part = []
+            part, frames = [], 0
     if part:
         yield part
 
@@ -140,14 +144,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recorded", type=Path)
     parser.add_argument("codec", type=Path)
-    parser.add_argument("speaker", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--speaker", type=Path)
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     speech, codec = Recorded.load(options.recorded, device), load_codec(options.codec, device)
     utterances = [said for shift in SHIFTS for said in encode(speech, codec, shift)]
     write_coded(options.out, utterances)
-    write_vectors(options.out, speaker_vectors(speech, load_speaker(options.speaker, device)))
+    if options.speaker:
+        write_vectors(options.out, speaker_vectors(speech, load_speaker(options.speaker, device)))
     print(f"{len(utterances)} utterances, {sum(len(u.codes) for u in utterances)} frames")
 
 

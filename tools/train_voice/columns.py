@@ -112,10 +112,13 @@ def build_sequences(
     seed: int,
     vectors: Tensor | None = None,
 ) -> Sequences:
-    """`english`: the share of prompts that name the language; the others leave it to the model."""
+    """`english`: the share of prompts that name the language; the others leave it to the model.
+
+    Without `vectors` there are built-in voices alone, always by their rows.
+    """
     every = list(utterances)
     parts = [every[start : start + PART] for start in range(0, len(every), PART)]
-    build = partial(_built, config, tokenizer, english)
+    build = partial(_built, config, tokenizer, english, 0.0 if vectors is None else BY_VECTOR)
     seeds = range(seed, seed + len(parts))
     if len(parts) == 1:
         built = [build(parts[0], seed)]
@@ -130,7 +133,12 @@ def build_sequences(
 
 
 def _built(
-    config: ModelConfig, tokenizer: TextTokenizer, english: float, utterances: Iterable[Utterance], seed: int
+    config: ModelConfig,
+    tokenizer: TextTokenizer,
+    english: float,
+    by_vector: float,
+    utterances: Iterable[Utterance],
+    seed: int,
 ) -> tuple[npt.NDArray[np.int16], Codes, npt.NDArray[np.int64]]:
     """Text ids and codes end to end, and of each sequence (S, 5) its length, its speaker and its `Places`."""
     chance = random.Random(seed)
@@ -138,7 +146,7 @@ def _built(
     for said in utterances:
         for mode in (TextMode.INCREMENTAL, TextMode.WHOLE):
             language = config.languages["english"] if chance.random() < english else None
-            known = said.speaker < len(config.speakers) and chance.random() >= BY_VECTOR
+            known = said.speaker < len(config.speakers) and chance.random() >= by_vector
             ids, table, places = _columns(config, tokenizer, said, mode, language, known)
             texts.append(ids)
             codes.append(table)

@@ -1,6 +1,7 @@
 """A trained voice as checkpoint folders in the published layout, in files small enough to be kept in a repository.
 
 Usage: python -m tools.train_voice.export TALKER CODEC OUT [--speaker SPEAKER]
+CODEC is a file of the codec's training, or a checkpoint's folder that keeps its own.
 The main tensors are bf16 as published; the codec's are fp16 instead of fp32, which is inaudible and half the size.
 With a speaker encoder there is a second folder, OUT_clone, which clones: its talker and its codec are the first one's
 files, by links.
@@ -10,6 +11,7 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import torch
@@ -31,12 +33,10 @@ SPEAKER = "speaker_encoder.safetensors"
 def export(talker: Path, codec: Path, out: Path) -> None:
     """Write the folder `out`; raises FileExistsError if it is there."""
     tensors, words = read_talker(talker)
-    (out / "speech_tokenizer").mkdir(parents=True)
+    out.mkdir(parents=True)
     _write_settings(out, talker_config(words.config_ids, words.rows), words)
     write_tensors(out, {name: tensor.bfloat16() for name, tensor in tensors.items()})
-    _write_json(out / "speech_tokenizer" / "config.json", tokenizer_config())
-    _write_json(out / "speech_tokenizer" / "preprocessor_config.json", CODEC_PREPROCESSOR)
-    write_tensors(out / "speech_tokenizer", _halved(codec_tensors(load_codec(codec, torch.device("cpu")))))
+    _write_codec(codec, out / "speech_tokenizer")
 
 
 def export_clone(speaker: Path, built_in: Path, out: Path) -> None:
@@ -54,6 +54,16 @@ def export_clone(speaker: Path, built_in: Path, out: Path) -> None:
         (out / file).symlink_to(beside / file)
     size = index["metadata"]["total_size"] + sum(2 * tensor.numel() for tensor in tensors.values())
     _write_json(out / INDEX, {"metadata": {"total_size": size}, "weight_map": index["weight_map"] | files})
+
+
+def _write_codec(codec: Path, out: Path) -> None:
+    if codec.is_dir():
+        copytree(codec / out.name, out)
+        return
+    out.mkdir()
+    _write_json(out / "config.json", tokenizer_config())
+    _write_json(out / "preprocessor_config.json", CODEC_PREPROCESSOR)
+    write_tensors(out, _halved(codec_tensors(load_codec(codec, torch.device("cpu")))))
 
 
 def _write_settings(out: Path, config: Json, words: Vocabulary) -> None:

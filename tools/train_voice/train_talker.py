@@ -181,7 +181,7 @@ def main() -> None:
     utterances, vectors = read_coded(options.coded), read_vectors(options.coded)
     state, words = read_talker(options.resume) if options.resume else ({}, Vocabulary({}, []))
     if options.new_words or not options.resume:
-        old, words = words, train_subwords(u.text for u in utterances)
+        old, words = words, train_subwords(dict.fromkeys(u.text for u in utterances))
         state = with_words(state, old, words) if state else state
     config = talker_config(words.config_ids, words.rows)
     sizes = ModelConfig.from_json(config)
