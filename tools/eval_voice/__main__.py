@@ -24,16 +24,17 @@ from tools.eval_voice.words import word_errors
 
 GREETINGS = 6  # times that `HELLO` is said, either way
 LONG = 6  # sentences of a turn whose pace is looked at
-BOTH = (False, True)  # texts sent at once, and word by word
+
+
+Pair = tuple[list[Spoken], list[Spoken]]  # texts sent at once, and word by word
 
 
 class Said(NamedTuple):
-    """What a voice said, each of it at once and word by word: sentences, greetings and long turns;
-    `silences`: whether each blank text brought no audio."""
+    """What a voice said: sentences, greetings and long turns; `silences`: whether each blank text brought no audio."""
 
-    sentences: list[list[Spoken]]
-    greetings: list[list[Spoken]]
-    turns: list[list[Spoken]]
+    sentences: Pair
+    greetings: Pair
+    turns: Pair
     silences: list[bool]
 
 
@@ -46,17 +47,17 @@ def main() -> None:
     recogniser, known = Recogniser(), teacher.stored()
     bars, marks = dict[str, dict[str, Count]](), list[dict[str, Count]]()
     for voice, own in said.items():
-        heard = [recognised(recogniser, zip(chosen, speeches, strict=True)) for speeches in own.sentences]
+        whole, by_words = (recognised(recogniser, zip(chosen, way, strict=True)) for way in own.sentences)
+        usual = known.counts.get(voice, {})
         print(f"\nvoice {voice}, {len(chosen)} sentences")
-        print(*report.kinds(*heard, known.counts.get(voice, {})), sep="\n")
-        print(*report.figures(*heard, known.seconds), *_rest(recogniser, own), sep="\n", flush=True)
-        for name, one in zip(("at once", "word by word"), heard, strict=True):
-            bars[f"{voice} {name}"] = counted(one)
-            marks.append(known.counts.get(voice, {}))
+        print(*report.kinds(whole, by_words, usual), sep="\n")
+        print(*report.figures(whole, by_words, known.seconds), *_rest(recogniser, own), sep="\n", flush=True)
+        bars |= {f"{voice} at once": counted(whole), f"{voice} word by word": counted(by_words)}
+        marks += [usual, usual]
         if options.show:
-            print(*report.misheard([*heard[0], *heard[1]]), sep="\n")
+            print(*report.misheard([*whole, *by_words]), sep="\n")
         if options.keep:
-            keep(options.keep / voice, heard[0])
+            keep(options.keep / voice, whole)
     if options.picture:
         options.picture.write_text(picture.draw(bars, marks, "Word error rate by kind of sentence"), "utf-8")
 
@@ -90,11 +91,11 @@ async def _speak(address: str, texts: Sequence[str], voices: Sequence[str] | Non
 
 
 async def _said(client: AsyncClient, who: Who, texts: Sequence[str], turns: Sequence[str]) -> Said:
-    says = [
-        [await speak_all(client, own, who, by_words) for by_words in BOTH]
+    said, greetings, long = [
+        (await speak_all(client, own, who, by_words=False), await speak_all(client, own, who, by_words=True))
         for own in (texts, [HELLO] * GREETINGS, turns)
     ]
-    return Said(*says, [await silent(client, text, who) for text in BLANK])
+    return Said(said, greetings, long, [await silent(client, text, who) for text in BLANK])
 
 
 def _rest(recogniser: Recogniser, said: Said) -> list[str]:

@@ -21,4 +21,5 @@ def quarters(words: Words) -> NDArray[np.float64]:
     for start, end, word in words:
         shares = np.clip(np.minimum(end, edges[1:]) - np.maximum(start, edges[:-1]), 0, None)
         letters += sum(map(str.isalnum, word)) * shares / max(1e-6, end - start)
-    return letters / max(1e-6, edges[1] - edges[0])
+    pace: NDArray[np.float64] = letters / max(1e-6, edges[1] - edges[0])
+    return pace

@@ -32,6 +32,7 @@ class Recogniser:
 
     def _segments(self, samples: NDArray[np.int16], rate: int, *, word_timestamps: bool = False) -> Iterable[Any]:
         heard = soxr.resample(samples.astype(np.float32) / 32_768, rate, _RATE)
+        segments: Iterable[Any]
         segments, _ = self._model.transcribe(
             heard,
             language="en",
