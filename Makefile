@@ -69,7 +69,7 @@ bench-gpu: $(SERVER)
 	$(BIN)/python -m tools.bench_gpu $(ARGS)
 
 eval-voice: $(EVAL)
-	$(BIN)/python -m tools.eval_voice $(ARGS)
+	$(BIN)/python -m tools.eval_voice --picture eval-voice.svg $(ARGS)
 
 # torch goes first: a package that depends on it must find it there, and not choose a build of its own.
 $(SERVER): pyproject.toml clients/python/pyproject.toml constraints.txt

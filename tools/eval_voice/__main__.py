@@ -60,6 +60,7 @@ def main() -> None:
             keep(options.keep / voice, whole)
     if options.picture:
         options.picture.write_text(picture.draw(bars, marks, "Word error rate by kind of sentence"), "utf-8")
+        print(f"\npicture in {options.picture}")
 
 
 def _options() -> argparse.Namespace:
