@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import grpc
 import numpy as np
 from numpy.typing import NDArray
 
 from qwentts_client.client import SAMPLE_RATE, AsyncClient, Text
+from qwentts_client.errors import Code, TTSError
 from qwentts_client.v1 import tts_pb2
 
 _LIMIT = 300.0  # seconds for one sentence
@@ -19,7 +19,7 @@ class Who(NamedTuple):
     """A voice by name, or the recording of one to clone, a file's bytes, with its transcript or without."""
 
     voice: str = ""
-    reference: bytes = b""
+    reference: bytes | None = None
     transcript: str = ""
 
 
@@ -48,8 +48,8 @@ async def silent(client: AsyncClient, text: str, who: Who) -> bool:
     """Whether `text` is refused as nothing to speak, or brings no audio."""
     try:
         return not len((await _speak(client, text, who, 0, by_words=False)).samples)
-    except grpc.aio.AioRpcError as error:
-        return error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    except TTSError as error:
+        return error.code() is Code.INVALID_ARGUMENT
 
 
 def pieces(text: str) -> Iterable[str]:
@@ -61,7 +61,15 @@ def pieces(text: str) -> Iterable[str]:
 async def _speak(client: AsyncClient, text: str, who: Who, seed: int, by_words: bool) -> Spoken:
     sent: Text = pieces(text) if by_words else text
     start, first, heard = time.monotonic(), 0.0, bytearray()
-    turn = client.synthesize(sent, **who._asdict(), seed=seed, config=_config(by_words), timeout=_LIMIT)
+    turn = client.synthesize(
+        sent,
+        voice=who.voice,
+        reference=who.reference,
+        transcript=who.transcript,
+        seed=seed,
+        config=_config(by_words),
+        timeout=_LIMIT,
+    )
     frames: AsyncIterator[tts_pb2.AudioFrame] = turn.__aiter__()
     async for frame in frames:
         first = first or time.monotonic() - start
