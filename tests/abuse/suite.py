@@ -22,7 +22,7 @@ from tests.service.certificates import Authority
 from .listening import Heard, Pace, listening, page
 from .target import EVIL, KEPT, TOKENS, WITNESS, Target, bearer
 
-DRAIN, CLOSING = 2.0, 8.0  # seconds for open turns, and for the rest of a stop
+DRAIN, CLOSING = 1.0, 8.0  # seconds for open turns, and for the rest of a stop
 MOST_PAGE, MOST_GROWTH = 200_000, 50.0  # bytes of /metrics; MB more than before
 SETTLING = 25.0  # seconds for memory to come back: the allocator is asked to give back every ten
 MOST_LINES = 100.0  # of the log in a second: some of each kind, of which there are dozens
