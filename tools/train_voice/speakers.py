@@ -1,7 +1,7 @@
 """The speakers to learn from: two built-in voices, and disguised ones from which cloning is learnt.
 
-A disguise changes pitch, by sampling at another rate, and the resonances of the vocal tract, each by itself. Nobody
-whom the clone is judged by is among them: see tools/eval_voice/references.py.
+A disguise changes pitch, by sampling at another rate, and the resonances of the vocal tract, each by itself. The
+voices that a clone is to be judged by, as flite's awb, are not among them.
 """
 
 import random
