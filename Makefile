@@ -7,12 +7,13 @@ EVAL := .venv/eval.done
 DEV := .venv/dev.done
 STUBS := .venv-proto/done
 PORT ?= 50051
+FAST := tests/engine tests/ops tests/service/test_convert.py tests/service/test_errors.py tests/service/test_turns.py tests/test_docs.py
 # What judges no durations runs side by side; what does, alone. ARGS choose tests of their own.
 TESTS = $(if $(ARGS),$(BIN)/pytest $(ARGS),$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal -m "not gpu and not timing" && $(BIN)/pytest -m "timing and not gpu")
 
-.PHONY: help demo serve test check audit lock sbom proto abuse soak bench bench-gpu test-gpu eval-voice
+.PHONY: help demo serve test test-fast check audit lock sbom proto abuse soak bench bench-gpu test-gpu eval-voice
 help:
-	@echo "make demo | serve | test | check | audit | lock | sbom | proto | abuse | soak | bench | bench-gpu | test-gpu | eval-voice"
+	@echo "make demo | serve | test | test-fast | check | audit | lock | sbom | proto | abuse | soak | bench | bench-gpu | test-gpu | eval-voice"
 	@echo "(README.md says more)"
 
 demo: $(SERVER)
@@ -26,6 +27,10 @@ test: $(DEV)
 
 test-gpu: $(DEV)
 	$(BIN)/pytest -m gpu $(ARGS)
+
+# The inner loop: what runs in a minute.
+test-fast: $(DEV)
+	$(BIN)/pytest -q -n auto --maxprocesses 4 -m "not gpu and not timing" $(FAST)
 
 check: $(DEV) $(STUBS)
 	$(BIN)/ruff format --check .
@@ -60,13 +65,13 @@ abuse: $(DEV)
 	$(BIN)/python -m tests.abuse $(ARGS)
 
 soak: $(SERVER)
-	$(BIN)/python -m clients.soak $(ARGS)
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 bench: $(DEV)
-	$(BIN)/python -m tools.bench_cpu $(ARGS)
+	$(BIN)/python -m benchmarks.cpu $(ARGS)
 
 bench-gpu: $(SERVER)
-	$(BIN)/python -m tools.bench_gpu $(ARGS)
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 eval-voice: $(EVAL)
 	$(BIN)/python -m tools.eval_voice --picture eval-voice.svg $(ARGS)

@@ -43,7 +43,7 @@ def serving(address: str) -> Iterator[subprocess.Popen[bytes]]:
     environment = {name: value for name, value in os.environ.items() if name != "QWENTTS_MODEL"}
     port = address.rpartition(":")[2]
     flags = ["--port", port, "--metrics-port", "0", "--log-level", "warning"]
-    server = subprocess.Popen([sys.executable, "-m", "qwentts_grpc.cli", "serve", *flags], env=environment)
+    server = subprocess.Popen([sys.executable, "-m", "qwentts_grpc.cli.flags", "serve", *flags], env=environment)
     try:
         yield server
         server.send_signal(signal.SIGTERM)

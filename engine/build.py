@@ -9,42 +9,43 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine import hub, prompt
-from engine.ahead import AheadRunner
-from engine.batch import Runner
-from engine.blocks import BlockPool
-from engine.codecs import SharedCodecs
-from engine.config import EngineConfig, ModelCard
-from engine.dummy import KINDS
-from engine.errors import CheckpointError
-from engine.layouts import Layouts
-from engine.loop import Engine
-from engine.model.codec import CodecDecoder
-from engine.model.codec_config import CodecDecoderConfig, CodecEncoderConfig, SpeakerEncoderConfig
-from engine.model.codec_encoder import CodecEncoder
-from engine.model.codec_fit import misfit
+from engine.api.config import EngineConfig, ModelCard
+from engine.api.errors import CheckpointError
+from engine.api.observer import NullObserver, Observer
+from engine.api.request import FRAME_SECONDS, Reference, Sampling, SpeechRequest
+from engine.checkpoint import hub
+from engine.checkpoint.codec_config import CodecDecoderConfig, CodecEncoderConfig, SpeakerEncoderConfig
+from engine.checkpoint.dummy import KINDS
+from engine.checkpoint.shared_weights import SharedCodecs
+from engine.checkpoint.tensors import under
+from engine.checkpoint.weights import Checkpoint, dummy_checkpoint, load_checkpoint
+from engine.engine import Engine
+from engine.model.codec.decoder import CodecDecoder
+from engine.model.codec.encoder import CodecEncoder
 from engine.model.predictor import Predictor
-from engine.model.speaker import SpeakerEncoder
+from engine.model.speaker.encoder import SpeakerEncoder
 from engine.model.talker import ProjectedText, Talker, TextEmbedding
-from engine.model.tensors import under
-from engine.observer import NullObserver, Observer
-from engine.ops.chosen import choose
+from engine.ops.base import LayerCache
 from engine.ops.codec import Decoder
 from engine.ops.fallbacks import Fallbacks
-from engine.ops.interface import LayerCache
-from engine.plan import Limits
+from engine.ops.select import choose
+from engine.ops.triton.codec.support import misfit
 from engine.progress import Progress
-from engine.request import FRAME_SECONDS, Reference, Sampling, SpeechRequest
-from engine.runner import StepRunner
-from engine.scheduler import Scheduler
-from engine.slots import SlotState
-from engine.stages.codec import CodecStage
-from engine.stages.frame import FrameStage
-from engine.stages.prefill import PrefillStage
-from engine.tokenizer import TextTokenizer
-from engine.voices import Cloner
+from engine.prompt import prompt_tokens
+from engine.prompt.builder import PromptBuilder
+from engine.prompt.tokenizer import TextTokenizer
+from engine.runner.cloner import Cloner
+from engine.runner.codec import CodecStage
+from engine.runner.eager import EagerRunner
+from engine.runner.frame import FrameStage
+from engine.runner.pipelined import PipelinedRunner
+from engine.runner.prefill import PrefillStage
+from engine.runner.slot_state import SlotState
+from engine.scheduler.batch import Runner
+from engine.scheduler.batch_builder import Limits
+from engine.scheduler.block_pool import BlockPool
+from engine.scheduler.scheduler import Scheduler
 from engine.warmup import speak_once
-from engine.weights import Checkpoint, dummy_checkpoint, load_checkpoint
 
 logger = logging.getLogger(__name__)
 CPU_CACHE_BYTES = 1 << 30
@@ -94,11 +95,11 @@ class _Parts:
         self.model_config = self.checkpoint.config
         self.ops = choose(config, self.model_config.talker, self.device, self.dtype)
         self.block_size = config.block_size or self.ops.block_size
-        self.columns = config.max_prefill_columns or COLUMNS[self.device.type]
+        self.columns = config.max_prefill_tokens or COLUMNS[self.device.type]
         self.pool = BlockPool(self._capacity(), self.block_size)
         self.positions = min(self.model_config.max_positions, self.pool.capacity * self.block_size)
         self.codec = self._codec(config.max_speeches)
-        self.layouts = Layouts(self.model_config, self.tokenizer, self._cloner(), self.positions)
+        self.layouts = PromptBuilder(self.model_config, self.tokenizer, self._cloner(), self.positions)
         self.runner = self._runner()
 
     def engine(self, observer: Observer) -> Engine:
@@ -165,8 +166,8 @@ class _Parts:
         frame = FrameStage(config, talker, predictor, state, self.ops)
         prefill = PrefillStage(talker, state)
         if self.graphs:
-            return AheadRunner(state, prefill, frame, self.codec, self.columns)
-        return StepRunner(state, prefill, frame, self.codec)
+            return PipelinedRunner(state, prefill, frame, self.codec, self.columns)
+        return EagerRunner(state, prefill, frame, self.codec)
 
     def _cache(self, sizes: Any, rows: int, length: int) -> list[LayerCache]:
         shape = (rows, length, sizes.kv_heads, sizes.head_dim)
@@ -186,7 +187,7 @@ class _Parts:
             return CodecDecoder(config, weights)
         if Fallbacks().needed("codec decoder", misfit(config, weights)):
             return CodecDecoder(config, weights)
-        from engine.model.codec_fused import FusedCodecDecoder
+        from engine.ops.triton.codec.decoder import FusedCodecDecoder
 
         return FusedCodecDecoder(config, weights)
 
@@ -209,7 +210,7 @@ class _Parts:
         return ModelCard(
             name=self.name,
             kind=config.kind,
-            languages=prompt.languages(config),
+            languages=prompt_tokens.languages(config),
             voices=tuple(config.speakers),
             instructions=config.supports_instructions,
             description=f"{self.device}, {str(self.dtype).removeprefix('torch.')}, {self.ops.name} ops, "

@@ -10,11 +10,11 @@ from typing import Self
 
 import numpy as np
 
-from engine.errors import EngineError, InvalidRequest, TextTooLong
-from engine.events import AudioChunk, Event, Finished, FinishReason, Notice, NoticeCode, Started
-from engine.observer import Observer
-from engine.receiver import Receiver
-from engine.sequence import Sequence
+from engine.api.errors import EngineError, InvalidRequest, TextTooLong
+from engine.api.events import AudioChunk, Event, Finished, FinishReason, Notice, NoticeCode, Started
+from engine.api.observer import Observer
+from engine.scheduler.receiver import Receiver
+from engine.scheduler.sequence import Sequence
 
 
 class Speech:

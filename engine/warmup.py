@@ -2,9 +2,9 @@
 
 import asyncio
 
-from engine.errors import EngineError, EngineFailed
-from engine.loop import Engine
-from engine.request import SpeechRequest
+from engine.api.errors import EngineError, EngineFailed
+from engine.api.request import SpeechRequest
+from engine.engine import Engine
 
 LIMIT = 300.0  # seconds; a first speech may have to wait for kernels to be compiled
 

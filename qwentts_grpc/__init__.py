@@ -1,3 +1,17 @@
-"""gRPC in front of the engine: the service and its process; the Python client is `qwentts_client`."""
+"""gRPC in front of the engine; the Python client is `qwentts_client`.
+
+cli        flags of the serve command
+server     the process: ports, models, drain, watchdog, side port
+service    TTSService and VoiceService: one call from config to Summary
+admission  who may come in: state, tenants, tokens, limits
+voices     the voice catalog: checkpoints and created voices
+rpc        one RPC: its status, interceptors, TLS, tracing
+wire       the contract's values: requests, responses, formats, limits, errors
+telemetry  metrics and logs
+host       what the process stands on: memory, output, unsafe settings
+recordings callers' recordings: decoded in child processes, checked, bounded
+audio      encodings and sample rates of speech
+v1         generated
+"""
 
 from qwentts_client import __version__ as __version__

@@ -21,6 +21,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny custom voice with random weights, which ends soon after its text."""
-    from engine.dummy import write_checkpoint
+    from engine.checkpoint.dummy import write_checkpoint
 
     return write_checkpoint(tmp_path_factory.mktemp("noise") / "noise", "0.6B-CustomVoice", seed=8, eos_scale=1.8)

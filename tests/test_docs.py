@@ -6,10 +6,17 @@ from pathlib import Path
 
 import pytest
 
-import engine.loop
+import engine.engine
 
 ROOT = Path(__file__).parent.parent
-ANYWHERE = ("", "engine", "engine/model", "engine/ops", "qwentts_grpc")  # where a name given short may lie
+ANYWHERE = (
+    "",
+    "engine",
+    "engine/model",
+    "engine/ops",
+    "engine/checkpoint",
+    "qwentts_grpc",
+)  # where a name given short may lie
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/architecture.md", "docs/voices.md", "docs/reliability.md"])
@@ -21,5 +28,5 @@ def test_named_files_exist(document: str) -> None:
 
 
 def test_the_example_of_the_engine_runs() -> None:
-    result = doctest.testmod(engine.loop)
+    result = doctest.testmod(engine.engine)
     assert (result.attempted > 0, result.failed) == (True, 0)

@@ -1,1 +1,1 @@
-"""See the files of this folder; each says its one idea in its first line."""
+"""The maths of the model, as in the papers: talker, code predictor, codec, speaker encoder."""

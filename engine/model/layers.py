@@ -7,8 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from engine.model.config import DecoderConfig
-from engine.ops.interface import HeadNorms, Ops, Rope
+from engine.checkpoint.config import DecoderConfig
+from engine.ops.base import HeadNorms, Ops, Rope
 
 # (layer number, qkv of the layer, the layer's head norms) -> attention output (R, H D)
 Attend = Callable[[int, Tensor, HeadNorms], Tensor]

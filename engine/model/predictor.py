@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.model.config import ModelConfig
+from engine.checkpoint.config import ModelConfig
 from engine.model.layers import DecoderStack, rope_tables
-from engine.ops.interface import HeadNorms, LayerCache, Ops, Picks
+from engine.ops.base import HeadNorms, LayerCache, Ops, SamplingTensors
 
 # step 0..14 -> how codebook step + 1 is drawn
-PicksAt = Callable[[int], Picks]
+SamplingTensorsAt = Callable[[int], SamplingTensors]
 
 
 class Predictor:
@@ -34,7 +34,7 @@ class Predictor:
         self.cache = cache
         self._ops = ops
 
-    def forward(self, hidden: Tensor, first: Tensor, picks: PicksAt) -> Tensor:
+    def forward(self, hidden: Tensor, first: Tensor, picks: SamplingTensorsAt) -> Tensor:
         """hidden (R, K of the talker), first = codebook 0 (R,) -> codes (R, code groups) int64."""
         codes = [first]
         cache = [LayerCache(layer.keys[: len(first)], layer.values[: len(first)]) for layer in self.cache]
@@ -55,7 +55,7 @@ class Predictor:
         rows, steps, width = x.shape
 
         def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
-            out = self._ops.short_attention(qkv.view(rows, steps, -1), norms, self.rope, cache[layer], start)
+            out = self._ops.dense_attention(qkv.view(rows, steps, -1), norms, self.rope, cache[layer], start)
             return out.view(rows * steps, -1)
 
         return self.stack.run_layers(x.reshape(rows * steps, width), attend).view(rows, steps, width)[:, -1]

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.model.config import ModelConfig
+from engine.checkpoint.config import ModelConfig
 from engine.model.layers import DecoderStack, rope_tables
-from engine.ops.interface import HeadNorms, LayerCache, Ops
-from engine.ops.places import Places
+from engine.ops.attention_metadata import AttentionMetadata
+from engine.ops.base import HeadNorms, LayerCache, Ops
 
 
 class TextEmbedding(Protocol):
@@ -93,20 +93,20 @@ class Talker:
 
     def decode(self, x: Tensor, block_table: Tensor, slots: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """One position a row: x (R, K) -> hidden state after the final norm (R, K), logits (R, V)."""
-        places = Places(block_table, slots, positions)
+        places = AttentionMetadata(block_table, slots, positions)
 
         def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
-            return self._ops.decode_attention(qkv, norms, self.rope, self.cache[layer], places)
+            return self._ops.paged_decode(qkv, norms, self.rope, self.cache[layer], places)
 
         hidden = self.stack.forward(x, attend)
         return hidden, self._ops.linear(hidden, self.head)
 
     def prefill(self, x: Tensor, block_table: Tensor, slots: Tensor, positions: Tensor) -> None:
         """Write keys and values of rows that may be several positions of a slot: x (R, K); there is no output."""
-        places = Places(block_table, slots, positions)
+        places = AttentionMetadata(block_table, slots, positions)
 
         def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
-            return self._ops.prefill_attention(qkv, norms, self.rope, self.cache[layer], places)
+            return self._ops.paged_prefill(qkv, norms, self.rope, self.cache[layer], places)
 
         self.stack.run_layers(x, attend)
 

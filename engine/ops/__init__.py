@@ -1,1 +1,1 @@
-"""See the files of this folder; each says its one idea in its first line."""
+"""The operations that differ by device: `base` says what each computes, `reference` defines it, `select` chooses."""

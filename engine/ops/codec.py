@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from engine.model.codec_config import CodecDecoderConfig
+from engine.checkpoint.codec_config import CodecDecoderConfig
 
 
 @dataclass(frozen=True, slots=True)

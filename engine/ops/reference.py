@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.ops.interface import HeadNorms, LayerCache, Picks, Rope
+from engine.ops.attention_metadata import AttentionMetadata
+from engine.ops.base import HeadNorms, LayerCache, Rope, SamplingTensors
 from engine.ops.philox import uniforms
-from engine.ops.places import Places
 
 MOST_GATHERED = 1 << 28  # bytes of keys and values that are copied side by side at a time
 
@@ -37,17 +37,21 @@ class ReferenceOps:
         gate, up = self.norm_linear(x, norm, weight, eps).chunk(2, -1)
         return F.silu(gate) * up
 
-    def decode_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
+    def paged_decode(
+        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata
+    ) -> Tensor:
         q, k, v = self._heads(qkv, norms, rope, cache, places.positions)
         _write(cache, places.tables, places.positions, k, v)
         return _attend_rows(q, cache, places)
 
-    def prefill_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
+    def paged_prefill(
+        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata
+    ) -> Tensor:
         q, k, v = self._heads(qkv, norms, rope, cache, places.positions)
         _write(cache, places.tables, places.positions, k, v)
         return _attend_rows(q, cache, places) if q.is_cuda else _attend_slots(q, cache, places)
 
-    def short_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, start: int) -> Tensor:
+    def dense_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, start: int) -> Tensor:
         end = start + qkv.shape[1]
         positions = slice(start, end)
         q, k, v = self._heads(qkv, norms, rope, cache, positions)
@@ -63,7 +67,7 @@ class ReferenceOps:
     def uniforms(self, seeds: Tensor, frames: Tensor, count: int) -> Tensor:
         return uniforms(seeds, frames, count)
 
-    def sample(self, logits: Tensor, picks: Picks) -> Tensor:
+    def sample(self, logits: Tensor, picks: SamplingTensors) -> Tensor:
         needs = _needs(picks)
         if not needs.draws:
             return logits.argmax(-1)
@@ -76,14 +80,14 @@ class ReferenceOps:
         drawn = _invert(scores.softmax(-1).cumsum(-1), picks.uniform)
         return torch.where(cold, logits.argmax(-1), drawn) if needs.greedy else drawn
 
-    def sample_embed(self, logits: Tensor, picks: Picks, table: Tensor) -> tuple[Tensor, Tensor]:
+    def sample_embed(self, logits: Tensor, picks: SamplingTensors, table: Tensor) -> tuple[Tensor, Tensor]:
         ids = self.sample(logits, picks)
         return ids, F.embedding(ids, table)
 
-    def sample_first(
+    def sample_talker(
         self,
         logits: Tensor,
-        picks: Picks,
+        picks: SamplingTensors,
         penalty: Tensor,
         seen: Tensor,
         slots: Tensor,
@@ -138,7 +142,7 @@ def _read(cache: LayerCache, table: Tensor, length: int) -> tuple[Tensor, Tensor
     return cache.keys[blocks].flatten(1, 2), cache.values[blocks].flatten(1, 2)
 
 
-def _attend_rows(q: Tensor, cache: LayerCache, places: Places) -> Tensor:
+def _attend_rows(q: Tensor, cache: LayerCache, places: AttentionMetadata) -> Tensor:
     """Every row to its own keys and values, without waiting for a device: q (R, H, D) -> (R, H D).
 
     A device reads all that a block table can hold, so many rows at a time as memory allows.
@@ -155,7 +159,7 @@ def _attend_piece(q: Tensor, table: Tensor, positions: Tensor, cache: LayerCache
     return _attend(q[:, None], keys, values, visible[:, None])[:, 0]
 
 
-def _attend_slots(q: Tensor, cache: LayerCache, places: Places) -> Tensor:
+def _attend_slots(q: Tensor, cache: LayerCache, places: AttentionMetadata) -> Tensor:
     """The rows of a slot together, so that its keys and values are read once: q (R, H, D) -> (R, H D)."""
     slots, positions = places.slots, places.positions
     out = torch.empty_like(q).flatten(1)
@@ -195,7 +199,7 @@ class _Needs(NamedTuple):
     top_p: bool = True
 
 
-def _needs(picks: Picks) -> _Needs:
+def _needs(picks: SamplingTensors) -> _Needs:
     if picks.temperature.is_cuda:
         return _Needs()
     temperature, top_k, top_p = picks.temperature.tolist(), picks.top_k.tolist(), picks.top_p.tolist()

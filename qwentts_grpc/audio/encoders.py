@@ -5,8 +5,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from engine.errors import InvalidRequest
-from engine.request import in_range
+from engine.api.errors import InvalidRequest
+from engine.api.request import in_range
 from qwentts_grpc.audio import opus, resample
 from qwentts_grpc.audio.encoded import Body, Encoded
 from qwentts_grpc.audio.flac import Flac

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from engine.request import SAMPLE_RATE
+from engine.api.request import SAMPLE_RATE
 
 SAMPLE_RATES = (8_000, 16_000, 22_050, 24_000, 44_100, 48_000)
 

@@ -6,10 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from engine.dummy import write_checkpoint
+from engine.checkpoint.dummy import write_checkpoint
 
 from .attacker import ATTACKS, CALLERS, STRANGERS, TLS
-from .listening import Heard, Pace
+from .listening import Heard, StepPacer
 from .suite import Result, abused, stopped, tried
 
 STORMS = {
@@ -56,8 +56,8 @@ async def one(place: Path, models: list[Path], name: str, seconds: float) -> Res
     """Try an attack, or a storm of them."""
     attacks = everything()[name]
     async with abused(place, models, tls=attacks == [TLS[0].__name__]) as server:
-        await tried(server, "warm-up", [], Pace(audio=1.0), 1.0)
-        result = await tried(server, name, attacks, Pace(), seconds)
+        await tried(server, "warm-up", [], StepPacer(audio=1.0), 1.0)
+        result = await tried(server, name, attacks, StepPacer(), seconds)
         await stopped(server, attacks, result)
     return result
 

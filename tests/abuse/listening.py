@@ -10,7 +10,7 @@ from itertools import pairwise
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from clients.load.playback import underruns
+from benchmarks.load.playback import underruns
 from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_client.v1 import tts_pb2_grpc
 
@@ -21,7 +21,7 @@ FRAME_BYTES, RATE = 2, 24_000
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class StepPacer:
     """Seconds of audio in a turn, how far it may run ahead of playback, and how much a listener waits for first."""
 
     audio: float = 6.0
@@ -41,7 +41,7 @@ class Heard:
 
 
 @asynccontextmanager
-async def listening(target: Target, pace: Pace) -> AsyncIterator[Heard]:
+async def listening(target: Target, pace: StepPacer) -> AsyncIterator[Heard]:
     """Turns while the body runs, one of which is on its way when it begins; at the end the last comes to its end."""
     heard, over, speaking = Heard(), asyncio.Event(), asyncio.Event()
     async with target.channel() as channel:
@@ -55,7 +55,12 @@ async def listening(target: Target, pace: Pace) -> AsyncIterator[Heard]:
 
 
 async def _listen(
-    target: Target, channel: grpc.aio.Channel, pace: Pace, heard: Heard, over: asyncio.Event, speaking: asyncio.Event
+    target: Target,
+    channel: grpc.aio.Channel,
+    pace: StepPacer,
+    heard: Heard,
+    over: asyncio.Event,
+    speaking: asyncio.Event,
 ) -> None:
     while not over.is_set():
         try:
@@ -68,7 +73,7 @@ async def _listen(
             await asyncio.sleep(0.5)
 
 
-async def _turn(channel: grpc.aio.Channel, pace: Pace, heard: Heard, speaking: asyncio.Event) -> None:
+async def _turn(channel: grpc.aio.Channel, pace: StepPacer, heard: Heard, speaking: asyncio.Event) -> None:
     async def requests() -> AsyncIterator[pb.SynthesizeRequest]:
         config = pb.SynthesisConfig(voice="ryan")
         config.sampling.seed = 1

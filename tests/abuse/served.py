@@ -1,8 +1,9 @@
 """`python -m tests.abuse.served serve ...`: the server in front of devices that take two milliseconds a step."""
 
 from engine.build import build_engine
-from engine.loop import Engine
-from qwentts_grpc import cli, server
+from engine.engine import Engine
+from qwentts_grpc.cli import flags
+from qwentts_grpc.server import server
 from tests.faults.devices import Steady
 
 STEP = 0.002  # seconds
@@ -17,4 +18,4 @@ async def steady_engine(*arguments: object) -> Engine:
 
 if __name__ == "__main__":
     server.build_engine = steady_engine  # type: ignore[attr-defined,assignment]
-    cli.main()
+    flags.main()

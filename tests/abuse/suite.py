@@ -19,7 +19,7 @@ from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_client.v1 import tts_pb2_grpc
 from tests.service.certificates import Authority
 
-from .listening import Heard, Pace, listening, page
+from .listening import Heard, StepPacer, listening, page
 from .target import EVIL, KEPT, TOKENS, WITNESS, Target, bearer
 
 DRAIN, CLOSING = 1.0, 8.0  # seconds for open turns, and for the rest of a stop
@@ -143,7 +143,7 @@ async def attacked(target: Target, names: Sequence[str], wrong: list[str]) -> As
         await attacker.wait()
 
 
-async def tried(server: Abused, name: str, attacks: Sequence[str], pace: Pace, seconds: float) -> Result:
+async def tried(server: Abused, name: str, attacks: Sequence[str], pace: StepPacer, seconds: float) -> Result:
     """Attack for so long, and at least for a turn of the witness."""
     idle, lines = server.megabytes(), _lines(server.log)
     async with listening(server.target, pace) as heard:

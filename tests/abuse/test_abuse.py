@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from engine.dummy import write_checkpoint
+from engine.checkpoint.dummy import write_checkpoint
 
 from .attacker import CALLERS, STRANGERS
-from .listening import Pace
+from .listening import StepPacer
 from .suite import abused, stopped, tried
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-PATIENT = Pace(audio=3.0, lead=2.5, buffer=2.0)  # for machines that are busy with other things
+PATIENT = StepPacer(audio=3.0, lead=2.5, buffer=2.0)  # for machines that are busy with other things
 
 
 async def test_a_storm_harms_no_known_caller_and_delays_no_stop(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ import time
 
 import numpy as np
 
-from qwentts_grpc.audio import decode_worker
-from qwentts_grpc.audio.decode import Recording, decode_recording
-from qwentts_grpc.audio.unusable import unusable
-from qwentts_grpc.limits import RecordingLimits
+from qwentts_grpc.recordings import decode_worker
+from qwentts_grpc.recordings.decode import Recording, decode_recording
+from qwentts_grpc.recordings.unusable import unusable
+from qwentts_grpc.wire.limits import RecordingLimits
 
 
 def obey(data: bytes, limits: RecordingLimits) -> Recording:

@@ -12,11 +12,11 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.errors import InvalidRequest
-from qwentts_grpc.audio.decode import Recording, decode_recording
+from engine.api.errors import InvalidRequest
 from qwentts_grpc.audio.encoders import Encoding, make_encoder, sample_rates
 from qwentts_grpc.audio.resample import Pcm
-from qwentts_grpc.limits import RecordingLimits
+from qwentts_grpc.recordings.decode import Recording, decode_recording
+from qwentts_grpc.wire.limits import RecordingLimits
 
 from .files import KINDS, Floats, by_libav, by_sndfile, id3, put, voice, wav
 

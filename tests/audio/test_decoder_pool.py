@@ -13,11 +13,11 @@ import numpy as np
 import psutil
 import pytest
 
-from engine.errors import Busy, EngineError, GenerationFailed, InvalidRequest
-from qwentts_grpc.audio import decoder, decoder_pool
-from qwentts_grpc.audio.decode import decode_recording
-from qwentts_grpc.audio.decoder_pool import DecoderPool
-from qwentts_grpc.limits import RecordingLimits
+from engine.api.errors import Busy, EngineError, GenerationFailed, InvalidRequest
+from qwentts_grpc.recordings import decoder, decoder_pool
+from qwentts_grpc.recordings.decode import decode_recording
+from qwentts_grpc.recordings.decoder_pool import DecoderPool
+from qwentts_grpc.wire.limits import RecordingLimits
 
 from .files import KINDS, by_sndfile, voice
 

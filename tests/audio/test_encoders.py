@@ -15,7 +15,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.errors import InvalidRequest
+from engine.api.errors import InvalidRequest
 from qwentts_grpc.audio.encoded import Encoded
 from qwentts_grpc.audio.encoders import Encoding, make_encoder, sample_rates
 from qwentts_grpc.audio.ogg import MAX_PACKETS

@@ -17,7 +17,7 @@ from qwentts_client.errors import Code, decoded
 from qwentts_client.status import FinalStatus
 from qwentts_client.targets import is_loopback, target
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc.limits import RecordingLimits
+from qwentts_grpc.wire.limits import RecordingLimits
 from tests.service.certificates import Authority
 
 from .background import Background

@@ -29,7 +29,10 @@ def test_the_client_is_light(tmp_path: Path) -> None:
 def test_the_server_brings_the_voice_and_nothing_of_the_client() -> None:
     files = [str(file.distribution_path) for file in WheelBuilder(str(ROOT)).recurse_included_files()]
     assert {name.split("/")[0] for name in files} == {"engine", "qwentts_grpc"}
-    assert any(name.startswith("engine/checkpoints/joe_slt/") and name.endswith(".safetensors") for name in files)
+    assert any(
+        name.startswith("engine/checkpoint/embedded_voices/joe_slt/") and name.endswith(".safetensors")
+        for name in files
+    )
     assert "qwentts_grpc/py.typed" in files
 
 
@@ -49,7 +52,7 @@ def test_former_names_are_the_same_modules(form: str, name: str) -> None:
     assert found["found"] is import_module(f"qwentts_client.{name}")
 
 
-@pytest.mark.parametrize("module", ["qwentts_client", "qwentts_grpc", "qwentts_grpc.cli"])
+@pytest.mark.parametrize("module", ["qwentts_client", "qwentts_grpc", "qwentts_grpc.cli.flags"])
 def test_the_command_line_is_a_module_too(module: str) -> None:
     done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout.strip()) == (0, qwentts_client.__version__)

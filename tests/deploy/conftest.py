@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.dummy import write_checkpoint
+from engine.checkpoint.dummy import write_checkpoint
 
 
 @pytest.fixture(scope="session")

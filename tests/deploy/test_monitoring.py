@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from qwentts_grpc.server import Server, ServerConfig
+from qwentts_grpc.server.server import Server, ServerConfig
 from tests.service.conftest import cancel, config, failure, send, serving, text, turn
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.embedded import embedded_checkpoint
-from qwentts_grpc.server import Server
+from engine.checkpoint.embedded import embedded_checkpoint
+from qwentts_grpc.server.server import Server
 from qwentts_grpc.v1 import tts_pb2 as pb
 from tests.faults.devices import Steady
 from tests.service.conftest import Running, flush, send, serving, text

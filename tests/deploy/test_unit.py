@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from qwentts_grpc import cli
-from qwentts_grpc.server import ServerConfig
+from qwentts_grpc.cli import flags
+from qwentts_grpc.server.server import ServerConfig
 
 UNIT = Path("deploy/qwentts-grpc.service")
 MOST_EXPOSED = 3.0
@@ -43,7 +43,7 @@ def test_it_is_little_exposed() -> None:
 
 def test_its_flags_are_the_servers() -> None:
     parser = argparse.ArgumentParser()
-    cli.SERVE.add(parser)
+    flags.SERVE.add(parser)
     options = parser.parse_args(command()[2:])
     assert command()[1] == "serve" and options.token_file and options.tls_key and options.voice_dir
     (stop,) = settings()["TimeoutStopSec"]

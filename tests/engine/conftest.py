@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from engine.api.config import EngineConfig
 from engine.build import build_engine
-from engine.config import EngineConfig
-from engine.dummy import write_checkpoint
-from engine.loop import Engine
+from engine.checkpoint.dummy import write_checkpoint
+from engine.engine import Engine
 from tests.engine.speaking import idle
 
 Checkpoint = Callable[..., Path]

@@ -7,17 +7,17 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from engine.blocks import BlockPool
-from engine.errors import EngineError
-from engine.events import AudioChunk, FinishReason, FlushDone, SegmentDone
-from engine.layouts import Layout
-from engine.metrics import PREEMPTIONS
-from engine.observer import Metric, NullObserver, Observer
-from engine.plan import Limits
-from engine.request import SAMPLES_PER_FRAME, Delivery, SpeechRequest, TextMode
-from engine.scheduler import Outcome, Scheduler
-from engine.sequence import Sequence
-from engine.voice import Voice
+from engine.api.errors import EngineError
+from engine.api.events import AudioChunk, FinishReason, FlushDone, SegmentDone
+from engine.api.metrics import PREEMPTIONS
+from engine.api.observer import Metric, NullObserver, Observer
+from engine.api.request import SAMPLES_PER_FRAME, Delivery, SpeechRequest, TextMode
+from engine.api.voice import Voice
+from engine.prompt.builder import PromptLayout
+from engine.scheduler.batch_builder import Limits
+from engine.scheduler.block_pool import BlockPool
+from engine.scheduler.scheduler import Outcome, Scheduler
+from engine.scheduler.sequence import Sequence
 from tests.engine.fake_runner import Codes, FakeRunner, OneAhead
 from tests.engine.oracle import Expected, expected
 from tests.engine.tiny import tiny_config, tiny_tokenizer
@@ -104,7 +104,7 @@ class Drive:
         """Queue a speech."""
         request = request or SpeechRequest(delivery=Delivery(text_mode=INCREMENTAL))
         transcript = () if voice is None or voice.codes is None else (7, 8, 9)
-        layout = Layout(
+        layout = PromptLayout(
             config=tiny_config(),
             voice=voice or Voice(row=3061),
             mode=request.delivery.text_mode,

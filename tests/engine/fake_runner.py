@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from engine.batch import Batch, Chunk, Entry, Prefill, Row, StepOutput
-from engine.model.config import ModelConfig
-from engine.prompt import VECTOR
-from engine.request import SAMPLES_PER_FRAME
-from engine.slots import RING
+from engine.api.request import SAMPLES_PER_FRAME
+from engine.checkpoint.config import ModelConfig
+from engine.prompt.prompt_tokens import VECTOR
+from engine.runner.slot_state import RING
+from engine.scheduler.batch import Batch, Chunk, DecodeRow, Prefill, SlotInit, StepOutput
 
 Codes = tuple[int, ...]
 Cell = tuple[int, int, Codes]  # position, text, codes
@@ -58,7 +58,7 @@ class FakeRunner:
         self._size = block_size
         self._cells: dict[tuple[int, int], Cell] = {}  # (block, offset)
         self._tables: list[dict[int, int]] = [{} for _ in range(slots)]
-        self._entries: list[Entry | None] = [None] * slots
+        self._entries: list[SlotInit | None] = [None] * slots
         self._codes: list[Codes] = [()] * slots
         self._frames: list[dict[int, Codes]] = [{} for _ in range(slots)]
         self._seen: list[set[int]] = [set() for _ in range(slots)]
@@ -80,7 +80,7 @@ class FakeRunner:
         codes = np.array(frames, np.int32).reshape(len(frames), self.model.groups)
         return StepOutput(batch, codes, finite, [self._decode(chunk) for chunk in batch.chunks], 0.0)
 
-    def _enter(self, entry: Entry) -> None:
+    def _enter(self, entry: SlotInit) -> None:
         slot = entry.slot
         self._entries[slot] = entry
         self._codes[slot] = ()
@@ -99,7 +99,7 @@ class FakeRunner:
             assert column.codes != VECTOR or entry.vector is not None
             self._write(work.slot, work.start + i, block, column.text, column.codes)
 
-    def _frame(self, row: Row) -> Codes:
+    def _frame(self, row: DecodeRow) -> Codes:
         entry = self._entries[row.slot]
         assert entry is not None
         self._write(

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from engine import prompt
-from engine.events import FinishReason
-from engine.layouts import Layout
-from engine.request import SpeechRequest, TextMode
-from engine.text import speakable
-from engine.tokenizer import TextTokenizer
+from engine.api.events import FinishReason
+from engine.api.request import SpeechRequest, TextMode
+from engine.prompt import prompt_tokens
+from engine.prompt.builder import PromptLayout
+from engine.prompt.token_stream import speakable
+from engine.prompt.tokenizer import TextTokenizer
 from tests.engine.fake_runner import Cell, Codes, FakeModel
 
 
@@ -26,7 +26,7 @@ class Expected:
 
 
 def expected(
-    layout: Layout,
+    layout: PromptLayout,
     tokenizer: TextTokenizer,
     request: SpeechRequest,
     seed: int,
@@ -59,7 +59,7 @@ def _limit(request: SpeechRequest, tokenizer: TextTokenizer, text: str, before: 
 
 def _segment(
     model: FakeModel,
-    layout: Layout,
+    layout: PromptLayout,
     tokenizer: TextTokenizer,
     request: SpeechRequest,
     seed: int,
@@ -69,10 +69,12 @@ def _segment(
 ) -> Iterator[Codes]:
     ids = layout.config.text
     heading, body = _split(tokenizer.encode("assistant\n" + text))
-    columns = prompt.prefix(layout.config, (ids.im_start, *heading), layout.instruct, layout.language, layout.voice)
+    columns = prompt_tokens.prefix(
+        layout.config, (ids.im_start, *heading), layout.instruct, layout.language, layout.voice
+    )
     unread: list[int] = []
     if layout.mode is TextMode.WHOLE:
-        columns += prompt.whole_text(layout.config, (*layout.reference_text, *body))
+        columns += prompt_tokens.whole_text(layout.config, (*layout.reference_text, *body))
     else:
         unread = [*layout.reference_text, *body, ids.tts_eos]
     cells: list[Cell] = [(position, *column) for position, column in enumerate(columns)]
@@ -98,7 +100,7 @@ def _split(ids: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
     return ids[:2], ids[2:]
 
 
-def _listen(model: FakeModel, layout: Layout, frames: Sequence[Codes], made: Expected) -> None:
+def _listen(model: FakeModel, layout: PromptLayout, frames: Sequence[Codes], made: Expected) -> None:
     heard = 0
     for codes in layout.voice.frames:
         heard = model.listen(heard, codes)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.events import AudioChunk, Event, Finished, FinishReason, FlushDone, Notice, Started
-from engine.loop import Engine
-from engine.request import SAMPLES_PER_FRAME, SpeechRequest
-from engine.scheduler import Scheduler
+from engine.api.events import AudioChunk, Event, Finished, FinishReason, FlushDone, Notice, Started
+from engine.api.request import SAMPLES_PER_FRAME, SpeechRequest
+from engine.engine import Engine
+from engine.scheduler.scheduler import Scheduler
 from engine.speech import Speech
 
 PATIENCE = 30.0  # seconds that anything may take on a busy machine

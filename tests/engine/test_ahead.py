@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from benchmarks.parts.simulated import replacements
+from engine.api.config import EngineConfig
+from engine.api.request import Delivery, Sampling, SpeechRequest, TextMode
 from engine.build import build_engine
-from engine.config import EngineConfig
-from engine.graphs import Graphs
-from engine.loop import Engine
-from engine.request import Delivery, Sampling, SpeechRequest, TextMode
+from engine.engine import Engine
+from engine.runner.cuda_graphs import Graphs
 from tests.engine.speaking import Heard, idle, same, speak
-from tools.bench.simulated import replacements
 
 TEXTS = ("Good morning.", "The river, and the old man by it.", "One two three four five six seven eight.", "So?")
 
@@ -28,7 +28,7 @@ async def spoken(checkpoint: Path, ahead: bool) -> list[Heard]:
     """Several speeches that share slots, of different first chunks, lengths and prompts."""
     config = EngineConfig(max_speeches=3, device="cpu")
     async with await build_engine(str(checkpoint), config) as engine:
-        assert (type(engine._runner).__name__ == "AheadRunner") is ahead
+        assert (type(engine._runner).__name__ == "PipelinedRunner") is ahead
         return await asyncio.gather(*(speak(engine, request(i), text) for i, text in enumerate(TEXTS)), again(engine))
 
 

@@ -4,10 +4,10 @@ import unicodedata
 
 import pytest
 
-from engine.events import FinishReason
-from engine.request import Delivery, SpeechRequest, TextMode
-from engine.sentences import Sentences
-from engine.text import speakable
+from engine.api.events import FinishReason
+from engine.api.request import Delivery, SpeechRequest, TextMode
+from engine.prompt.splitter import Sentences
+from engine.prompt.token_stream import speakable
 from tests.engine.drive import FLAVOURS, INCREMENTAL, WHOLE, Drive, Flavour, Talk, check_whole
 
 BLANKS = {

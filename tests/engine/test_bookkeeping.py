@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import chunks
-from engine.blocks import BlockPool
-from engine.errors import InvalidRequest
-from engine.playback import Playback
-from engine.request import FRAME_SECONDS, Delivery, Pick, Reference, Sampling, SpeechRequest
+from engine.api.errors import InvalidRequest
+from engine.api.request import FRAME_SECONDS, Delivery, Reference, Sampling, SamplingParams, SpeechRequest
+from engine.scheduler import chunk_policy
+from engine.scheduler.block_pool import BlockPool
+from engine.scheduler.playback import Playback
 
 
 @given(
@@ -38,15 +38,15 @@ def test_no_block_is_lent_twice(size: int, capacity: int, script: list[tuple[int
 
 @given(pending=st.integers(0, 64), enough=st.integers(1, 12), largest=st.integers(1, 12))
 def test_chunks_are_of_few_sizes_and_wait_for_no_more_than_asked(pending: int, enough: int, largest: int) -> None:
-    count = chunks.due(pending, enough, largest)
-    assert count in (0, *chunks.SIZES)
+    count = chunk_policy.due(pending, enough, largest)
+    assert count in (0, *chunk_policy.SIZES)
     assert count <= min(pending, largest)
     assert count > 0 or pending < min(enough, largest)
 
 
 @pytest.mark.parametrize(("enough", "pending", "count"), [(1, 0, 0), (1, 3, 2), (4, 3, 0), (12, 11, 0), (12, 40, 12)])
 def test_a_chunk_is_as_large_as_its_frames_allow(enough: int, pending: int, count: int) -> None:
-    assert chunks.due(pending, enough, 12) == count
+    assert chunk_policy.due(pending, enough, 12) == count
 
 
 @pytest.mark.parametrize(
@@ -56,26 +56,30 @@ def test_a_chunk_is_as_large_as_its_frames_allow(enough: int, pending: int, coun
 def test_a_chunk_grows_until_a_third_of_the_slack_is_gone(
     slack: float, waited: float, step: float, grows: bool
 ) -> None:
-    assert (step < chunks.patience(slack, waited)) is grows
+    assert (step < chunk_policy.patience(slack, waited)) is grows
 
 
-@given(st.integers(0, 200), st.sampled_from(chunks.SIZES))
+@given(st.integers(0, 200), st.sampled_from(chunk_policy.SIZES))
 def test_the_calls_of_a_step_stay_in_its_budget(budget: int, size: int) -> None:
-    streams = chunks.most_streams(budget, size)
+    streams = chunk_policy.most_streams(budget, size)
     assert streams >= 0
-    assert not streams or chunks.CALL_FRAMES + streams * size <= budget < chunks.CALL_FRAMES + (streams + 1) * size
+    assert (
+        not streams
+        or chunk_policy.CALL_FRAMES + streams * size <= budget < chunk_policy.CALL_FRAMES + (streams + 1) * size
+    )
 
 
 def test_the_largest_sizes_are_listed_right() -> None:
     sizes = [
-        max((size for size in chunks.SIZES if size <= frames), default=0) for frames in range(chunks.SIZES[-1] + 1)
+        max((size for size in chunk_policy.SIZES if size <= frames), default=0)
+        for frames in range(chunk_policy.SIZES[-1] + 1)
     ]
-    assert list(chunks.LARGEST) == sizes
+    assert list(chunk_policy.LARGEST) == sizes
 
 
-@given(st.integers(1, chunks.SIZES[-1]))
+@given(st.integers(1, chunk_policy.SIZES[-1]))
 def test_a_chunk_fits_the_smallest_size_that_holds_it(frames: int) -> None:
-    assert chunks.fit(frames) == min(size for size in chunks.SIZES if size >= frames)
+    assert chunk_policy.fit(frames) == min(size for size in chunk_policy.SIZES if size >= frames)
 
 
 def test_a_listener_who_is_served_in_time() -> None:
@@ -107,12 +111,12 @@ def test_a_listener_who_runs_dry_waits_and_goes_on_from_there() -> None:
 @pytest.mark.parametrize(
     ("field", "wrong"),
     [
-        ("sampling.temperature", Sampling(talker=Pick(temperature=-0.1))),
-        ("sampling.temperature", Sampling(talker=Pick(temperature=math.nan))),
-        ("sampling.top_p", Sampling(talker=Pick(top_p=0.0))),
-        ("sampling.top_p", Sampling(talker=Pick(top_p=1.01))),
-        ("sampling.top_k", Sampling(talker=Pick(top_k=-1))),
-        ("sampling.predictor_temperature", Sampling(predictor=Pick(temperature=math.inf))),
+        ("sampling.temperature", Sampling(talker=SamplingParams(temperature=-0.1))),
+        ("sampling.temperature", Sampling(talker=SamplingParams(temperature=math.nan))),
+        ("sampling.top_p", Sampling(talker=SamplingParams(top_p=0.0))),
+        ("sampling.top_p", Sampling(talker=SamplingParams(top_p=1.01))),
+        ("sampling.top_k", Sampling(talker=SamplingParams(top_k=-1))),
+        ("sampling.predictor_temperature", Sampling(predictor=SamplingParams(temperature=math.inf))),
         ("sampling.repetition_penalty", Sampling(repetition_penalty=0.0)),
         ("sampling.seed", Sampling(seed=2**64)),
         ("sampling.seed", Sampling(seed=-1)),
@@ -146,7 +150,7 @@ def test_a_recording_of_no_use_is_named(field: str, reference: Reference) -> Non
 
 
 def test_the_edges_of_every_range_are_allowed() -> None:
-    pick = Pick(temperature=0.0, top_k=0, top_p=1.0)
+    pick = SamplingParams(temperature=0.0, top_k=0, top_p=1.0)
     edges = Sampling(talker=pick, predictor=pick, repetition_penalty=10.0, seed=2**64 - 1, max_frames=1)
     delivery = Delivery(first_chunk_frames=12, max_chunk_frames=1, max_lead=FRAME_SECONDS, input_idle_timeout=0.0)
     SpeechRequest(sampling=edges, delivery=delivery).validate()

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.dummy import write_checkpoint
-from engine.errors import CheckpointError
-from engine.hub import INDEX, checkpoint_folder
-from engine.weights import load_checkpoint
+from engine.api.errors import CheckpointError
+from engine.checkpoint.dummy import write_checkpoint
+from engine.checkpoint.hub import INDEX, checkpoint_folder
+from engine.checkpoint.weights import load_checkpoint
 
 SHARD = "model-00001-of-00002.safetensors"
 CODEC = "speech_tokenizer/model.safetensors"

@@ -11,10 +11,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from tokenizers import models
 
-from engine.dummy import KINDS, write_checkpoint
-from engine.dummy.configs import codec_config, main_config
-from engine.dummy.layout import Shapes, codec_shapes, main_shapes
-from engine.dummy.tokenizer import ADDED, REAL_ENTRIES, tiny_vocabulary
+from engine.checkpoint.dummy import KINDS, write_checkpoint
+from engine.checkpoint.dummy.configs import codec_config, main_config
+from engine.checkpoint.dummy.layout import Shapes, codec_shapes, main_shapes
+from engine.checkpoint.dummy.tokenizer import ADDED, REAL_ENTRIES, tiny_vocabulary
 
 PUBLISHED_BYTES = {
     "0.6B-Base": 1_829_344_272,

@@ -4,10 +4,10 @@ import asyncio
 
 import numpy as np
 
+from engine.api.config import EngineConfig
+from engine.api.request import Sampling, SpeechRequest
 from engine.build import build_engine
-from engine.config import EngineConfig
-from engine.embedded import embedded_checkpoint
-from engine.request import Sampling, SpeechRequest
+from engine.checkpoint.embedded import embedded_checkpoint
 from tests.engine.speaking import speak
 
 FILE_BYTES, BYTES = 16_000_000, 48_000_000  # the most of one file, and of all

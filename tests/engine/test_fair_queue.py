@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import scheduler
-from engine.fair_queue import ahead, fair_order
-from engine.request import Delivery, Sampling, SpeechRequest
+from engine.api.request import Delivery, Sampling, SpeechRequest
+from engine.scheduler import scheduler
+from engine.scheduler.fair_queue import ahead, fair_order
 from tests.engine.drive import FLAVOURS, INCREMENTAL, Drive, Flavour, Talk, check_whole
 
 TENANTS = ("acme", "globex", "initech")

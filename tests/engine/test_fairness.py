@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from engine.batch import Batch, StepOutput
-from engine.request import Delivery, Sampling, SpeechRequest
-from engine.sentences import Sentences
-from engine.voice import Voice
+from engine.api.request import Delivery, Sampling, SpeechRequest
+from engine.api.voice import Voice
+from engine.prompt.splitter import Sentences
+from engine.scheduler.batch import Batch, StepOutput
 from tests.engine.drive import FLAVOURS, INCREMENTAL, WHOLE, Drive, Flavour, Talk
 
 COLUMNS = 64  # of prompts in a step

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from engine.config import Attention, EngineConfig
-from engine.errors import CheckpointError
+from engine.api.config import Attention, EngineConfig
+from engine.api.errors import CheckpointError
 from engine.model.layers import rope_tables
-from engine.ops.chosen import choose
-from engine.ops.interface import HeadNorms, LayerCache, Ops
-from engine.ops.places import Places
+from engine.ops.attention_metadata import AttentionMetadata
+from engine.ops.base import HeadNorms, LayerCache, Ops
 from engine.ops.reference import ReferenceOps, rotate
+from engine.ops.select import choose
 from tests.engine import flash_attn_oracle
 from tests.engine.tiny import tiny_config
 
@@ -29,11 +29,11 @@ CUDA, BF16 = torch.device("cuda"), torch.bfloat16
 
 @pytest.fixture
 def flash(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """engine.ops.flash over the oracle."""
+    """engine.ops.flash_attn.paged over the oracle."""
     monkeypatch.setitem(sys.modules, "flash_attn", flash_attn_oracle)
-    monkeypatch.delitem(sys.modules, "engine.ops.flash", raising=False)
-    module = importlib.import_module("engine.ops.flash")
-    monkeypatch.delitem(sys.modules, "engine.ops.flash")
+    monkeypatch.delitem(sys.modules, "engine.ops.flash_attn.paged", raising=False)
+    module = importlib.import_module("engine.ops.flash_attn.paged")
+    monkeypatch.delitem(sys.modules, "engine.ops.flash_attn.paged")
     return module
 
 
@@ -44,7 +44,7 @@ class Scene:
         torch.manual_seed(0)
         blocks, held = 9, 3
         table = torch.tensor([[0] * held, [5, 2, 7], [1, 8, 3]], dtype=torch.int32)
-        self.places = Places(table, torch.tensor(slots), torch.tensor(positions))
+        self.places = AttentionMetadata(table, torch.tensor(slots), torch.tensor(positions))
         shape = (blocks, PAGE, GROUPS, WIDTH)
         self.cache = LayerCache(torch.randn(shape), torch.randn(shape))
         self.norms = HeadNorms(torch.rand(WIDTH) + 0.5, torch.rand(WIDTH) + 0.5, 1e-6)
@@ -63,7 +63,7 @@ class Scene:
 
 def test_decode_is_the_definition(flash: Any) -> None:
     scene = Scene([1, 2, 0, 2], [600, 0, 0, 255])
-    wanted = scene.attend("decode_attention")
+    wanted = scene.attend("paged_decode")
     torch.testing.assert_close(flash.decode(scene.queries(), scene.cache, scene.places), wanted, atol=1e-5, rtol=1e-5)
 
 
@@ -80,7 +80,7 @@ def test_decode_is_the_definition(flash: Any) -> None:
 def test_prefill_is_the_definition(flash: Any, slots: list[int], positions: list[int]) -> None:
     padding = 3  # the dummy slot, whose output nobody reads
     scene = Scene(slots + [0] * padding, positions + [0] * padding)
-    wanted = scene.attend("prefill_attention")
+    wanted = scene.attend("paged_prefill")
     out = flash.prefill(scene.queries(), scene.cache, scene.places)
     torch.testing.assert_close(out[:-padding], wanted[:-padding], atol=1e-5, rtol=1e-5)
     assert out.isfinite().all()
@@ -94,7 +94,7 @@ def test_runs_are_the_neighbours_of_one_slot(runs: list[tuple[int, int]], order:
     table = torch.arange(12, dtype=torch.int32).view(6, 2)
     slots = [slot for slot, (length, _) in zip(order, runs, strict=False) for _ in range(length)]
     positions = [first + i for length, first in runs for i in range(length)]
-    found = Places(table, torch.tensor(slots), torch.tensor(positions)).runs
+    found = AttentionMetadata(table, torch.tensor(slots), torch.tensor(positions)).runs
     lengths, seen = found.rows.diff().tolist(), found.keys.diff().tolist()
     assert [(n, k) for n, k in zip(lengths, seen, strict=True) if n] == [(n, first + n) for n, first in runs]
     assert sum(lengths) == len(slots) and not any(seen[len(runs) :])
@@ -142,10 +142,10 @@ class FlashNamed(Named):
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """One with Triton and flash-attn."""
-    triton, flash = ModuleType("engine.ops.triton"), ModuleType("engine.ops.triton.flash")
+    triton, flash = ModuleType("engine.ops.triton.ops"), ModuleType("engine.ops.flash_attn.ops")
     vars(triton)["TritonOps"], vars(flash)["FlashOps"] = Named, FlashNamed
-    monkeypatch.setitem(sys.modules, "engine.ops.triton", triton)
-    monkeypatch.setitem(sys.modules, "engine.ops.triton.flash", flash)
+    monkeypatch.setitem(sys.modules, "engine.ops.triton.ops", triton)
+    monkeypatch.setitem(sys.modules, "engine.ops.flash_attn.ops", flash)
     return monkeypatch
 
 
@@ -178,7 +178,7 @@ def test_flash_attn_gives_way_to_a_talker_that_it_does_not_take(machine: pytest.
 
 
 def test_without_flash_attn_there_is_triton(machine: pytest.MonkeyPatch) -> None:
-    machine.setitem(sys.modules, "engine.ops.triton.flash", None)
+    machine.setitem(sys.modules, "engine.ops.flash_attn.ops", None)
     assert chosen().attention == "triton"
     with pytest.raises(CheckpointError, match="flash-attn cannot be used"):
         chosen("flash-attn")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from engine.events import FinishReason
-from engine.guard import LONGEST_PERIOD, Guard
-from engine.request import SAMPLES_PER_FRAME, Delivery, Sampling, SpeechRequest
+from engine.api.events import FinishReason
+from engine.api.request import SAMPLES_PER_FRAME, Delivery, Sampling, SpeechRequest
+from engine.scheduler.runaway import LONGEST_PERIOD, RunawayDetector
 from tests.engine.drive import FLAVOURS, INCREMENTAL, Drive, Flavour
 from tests.engine.fake_runner import Codes, FakeModel
 from tests.engine.tiny import tiny_config
@@ -18,20 +18,22 @@ def different(number: int) -> Codes:
     return (number % 1_000, number)
 
 
-def heard(guard: Guard, frames: list[Codes], audio: "np.ndarray[tuple[int], np.dtype[np.int16]]") -> int | None:
+def heard(
+    guard: RunawayDetector, frames: list[Codes], audio: "np.ndarray[tuple[int], np.dtype[np.int16]]"
+) -> int | None:
     """How many frames the guard lets pass, None for all."""
-    return next((i for i, codes in enumerate(frames) if guard.hears([codes], audio)), None)
+    return next((i for i, codes in enumerate(frames) if guard.update([codes], audio)), None)
 
 
 def test_silence_counts_after_speech_alone() -> None:
-    guard, frames = Guard(), [different(i) for i in range(300)]
+    guard, frames = RunawayDetector(), [different(i) for i in range(300)]
     assert heard(guard, frames, SILENT) is None
     assert heard(guard, frames, LOUD) is None
     assert heard(guard, frames, SILENT) == FRAMES - 1
 
 
 def test_a_pause_that_ends_is_no_runaway() -> None:
-    guard = Guard()
+    guard = RunawayDetector()
     for start in range(0, 1_000, 200):
         assert heard(guard, [different(start + i) for i in range(10)], LOUD) is None
         assert heard(guard, [different(start + i) for i in range(10, 10 + FRAMES - 1)], SILENT) is None
@@ -39,7 +41,7 @@ def test_a_pause_that_ends_is_no_runaway() -> None:
 
 @pytest.mark.parametrize("circle", [[1], [1, 2], [1, 1, 2], [1, 2, 1, 3, 1, 1], list(range(LONGEST_PERIOD))])
 def test_codes_in_a_circle(circle: list[int]) -> None:
-    guard = Guard()
+    guard = RunawayDetector()
     assert heard(guard, [different(i + 100) for i in range(50)], LOUD) is None
     stopped = heard(guard, [different(i) for i in circle] * 200, LOUD)
     assert stopped is not None and FRAMES <= stopped <= FRAMES + 2 * len(circle)
@@ -47,13 +49,13 @@ def test_codes_in_a_circle(circle: list[int]) -> None:
 
 def test_a_circle_that_is_too_wide_or_broken_is_none() -> None:
     wide = [different(i) for i in range(LONGEST_PERIOD + 1)] * 20
-    assert heard(Guard(), wide, LOUD) is None
+    assert heard(RunawayDetector(), wide, LOUD) is None
     broken = ([different(1)] * (FRAMES - 1) + [different(2)]) * 4
-    assert heard(Guard(), broken, LOUD) is None
+    assert heard(RunawayDetector(), broken, LOUD) is None
 
 
 def test_it_can_be_switched_off() -> None:
-    assert heard(Guard(0), [different(1)] * 1_000, LOUD) is None
+    assert heard(RunawayDetector(0), [different(1)] * 1_000, LOUD) is None
 
 
 class Stuck(FakeModel):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import CheckpointError
-from engine.hub import INDEX, WEIGHTS, checkpoint_folder, weight_files
+from engine.api.errors import CheckpointError
+from engine.checkpoint.hub import INDEX, WEIGHTS, checkpoint_folder, weight_files
 
 
 def test_weights_lie_in_one_file_or_in_those_that_an_index_names(tmp_path: Path) -> None:

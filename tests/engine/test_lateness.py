@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.lateness import CAUSES, RESPONSE, LatenessTotals, split
-from engine.waits import Waits
+from engine.api.lateness import CAUSES, RESPONSE, LatenessTotals, split
+from engine.scheduler.waits import Waits
 
 DUE = 10.0  # when playback ran dry
 ROOM = RESPONSE

@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.batch import Batch, StepOutput
-from engine.blocks import BlockPool
-from engine.config import EngineConfig, ModelCard
-from engine.errors import (
+from engine.api.config import EngineConfig, ModelCard
+from engine.api.errors import (
     Busy,
     EngineError,
     EngineFailed,
@@ -27,15 +25,17 @@ from engine.errors import (
     Unsupported,
     VoiceNotFound,
 )
-from engine.events import AudioChunk, Finished, FinishReason, FlushDone, Notice, NoticeCode, SegmentDone, Started
-from engine.layouts import Layouts
-from engine.loop import Engine
-from engine.metrics import CODEC_FRAMES, LATENESS, QUEUE_WAIT, SLOT_RELEASE, TEXT_STARVED
-from engine.observer import Metric, NullObserver
-from engine.plan import Limits
-from engine.request import Delivery, Pick, Reference, Sampling, SpeechRequest, TextMode
-from engine.scheduler import Scheduler
-from engine.voice import Voice
+from engine.api.events import AudioChunk, Finished, FinishReason, FlushDone, Notice, NoticeCode, SegmentDone, Started
+from engine.api.metrics import CODEC_FRAMES, LATENESS, QUEUE_WAIT, SLOT_RELEASE, TEXT_STARVED
+from engine.api.observer import Metric, NullObserver
+from engine.api.request import Delivery, Reference, Sampling, SamplingParams, SpeechRequest, TextMode
+from engine.api.voice import Voice
+from engine.engine import Engine
+from engine.prompt.builder import PromptBuilder
+from engine.scheduler.batch import Batch, StepOutput
+from engine.scheduler.batch_builder import Limits
+from engine.scheduler.block_pool import BlockPool
+from engine.scheduler.scheduler import Scheduler
 from tests.engine.drive import FLAVOURS, Flavour
 from tests.engine.fake_runner import FakeRunner, OneAhead
 from tests.engine.speaking import Heard, idle, listen, scheduler, speak, until
@@ -60,10 +60,10 @@ class FakeCloner:
         codes = np.arange(48, dtype=np.int32).reshape(3, 16)
         return Voice(embedding=np.zeros(48, np.float32), codes=codes, transcript=reference.transcript)
 
-    def knows(self, voice: Voice) -> bool:
+    def is_primed(self, voice: Voice) -> bool:
         return True
 
-    def learn(self, voice: Voice) -> None:
+    def prime(self, voice: Voice) -> None:
         raise AssertionError("it knows them all")
 
 
@@ -113,9 +113,9 @@ async def rig(flavour: Flavour, kind: str = "1.7B-CustomVoice", **settings: Any)
     model, notes, cloner = tiny_config(kind), Notes(), FakeCloner()
     device = FakeRunner(model, config.max_speeches, block_size=4)
     steps = SlowSteps(device if flavour == "at once" else OneAhead(device))
-    limits = Limits(config.max_speeches, config.max_prefill_columns or 256, 4_000, 7_500)
+    limits = Limits(config.max_speeches, config.max_prefill_tokens or 256, 4_000, 7_500)
     schedule = Scheduler(limits, BlockPool(1_000, block_size=4), notes)
-    layouts = Layouts(model, tiny_tokenizer(), cloner if model.kind == "base" else None)
+    layouts = PromptBuilder(model, tiny_tokenizer(), cloner if model.kind == "base" else None)
     card = ModelCard("fake", model.kind, (), tuple(model.speakers), True, "fake")
     engine = Engine(card, Sampling(), config, layouts, schedule, steps, notes)
     try:
@@ -195,7 +195,7 @@ async def test_a_notice_reaches_the_caller_once(flavour: Flavour) -> None:
 @pytest.fixture
 def no_housekeeping(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop wakes for what happens, and not because it looks at the clock now and then."""
-    monkeypatch.setattr("engine.loop.HOUSEKEEPING", 60.0)
+    monkeypatch.setattr("engine.engine.HOUSEKEEPING", 60.0)
 
 
 @both
@@ -287,7 +287,7 @@ async def test_what_a_checkpoint_cannot_do_is_refused_at_once() -> None:
             (request(voice="nobody"), VoiceNotFound),
             (request(reference=reference), Unsupported),
             (request(language="klingon"), InvalidRequest),
-            (request(sampling=Sampling(talker=Pick(top_p=0.0))), InvalidRequest),
+            (request(sampling=Sampling(talker=SamplingParams(top_p=0.0))), InvalidRequest),
             (request(delivery=Delivery(max_chunk_frames=13)), InvalidRequest),
             (request(voice="ryan", reference=reference), InvalidRequest),
         ):
@@ -345,7 +345,7 @@ async def test_a_caller_who_sends_no_text(flavour: Flavour) -> None:
 
 @both
 async def test_a_greedy_end_does_not_let_a_silent_caller_keep_the_slot(flavour: Flavour) -> None:
-    early = Sampling(talker=Pick(temperature=0.0), seed=1)
+    early = Sampling(talker=SamplingParams(temperature=0.0), seed=1)
     async with rig(flavour) as made:
         speech = made.engine.open(request(idle=0.1, sampling=early))
         speech.feed(TEXT * 3)

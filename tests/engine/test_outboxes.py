@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from engine.outboxes import FRAME_BYTES, LEAST, Outboxes
+from engine.scheduler.outboxes import FRAME_BYTES, LEAST, Outboxes
 from engine.speech import Speech
 from tests.engine.drive import FLAVOURS, Flavour
 from tests.engine.speaking import listen, until

@@ -2,19 +2,19 @@
 
 import pytest
 
-from engine.pace import LEAST, MOST, Pace
+from engine.runner.pacer import LEAST, MOST, StepPacer
 
 
-def steady(steps: int) -> Pace:
+def steady(steps: int) -> StepPacer:
     """After so many steps in which the device never ran dry."""
-    pace = Pace()
+    pace = StepPacer()
     for _ in range(steps):
         pace.launched(dry=False)
     return pace
 
 
 def test_what_is_not_known_is_due_at_once() -> None:
-    assert Pace().next_by("kind", 5.0) == 5.0
+    assert StepPacer().next_by("kind", 5.0) == 5.0
 
 
 def test_the_margin_shrinks_to_its_least_while_the_device_is_busy() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from clients.load.figures import Spread
-from tools.bench.policy import Simulation
+from benchmarks.load.figures import Spread
+from benchmarks.parts.policy import Simulation
 
 
 @pytest.mark.parametrize(("rate", "p95"), [(20, 20), (100, 40)])

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from engine.errors import InvalidRequest, Unsupported, VoiceNotFound
-from engine.layouts import Layout, Layouts
-from engine.prompt import VECTOR, Column, language_row, languages
-from engine.request import Delivery, Reference, SpeechRequest, TextMode
-from engine.segment import Segment
-from engine.voice import UNSPECIFIED, Voice
+from engine.api.errors import InvalidRequest, Unsupported, VoiceNotFound
+from engine.api.request import Delivery, Reference, SpeechRequest, TextMode
+from engine.api.voice import UNSPECIFIED, Voice
+from engine.prompt.builder import PromptBuilder, PromptLayout
+from engine.prompt.prompt_tokens import VECTOR, PromptToken, language_row, languages
+from engine.scheduler.segment import Segment
 from tests.engine.tiny import tiny_config, tiny_tokenizer
 
 CONFIG = tiny_config()
@@ -21,7 +21,7 @@ AUTO, ENGLISH = (NO_THINK, THINK_BEGIN, THINK_END), (THINK, THINK_BEGIN, 2050, T
 SICHUAN = (THINK, THINK_BEGIN, 2062, THINK_END)
 RYAN, ERIC = 3061, 2875
 
-ROLE = [Column(START, ()), Column(ASSISTANT, ()), Column(NEWLINE, ())]
+ROLE = [PromptToken(START, ()), PromptToken(ASSISTANT, ()), PromptToken(NEWLINE, ())]
 BODY = tiny_tokenizer().encode("Hello world.")
 FRAMES = [tuple(range(n, n + 16)) for n in (100, 200, 300)]
 RECORDING = np.array(FRAMES, np.int32)
@@ -29,23 +29,23 @@ EMBEDDING = np.zeros(48, np.float32)
 SPOKEN = tiny_tokenizer().encode("the sentence")
 
 
-def under_pad(*codes: int) -> list[Column]:
-    return [Column(PAD, (code,)) for code in codes]
+def under_pad(*codes: int) -> list[PromptToken]:
+    return [PromptToken(PAD, (code,)) for code in codes]
 
 
-def head(tags: tuple[int, ...], speaker: list[Column]) -> list[Column]:
-    return ROLE + under_pad(*tags) + speaker + [Column(BEGIN, (CODEC_PAD,))]
+def head(tags: tuple[int, ...], speaker: list[PromptToken]) -> list[PromptToken]:
+    return ROLE + under_pad(*tags) + speaker + [PromptToken(BEGIN, (CODEC_PAD,))]
 
 
-def beside_pad(texts: list[int]) -> list[Column]:
-    return [Column(text, (CODEC_PAD,)) for text in texts]
+def beside_pad(texts: list[int]) -> list[PromptToken]:
+    return [PromptToken(text, (CODEC_PAD,)) for text in texts]
 
 
-def layouts(kind: str) -> Layouts:
-    return Layouts(tiny_config(kind), tiny_tokenizer(), None)
+def layouts(kind: str) -> PromptBuilder:
+    return PromptBuilder(tiny_config(kind), tiny_tokenizer(), None)
 
 
-def table(layout: Layout, text: str, made: int = 0) -> list[Column]:
+def table(layout: PromptLayout, text: str, made: int = 0) -> list[PromptToken]:
     """The columns of a prompt and of `made` frames after it."""
     segment = Segment(layout, tiny_tokenizer(), 0, 0)
     segment.feed(text)
@@ -60,8 +60,8 @@ def asked(mode: TextMode, **fields: object) -> SpeechRequest:
     return SpeechRequest(delivery=Delivery(text_mode=mode), **fields)  # type: ignore[arg-type]
 
 
-def live(texts: list[int], codes: list[tuple[int, ...]]) -> list[Column]:
-    return [Column(*pair) for pair in zip(texts, codes, strict=True)]
+def live(texts: list[int], codes: list[tuple[int, ...]]) -> list[PromptToken]:
+    return [PromptToken(*pair) for pair in zip(texts, codes, strict=True)]
 
 
 def made(count: int) -> list[tuple[int, ...]]:
@@ -84,45 +84,45 @@ def test_custom_voice(speaker: str, language: str, tags: tuple[int, ...], row: i
     shared = head(tags, under_pad(row))
     of = layouts("1.7B-CustomVoice").of
     streamed = of(asked(TextMode.INCREMENTAL, voice=speaker, language=language))
-    assert table(streamed, "Hello world.") == [*shared, Column(BODY[0], (CODEC_BEGIN,))]
+    assert table(streamed, "Hello world.") == [*shared, PromptToken(BODY[0], (CODEC_BEGIN,))]
     count = len(BODY) + 2
     assert table(streamed, "Hello world.", count) == shared + live(
         [*BODY, END, PAD, PAD], [(CODEC_BEGIN,), *made(count)]
     )
     whole = of(asked(TextMode.WHOLE, voice=speaker, language=language))
     prompt = shared + beside_pad([*BODY, END])
-    assert table(whole, "Hello world.") == [*prompt, Column(PAD, (CODEC_BEGIN,))]
+    assert table(whole, "Hello world.") == [*prompt, PromptToken(PAD, (CODEC_BEGIN,))]
     assert table(whole, "Hello world.", 2) == prompt + live([PAD] * 3, [(CODEC_BEGIN,), *made(2)])
 
 
 def test_instructions_come_first_as_a_turn_of_the_user() -> None:
     encode = tiny_tokenizer().encode
     turn = [START, USER, NEWLINE, *encode("Be happy."), STOP, NEWLINE]
-    instruct = [Column(token, ()) for token in turn]
+    instruct = [PromptToken(token, ()) for token in turn]
     request = asked(TextMode.INCREMENTAL, voice="ryan", instructions="Be happy.")
     with_them = table(layouts("1.7B-CustomVoice").of(request), "Hello world.")
-    assert with_them == [*instruct, *head(AUTO, under_pad(RYAN)), Column(BODY[0], (CODEC_BEGIN,))]
+    assert with_them == [*instruct, *head(AUTO, under_pad(RYAN)), PromptToken(BODY[0], (CODEC_BEGIN,))]
     small = layouts("0.6B-CustomVoice").of(request)
     assert table(small, "Hello world.") == with_them[len(instruct) :]
     design = asked(TextMode.INCREMENTAL, instructions="Be happy.", language="english")
     assert table(layouts("1.7B-VoiceDesign").of(design), "Hello world.") == [
         *instruct,
         *head(ENGLISH, []),
-        Column(BODY[0], (CODEC_BEGIN,)),
+        PromptToken(BODY[0], (CODEC_BEGIN,)),
     ]
 
 
 def test_clone_from_the_embedding_alone() -> None:
     request = asked(TextMode.INCREMENTAL, kept=Voice(embedding=EMBEDDING))
     assert table(layouts("0.6B-Base").of(request), "Hello world.") == [
-        *head(AUTO, [Column(PAD, VECTOR)]),
-        Column(BODY[0], (CODEC_BEGIN,)),
+        *head(AUTO, [PromptToken(PAD, VECTOR)]),
+        PromptToken(BODY[0], (CODEC_BEGIN,)),
     ]
 
 
 def test_clone_with_a_transcript_reads_recording_and_text_as_one() -> None:
     voice = Voice(embedding=EMBEDDING, codes=RECORDING, transcript="the sentence")
-    shared = head(AUTO, [Column(PAD, VECTOR)])
+    shared = head(AUTO, [PromptToken(PAD, VECTOR)])
     codes = [(CODEC_BEGIN,), *FRAMES]
     texts = [*SPOKEN, *BODY, END]
     assert len(texts) > len(codes)
@@ -154,7 +154,7 @@ def test_a_line_break_at_the_start_joins_the_heading() -> None:
     columns = table(layout, "\nHello")
     assert [column.text for column in columns[:3]] == [START, *merged[:2]]
     assert merged[1] != NEWLINE
-    assert columns[-1] == Column(merged[2], (CODEC_BEGIN,))
+    assert columns[-1] == PromptToken(merged[2], (CODEC_BEGIN,))
 
 
 def test_languages_that_may_be_asked_for() -> None:

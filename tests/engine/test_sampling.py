@@ -10,7 +10,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from engine.ops.interface import Picks
+from engine.ops.base import SamplingTensors
 from engine.ops.philox import philox, uniforms
 from engine.ops.reference import ReferenceOps
 
@@ -28,8 +28,8 @@ class Knobs:
     uniform: float
 
 
-def picks(rows: list[Knobs]) -> Picks:
-    return Picks(
+def picks(rows: list[Knobs]) -> SamplingTensors:
+    return SamplingTensors(
         torch.tensor([row.temperature for row in rows]),
         torch.tensor([row.top_k for row in rows], dtype=torch.int32),
         torch.tensor([row.top_p for row in rows]),
@@ -137,7 +137,9 @@ def test_ids_are_drawn_in_proportion(knobs: Knobs) -> None:
     expected = np.array(probabilities(logits.tolist(), knobs))
     uniform = uniforms(torch.full((count,), 7), torch.arange(count), 1)[:, 0]
     settings_of = [torch.full((count,), value) for value in (knobs.temperature, knobs.top_k, knobs.top_p)]
-    drawn = OPS.sample(logits.expand(count, -1), Picks(settings_of[0], settings_of[1].int(), settings_of[2], uniform))
+    drawn = OPS.sample(
+        logits.expand(count, -1), SamplingTensors(settings_of[0], settings_of[1].int(), settings_of[2], uniform)
+    )
     counts = np.bincount(drawn.numpy(), minlength=WIDTH)
     possible = expected > 0
     assert counts[~possible].sum() == 0
@@ -149,7 +151,7 @@ def first(scores: Tensor, knobs: list[Knobs], *, penalty: float, seen: Tensor, m
     """Codebook 0 over ids 0...WIDTH-1, the last being the end and the two before it forbidden."""
     allowed = torch.ones(WIDTH, dtype=torch.bool)
     allowed[-3:-1] = False
-    drawn = OPS.sample_first(
+    drawn = OPS.sample_talker(
         scores,
         picks(knobs),
         torch.full((len(scores),), penalty),

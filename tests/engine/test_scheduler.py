@@ -8,14 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.errors import GenerationFailed, RequestTooLarge
-from engine.events import FinishReason
-from engine.request import Delivery, Pick, Sampling, SpeechRequest, TextMode
-from engine.voice import Voice
+from engine.api.errors import GenerationFailed, RequestTooLarge
+from engine.api.events import FinishReason
+from engine.api.request import Delivery, Sampling, SamplingParams, SpeechRequest, TextMode
+from engine.api.voice import Voice
 from tests.engine.drive import FLAVOURS, INCREMENTAL, WHOLE, Drive, Flavour, Preemptions, Talk, check_part, check_whole
 
 TEXT = "Hello world, how is the light of this morning? The river and the old man. "
-GREEDY = Pick(temperature=0.0)
+GREEDY = SamplingParams(temperature=0.0)
 RECORDED = Voice(embedding=np.ones(4, np.float32), codes=np.arange(80, dtype=np.int32).reshape(5, 16), transcript="x")
 
 both = pytest.mark.parametrize("flavour", FLAVOURS)
@@ -83,8 +83,8 @@ def test_text_in_single_characters(flavour: Flavour) -> None:
 
 @both
 @pytest.mark.parametrize("early", [True, False, None])
-@pytest.mark.parametrize("pick", [Pick(), GREEDY], ids=["sampled", "greedy"])
-def test_an_end_before_the_text_has_ended(flavour: Flavour, early: bool | None, pick: Pick) -> None:
+@pytest.mark.parametrize("pick", [SamplingParams(), GREEDY], ids=["sampled", "greedy"])
+def test_an_end_before_the_text_has_ended(flavour: Flavour, early: bool | None, pick: SamplingParams) -> None:
     """Text that comes after the model has ended the segment is passed over, as it is when all of it comes at once."""
     for seed in range(12):
         drive = Drive(flavour)
@@ -316,7 +316,7 @@ Action = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchBuilder:
     """A speech to open: what it starts with, and when."""
 
     request: SpeechRequest
@@ -327,9 +327,9 @@ class Plan:
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> Plan:
+def plans(draw: st.DrawFn) -> BatchBuilder:
     sampling = Sampling(
-        talker=draw(st.sampled_from([Pick(), Pick(), GREEDY])),
+        talker=draw(st.sampled_from([SamplingParams(), SamplingParams(), GREEDY])),
         max_frames=draw(st.none() | st.integers(1, 30)),
         end_before_text=draw(st.sampled_from([None, None, None, True])),
     )
@@ -339,7 +339,7 @@ def plans(draw: st.DrawFn) -> Plan:
         max_chunk_frames=draw(st.integers(1, 12)),
         max_lead=draw(st.sampled_from([0.08, 0.5, 1e4, 1e4])),
     )
-    return Plan(
+    return BatchBuilder(
         SpeechRequest(sampling=sampling, delivery=delivery),
         seed=draw(st.integers(0, 3)),
         voice=draw(st.sampled_from([None, None, RECORDED, Voice()])),
@@ -367,7 +367,7 @@ def act(drive: Drive, talk: Talk, verb: str, number: int) -> None:
             drive.steps(1 + number)
 
 
-def open_all(drive: Drive, opened: list[Plan]) -> list[Talk]:
+def open_all(drive: Drive, opened: list[BatchBuilder]) -> list[Talk]:
     talks = []
     for plan in opened:
         talks.append(drive.open(plan.request, seed=plan.seed, voice=plan.voice))
@@ -386,7 +386,7 @@ def open_all(drive: Drive, opened: list[Plan]) -> list[Talk]:
     script=st.lists(st.tuples(st.sampled_from(VERBS), st.integers(0, 5), st.integers(0, 9)), max_size=40),
 )
 def test_any_schedule(
-    flavour: Flavour, slots: int, blocks: int, columns: int, opened: list[Plan], script: list[Action]
+    flavour: Flavour, slots: int, blocks: int, columns: int, opened: list[BatchBuilder], script: list[Action]
 ) -> None:
     drive = Drive(flavour, slots=slots, blocks=blocks, columns=columns)
     talks = open_all(drive, opened)

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.events import FinishReason
-from engine.request import Delivery, Pick, Sampling, SpeechRequest
-from engine.sentences import SENTENCE, Sentences
-from engine.sequence import RESERVE
-from engine.text_filter import MarkupFilter
+from engine.api.events import FinishReason
+from engine.api.request import Delivery, Sampling, SamplingParams, SpeechRequest
+from engine.prompt.splitter import SENTENCE, Sentences
+from engine.prompt.text_filter import MarkupFilter
+from engine.scheduler.sequence import RESERVE
 from tests.engine.drive import FLAVOURS, INCREMENTAL, WHOLE, Drive, Flavour, Talk, check_whole
 
 flavours = pytest.mark.parametrize("flavour", FLAVOURS)
@@ -191,7 +191,9 @@ def test_what_the_model_left_unread_is_not_told(flavour: Flavour, early: bool) -
     for seed in range(10):
         drive = Drive(flavour)
         delivery = Delivery(text_mode=INCREMENTAL)
-        request = SpeechRequest(sampling=Sampling(Pick(), Pick(), end_before_text=early), delivery=delivery)
+        request = SpeechRequest(
+            sampling=Sampling(SamplingParams(), SamplingParams(), end_before_text=early), delivery=delivery
+        )
         talk = drive.open(request, seed=seed)
         talk.say(text)
         tokens = talk.sequence.segment.tokens
@@ -204,7 +206,9 @@ def test_what_the_model_left_unread_is_not_told(flavour: Flavour, early: bool) -
 @flavours
 def test_text_that_comes_after_an_early_end_is_not_told(flavour: Flavour) -> None:
     drive = Drive(flavour)
-    request = SpeechRequest(sampling=Sampling(Pick(), Pick(), end_before_text=True), delivery=Delivery(INCREMENTAL))
+    request = SpeechRequest(
+        sampling=Sampling(SamplingParams(), SamplingParams(), end_before_text=True), delivery=Delivery(INCREMENTAL)
+    )
     for seed in range(5):
         talk = drive.open(request, seed=seed)
         talk.feed("Hello world, how is the light of this morning, and the river, and the old man, and all? ")

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.events import FinishReason
-from engine.request import Delivery, Sampling, SpeechRequest, TextMode
-from engine.sentences import ANYWHERE, SENTENCE, Sentences
+from engine.api.events import FinishReason
+from engine.api.request import Delivery, Sampling, SpeechRequest, TextMode
+from engine.prompt.splitter import ANYWHERE, SENTENCE, Sentences
 from tests.engine.drive import FLAVOURS, INCREMENTAL, WHOLE, Drive, Flavour, check_whole
 
 BUDGET = 20

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from engine.api.config import EngineConfig
+from engine.api.errors import GenerationFailed, RequestTooLarge
+from engine.api.events import AudioChunk, Finished, FinishReason, Started
+from engine.api.request import Delivery, Reference, Sampling, SamplingParams, SpeechRequest, TextMode
+from engine.api.voice import Voice
 from engine.build import build_engine
-from engine.config import EngineConfig
-from engine.errors import GenerationFailed, RequestTooLarge
-from engine.events import AudioChunk, Finished, FinishReason, Started
-from engine.model.codec import CodecDecoder
-from engine.model.codec_config import CodecDecoderConfig
-from engine.model.tensors import under
-from engine.request import Delivery, Pick, Reference, Sampling, SpeechRequest, TextMode
-from engine.voice import Voice
-from engine.weights import load_checkpoint
+from engine.checkpoint.codec_config import CodecDecoderConfig
+from engine.checkpoint.tensors import under
+from engine.checkpoint.weights import load_checkpoint
+from engine.model.codec.decoder import CodecDecoder
 from tests.engine.conftest import Checkpoint, Engines
 from tests.engine.drive import Preemptions
 from tests.engine.speaking import Heard, idle, listen, same, scheduler, speak, until
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CUSTOM, BASE, DESIGN = "1.7B-CustomVoice", "0.6B-Base", "1.7B-VoiceDesign"
 TEXT = "Hello world, how is the light of this morning? 你好。 The river\nand the old man."
-GREEDY = Pick(temperature=0.0)
+GREEDY = SamplingParams(temperature=0.0)
 WHOLE, INCREMENTAL = TextMode.WHOLE, TextMode.INCREMENTAL
 modes = pytest.mark.parametrize("mode", [INCREMENTAL, WHOLE])
 
@@ -35,7 +35,7 @@ modes = pytest.mark.parametrize("mode", [INCREMENTAL, WHOLE])
 def request(
     mode: TextMode = INCREMENTAL, *, seed: int | None = 1, frames: int | None = 16, greedy: bool = False, **fields: Any
 ) -> SpeechRequest:
-    pick = GREEDY if greedy else Pick(top_p=0.9)
+    pick = GREEDY if greedy else SamplingParams(top_p=0.9)
     sampling = Sampling(talker=pick, predictor=pick, seed=seed, max_frames=frames)
     made = SpeechRequest(sampling=sampling, delivery=Delivery(text_mode=mode, max_lead=1e4))
     return replace(made, **fields)
@@ -74,7 +74,9 @@ async def test_batching_is_invisible(engines: Engines, kind: str) -> None:
     speeches = []
     for number in range(count):
         made = make(number, (INCREMENTAL, WHOLE)[number // 2 % 2])
-        pick = GREEDY if number % 5 == 4 else Pick(temperature=0.7 + 0.1 * (number % 4), top_k=20 * (number % 3))
+        pick = (
+            GREEDY if number % 5 == 4 else SamplingParams(temperature=0.7 + 0.1 * (number % 4), top_k=20 * (number % 3))
+        )
         sampling = Sampling(talker=pick, predictor=pick, seed=number, max_frames=4 + number, repetition_penalty=1.1)
         delivery = replace(made.delivery, first_chunk_frames=1 + number % 3)
         speeches.append((replace(made, sampling=sampling, delivery=delivery), TEXT[number:]))
@@ -92,7 +94,7 @@ async def test_batching_is_invisible(engines: Engines, kind: str) -> None:
 
 async def test_preemption_is_invisible(engines: Engines, checkpoint: Checkpoint) -> None:
     roomy, observer = await engines(CUSTOM), Preemptions()
-    tight = EngineConfig(max_speeches=4, kv_blocks=14, block_size=8, max_prefill_columns=7)
+    tight = EngineConfig(max_speeches=4, kv_blocks=14, block_size=8, max_prefill_tokens=7)
     speeches = [(request((INCREMENTAL, WHOLE)[n % 2], seed=n, frames=24), TEXT[:40]) for n in range(4)]
     alone = [await speak(roomy, *speech) for speech in speeches]
     async with await build_engine(str(checkpoint(CUSTOM)), tight, observer) as engine:
@@ -247,7 +249,7 @@ async def test_a_prompt_that_the_pool_can_never_hold(engines: Engines) -> None:
 @pytest.mark.parametrize("kind", [CUSTOM, BASE])
 async def test_cancel_at_every_point(engines: Engines, kind: str) -> None:
     """Slot and blocks are free at once, whether it is queued, prepared, in its prompt, or anywhere in its audio."""
-    engine = await engines(kind, max_speeches=2, max_prefill_columns=4)
+    engine = await engines(kind, max_speeches=2, max_prefill_tokens=4)
     survivor = asyncio.create_task(speak(engine, KINDS[kind][0](2, INCREMENTAL), TEXT))
     for point in range(14):
         speech = engine.open(KINDS[kind][0](point % 4, (INCREMENTAL, WHOLE)[point % 2]))
@@ -270,7 +272,7 @@ async def test_cancel_at_every_point(engines: Engines, kind: str) -> None:
 async def test_a_parked_speech_gives_its_slot_away_and_resumes(
     engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.scheduler.EVICT_AFTER", 0.02)
+    monkeypatch.setattr("engine.scheduler.scheduler.EVICT_AFTER", 0.02)
     engine = await engines(CUSTOM, max_speeches=1)
     made = request(frames=30)
     whole = await speak(engine, made, TEXT)

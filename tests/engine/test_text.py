@@ -10,10 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from engine.config import Split
-from engine.errors import CheckpointError
-from engine.text import HEADING, TextStream
-from engine.tokenizer import TextTokenizer
+from engine.api.config import Split
+from engine.api.errors import CheckpointError
+from engine.prompt.token_stream import HEADING, TextStream
+from engine.prompt.tokenizer import TextTokenizer
 from tests.engine.tiny import tiny_tokenizer
 
 SPLITS: tuple[Split, ...] = ("qwen2", "mistral")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from engine.text_filter import HELD, MarkupFilter
+from engine.prompt.text_filter import HELD, MarkupFilter
 
 
 def filtered(*pieces: str) -> tuple[str, list[int]]:

@@ -2,10 +2,10 @@
 
 from functools import cache
 
-from engine.dummy.configs import main_config
-from engine.dummy.tokenizer import tiny_vocabulary
-from engine.model.config import ModelConfig
-from engine.tokenizer import TextTokenizer
+from engine.checkpoint.config import ModelConfig
+from engine.checkpoint.dummy.configs import main_config
+from engine.checkpoint.dummy.tokenizer import tiny_vocabulary
+from engine.prompt.tokenizer import TextTokenizer
 
 
 @cache

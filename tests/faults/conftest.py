@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.dummy import write_checkpoint
+from engine.checkpoint.dummy import write_checkpoint
 from tests.service.conftest import Running, serving
 
 from .devices import Steady

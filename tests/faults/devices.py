@@ -5,8 +5,8 @@ import time
 
 import numpy as np
 
-from engine.batch import Batch, StepOutput
-from engine.request import SAMPLES_PER_FRAME
+from engine.api.request import SAMPLES_PER_FRAME
+from engine.scheduler.batch import Batch, StepOutput
 
 GROUPS = 16
 IDS = 1_000  # codes of codebook 0 that mean audio

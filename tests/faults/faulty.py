@@ -5,10 +5,11 @@ import sys
 import time
 from collections.abc import Callable
 
-from engine.batch import Batch, Runner, StepOutput
 from engine.build import build_engine
-from engine.loop import Engine
-from qwentts_grpc import cli, server
+from engine.engine import Engine
+from engine.scheduler.batch import Batch, Runner, StepOutput
+from qwentts_grpc.cli import flags
+from qwentts_grpc.server import server
 
 GOOD_STEPS = 20
 
@@ -46,4 +47,4 @@ async def faulty_engine(*arguments: object) -> Engine:
 
 if __name__ == "__main__":
     server.build_engine = faulty_engine  # type: ignore[attr-defined,assignment]
-    cli.main(["serve", "--model", sys.argv[2], "--port", "0", "--metrics-port", "0", *sys.argv[3:]])
+    flags.main(["serve", "--model", sys.argv[2], "--port", "0", "--metrics-port", "0", *sys.argv[3:]])

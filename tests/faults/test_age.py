@@ -10,10 +10,11 @@ import pytest
 
 from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_client.v1 import tts_pb2_grpc
-from qwentts_grpc import call_rate, connections
-from qwentts_grpc.call_rate import CallRate
-from qwentts_grpc.caller import Caller
-from qwentts_grpc.errors import CallRateLimit
+from qwentts_grpc.admission import call_rate
+from qwentts_grpc.admission.call_rate import CallRate
+from qwentts_grpc.rpc import connections
+from qwentts_grpc.wire.caller import Caller
+from qwentts_grpc.wire.errors import CallRateLimit
 from tests.service.conftest import config, failure, kinds, send, serving, text, turn
 
 from .http2 import GOAWAY, Connection, connected

@@ -8,7 +8,7 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from engine.dummy import write_checkpoint
+from engine.checkpoint.dummy import write_checkpoint
 from qwentts_client.v1 import tts_pb2 as pb
 from tests.service.conftest import Running, cancel, config, text, turn
 from tests.service.test_kinds import clone, recording

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from engine.text import speakable
+from engine.prompt.token_stream import speakable
 from qwentts_client.v1 import tts_pb2 as pb
 from tests.service.conftest import Running, cancel, config, decoded, flush, text
 

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc.metrics import OUTCOMES
+from qwentts_grpc.telemetry.metrics import OUTCOMES
 from tests.service.conftest import Running, config, decoded, failure, flush, send, text
 
 from .conftest import steady

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from qwentts_client.v1 import tts_pb2_grpc
-from qwentts_grpc import server as server_module
+from qwentts_grpc.server import server as server_module
 from tests.service.conftest import Running, config, send, text
 
 from .conftest import steady

@@ -11,8 +11,8 @@ import prometheus_client
 import pytest
 import pytest_asyncio
 
-from qwentts_grpc import http
-from qwentts_grpc.server import Server, ServerConfig
+from qwentts_grpc.server import admin_http
+from qwentts_grpc.server.server import Server, ServerConfig
 from tests.service.conftest import Running
 from tests.service.test_lifecycle import page
 
@@ -33,7 +33,7 @@ async def server(checkpoint: Path) -> AsyncIterator[Running]:
 @pytest.mark.parametrize("sent", [b"", METRICS[:-2], METRICS, b"x" * 9_000], ids=["nothing", "half", "whole", "much"])
 async def test_sockets_that_say_nothing_or_read_nothing_keep_no_probe_out(server: Running, sent: bytes) -> None:
     idle = []
-    for _ in range(3 * http.MOST_CONNECTIONS):
+    for _ in range(3 * admin_http.MOST_CONNECTIONS):
         idle.append(await asyncio.open_connection("127.0.0.1", server.side_port))
         idle[-1][1].write(sent)
     for _ in range(3):
@@ -63,7 +63,7 @@ async def test_readers_of_metrics_in_a_loop_hold_no_turn_up(server: Running) -> 
 
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(http, "generate_latest", generate)
+            patch.setattr(admin_http, "generate_latest", generate)
             began = time.monotonic()
             async with witness(server) as heard:
                 await asyncio.sleep(3)
@@ -71,8 +71,8 @@ async def test_readers_of_metrics_in_a_loop_hold_no_turn_up(server: Running) -> 
     finally:
         over.set()
         await asyncio.gather(*(asyncio.to_thread(reader.join) for reader in readers))
-    assert len(pages) <= (http.MOST_A_SECOND + 5) * (taken + 1)
-    assert 1 <= len(made) <= taken / http.METRICS_AGE + 1 and threading.get_ident() not in made
+    assert len(pages) <= (admin_http.MOST_A_SECOND + 5) * (taken + 1)
+    assert 1 <= len(made) <= taken / admin_http.METRICS_AGE + 1 and threading.get_ident() not in made
     print(f"{len(pages) / taken:.0f} pages a second; gap p99 beside them {heard.worst:.0f} ms")
 
 

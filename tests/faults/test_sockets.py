@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from qwentts_grpc import server as server_module
+from qwentts_grpc.server import server as server_module
 from tests.service.conftest import Running
 
 from .conftest import steady

@@ -12,12 +12,12 @@ import pytest
 import pytest_asyncio
 from grpc_health.v1 import health_pb2
 
-from engine.config import EngineConfig
+from engine.api.config import EngineConfig
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc import call_limits
-from qwentts_grpc.log_floods import LINES, PERIOD
-from qwentts_grpc.server import Server, ServerConfig
-from qwentts_grpc.tenants import Access
+from qwentts_grpc.admission import call_limits
+from qwentts_grpc.admission.tenants import Access
+from qwentts_grpc.server.server import Server, ServerConfig
+from qwentts_grpc.telemetry.log_floods import LINES, PERIOD
 from tests.service.conftest import Running, config, failure, kinds, send, serving, text
 from tests.service.fakes import Breaking
 from tests.service.test_access import bearer

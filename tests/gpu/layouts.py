@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.dummy import write_checkpoint
-from engine.dummy.configs import Json, main_config
+from engine.checkpoint.dummy import write_checkpoint
+from engine.checkpoint.dummy.configs import Json, main_config
 
 KIND = "1.7B-CustomVoice"
 IDS = ("pad", "bos", "eos_token", "think", "nothink", "think_bos", "think_eos")

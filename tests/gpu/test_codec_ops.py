@@ -6,17 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.dummy.configs import codec_config, merged
-from engine.dummy.weights import codec_weights
-from engine.model.codec import CodecDecoder
-from engine.model.codec_config import CodecDecoderConfig
-from engine.model.tensors import under
-from engine.ops.codec_tiles import UNIT, Tile, unit_tile
+from engine.checkpoint.codec_config import CodecDecoderConfig
+from engine.checkpoint.dummy.configs import codec_config, merged
+from engine.checkpoint.dummy.weights import codec_weights
+from engine.checkpoint.tensors import under
+from engine.model.codec.decoder import CodecDecoder
+from engine.ops.triton.codec.tiles import UNIT, Tile, unit_tile
 
 pytest.importorskip("triton")
-from engine.model.codec_fused import FusedCodecDecoder
-from engine.model.codec_packed import DEPTHS
-from engine.ops.triton.codec_ops import COUNTERS, CodecOps, Conv, Home, Snake, Streams, Unit
+from engine.ops.triton.codec.decoder import FusedCodecDecoder
+from engine.ops.triton.codec.ops import COUNTERS, CodecOps, Conv, Home, Snake, Streams, Unit
+from engine.ops.triton.codec.packing import DEPTHS
 from tools.codec.calls import Call
 from tools.codec.check import copied
 from tools.codec.exact import LEAST, decibels, ratio

@@ -13,8 +13,8 @@ pytest.importorskip("triton")
 from triton import knobs
 
 from engine.ops.reference import ReferenceOps
-from engine.ops.triton import compiling, rows
-from engine.ops.triton.compiling import compiling_elsewhere
+from engine.ops.triton import parallel_compile, rows
+from engine.ops.triton.parallel_compile import compile_in_processes
 from engine.progress import Progress
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(300)]
@@ -31,7 +31,7 @@ def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 
 def test_launches_find_kernels_in_the_cache(compiled: list[bool]) -> None:
-    with compiling_elsewhere(Progress("compiling", "kernels")):
+    with compile_in_processes(Progress("compiling", "kernels")):
         agrees()
     assert compiled == [True]
 
@@ -39,11 +39,11 @@ def test_launches_find_kernels_in_the_cache(compiled: list[bool]) -> None:
 def test_nothing_is_started_for_kernels_that_are_there(
     compiled: list[bool], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with compiling_elsewhere(Progress("compiling", "kernels")):
+    with compile_in_processes(Progress("compiling", "kernels")):
         agrees()
     rows._rms_norm.device_caches.clear()
-    monkeypatch.setattr(compiling, "LIMIT", 0.0)  # so that waiting for a process would be noticed
-    with compiling_elsewhere(Progress("compiling", "kernels")):
+    monkeypatch.setattr(parallel_compile, "LIMIT", 0.0)  # so that waiting for a process would be noticed
+    with compile_in_processes(Progress("compiling", "kernels")):
         agrees()
     assert compiled == [True, True]
     assert not caplog.records
@@ -52,8 +52,8 @@ def test_nothing_is_started_for_kernels_that_are_there(
 def test_a_kernel_that_does_not_come_is_compiled_on_the_spot(
     compiled: list[bool], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(compiling, "LIMIT", 0.0)
-    with caplog.at_level(logging.WARNING), compiling_elsewhere(Progress("compiling", "kernels")):
+    monkeypatch.setattr(parallel_compile, "LIMIT", 0.0)
+    with caplog.at_level(logging.WARNING), compile_in_processes(Progress("compiling", "kernels")):
         agrees()
     assert compiled == [False]
     assert "_rms_norm was not compiled by another process" in caplog.text
@@ -63,7 +63,7 @@ def test_without_processes_kernels_are_compiled_on_the_spot(
     compiled: list[bool], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with caplog.at_level(logging.WARNING), compiling_elsewhere(Progress("compiling", "kernels")):
+    with caplog.at_level(logging.WARNING), compile_in_processes(Progress("compiling", "kernels")):
         agrees()
     assert compiled == [False]
     assert "_rms_norm was not compiled by another process" in caplog.text

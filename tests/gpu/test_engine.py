@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from engine.api.config import EngineConfig
+from engine.api.request import Delivery, Reference, Sampling, SpeechRequest
+from engine.api.voice import Voice
 from engine.build import build_engine
-from engine.config import EngineConfig
-from engine.loop import Engine
-from engine.request import Delivery, Reference, Sampling, SpeechRequest
-from engine.voice import Voice
+from engine.engine import Engine
 from tests.engine.speaking import Heard, speak
 
 pytest.importorskip("triton")
@@ -115,17 +115,17 @@ def test_voices_are_learnt_beside_running_speeches(loop: asyncio.Runner, engine:
     requests = [request(seed, voice) for seed in range(16)]
     quiet = loop.run(together(engine, requests))
 
-    async def learn(count: int) -> list[Voice]:
+    async def prime(count: int) -> list[Voice]:
         voices = []
         for number in range(count):
             made = await engine.clone(Reference(recording(3.0 + 0.2 * number), "some words that were said"))
-            await engine.learn(made)
+            await engine.prime(made)
             voices.append(made)
         return voices
 
     async def both() -> tuple[list[Heard], list[Voice]]:
         async with asyncio.TaskGroup() as tasks:
-            speaking, learning = tasks.create_task(together(engine, requests)), tasks.create_task(learn(4))
+            speaking, learning = tasks.create_task(together(engine, requests)), tasks.create_task(prime(4))
         return speaking.result(), learning.result()
 
     busy, voices = loop.run(both())

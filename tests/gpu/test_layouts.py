@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from engine import build
+from engine.api.config import EngineConfig
+from engine.api.request import Delivery, Sampling, SamplingParams, SpeechRequest
 from engine.build import build_engine
-from engine.config import EngineConfig
-from engine.ops.interface import Picks
+from engine.ops.base import SamplingTensors
 from engine.ops.reference import ReferenceOps
-from engine.request import Delivery, Pick, Sampling, SpeechRequest
 from tests.engine.speaking import speak
 from tests.gpu.layouts import LAYOUTS, write
 
@@ -29,8 +29,8 @@ pytestmark = [
 FRAMES, TEXT = 16, "Good morning."
 MARGIN = 0.25  # between logits of some 3 in size: what bf16 may turn round
 PLAIN = {  # what of a layout no kernel takes
-    "heads of 320": {"decode_attention", "prefill_attention", "short_attention"},
-    "40 heads to one": {"decode_attention", "prefill_attention", "short_attention"},
+    "heads of 320": {"paged_decode", "paged_prefill", "dense_attention"},
+    "40 heads to one": {"paged_decode", "paged_prefill", "dense_attention"},
 }
 
 
@@ -41,7 +41,7 @@ class Follower(ReferenceOps):
         self.given = list[int]()
         self.below = list[float]()
 
-    def sample(self, logits: Tensor, picks: Picks) -> Tensor:
+    def sample(self, logits: Tensor, picks: SamplingTensors) -> Tensor:
         if not self.given:
             return super().sample(logits, picks)
         code = self.given.pop(0)
@@ -50,11 +50,11 @@ class Follower(ReferenceOps):
 
 
 def config(**settings: Any) -> EngineConfig:
-    return EngineConfig(device="cuda", max_speeches=4, max_prefill_columns=32, **settings)
+    return EngineConfig(device="cuda", max_speeches=4, max_prefill_tokens=32, **settings)
 
 
 def request() -> SpeechRequest:
-    greedy = Pick(temperature=0.0)
+    greedy = SamplingParams(temperature=0.0)
     sampling = Sampling(talker=greedy, predictor=greedy, max_frames=FRAMES)
     return SpeechRequest(sampling=sampling, delivery=Delivery(max_lead=1e4))
 

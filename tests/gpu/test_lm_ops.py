@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.ops.interface import HeadNorms, LayerCache, Picks, Rope
-from engine.ops.places import Places
+from engine.ops.attention_metadata import AttentionMetadata
+from engine.ops.base import HeadNorms, LayerCache, Rope, SamplingTensors
 from engine.ops.reference import ReferenceOps
 
 pytest.importorskip("triton")
-from engine.ops.triton import TritonOps
+from engine.ops.triton.ops import TritonOps
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 pytestmark = [
@@ -104,7 +104,7 @@ def widened(norms: HeadNorms, rope: Rope, cache: LayerCache) -> tuple[HeadNorms,
     )
 
 
-def paged(lengths: list[int], block: int) -> tuple[LayerCache, Places]:
+def paged(lengths: list[int], block: int) -> tuple[LayerCache, AttentionMetadata]:
     """A filled cache of blocks of `block` positions in a shuffled table, and rows at the ends of `lengths`."""
     most = -(-max(lengths) // block)
     blocks = 1 + len(lengths) * most
@@ -112,7 +112,7 @@ def paged(lengths: list[int], block: int) -> tuple[LayerCache, Places]:
     table = (1 + torch.randperm(blocks - 1, device=DEVICE)).view(len(lengths), most).to(torch.int32)
     slots = torch.randperm(len(lengths), device=DEVICE)
     rows = torch.stack((slots, torch.tensor(lengths, device=DEVICE) - 1), 1)  # columns of a table, as in a step
-    return cache, Places(table, rows[:, 0], rows[:, 1])
+    return cache, AttentionMetadata(table, rows[:, 0], rows[:, 1])
 
 
 def copied(cache: LayerCache) -> LayerCache:
@@ -123,7 +123,7 @@ def flash_ops() -> TritonOps:
     if INTERPRETED:
         pytest.skip("flash-attn needs a CUDA device")
     pytest.importorskip("flash_attn")
-    from engine.ops.triton.flash import FlashOps
+    from engine.ops.flash_attn.ops import FlashOps
 
     return FlashOps()
 
@@ -143,16 +143,16 @@ def test_decode_attention(paged_ops: TritonOps) -> None:
     qkv = normal(len(LENGTHS), (HEADS + 2 * GROUPS) * WIDTH)
     norms_wide, rope_wide, cache_wide = widened(norms, rope, cache)
     ours, theirs = copied(cache), copied(cache)
-    truth = reference.decode_attention(qkv.double(), norms_wide, rope_wide, cache_wide, places)
-    out = paged_ops.decode_attention(qkv, norms, rope, ours, places)
-    plain = reference.decode_attention(qkv, norms, rope, theirs, places)
+    truth = reference.paged_decode(qkv.double(), norms_wide, rope_wide, cache_wide, places)
+    out = paged_ops.paged_decode(qkv, norms, rope, ours, places)
+    plain = reference.paged_decode(qkv, norms, rope, theirs, places)
     report(f"decode_attention {paged_ops.attention}", error(out, truth), error(plain, truth))
     assert error(ours.keys, theirs.keys) < 2e-3
     assert torch.equal(ours.values, theirs.values)
-    assert torch.equal(out, paged_ops.decode_attention(qkv, norms, rope, ours, places))
+    assert torch.equal(out, paged_ops.paged_decode(qkv, norms, rope, ours, places))
     for row in range(len(LENGTHS)):
-        own = Places(places.block_table, places.slots[row : row + 1], places.positions[row : row + 1])
-        alone = paged_ops.decode_attention(qkv[row : row + 1], norms, rope, ours, own)
+        own = AttentionMetadata(places.block_table, places.slots[row : row + 1], places.positions[row : row + 1])
+        alone = paged_ops.paged_decode(qkv[row : row + 1], norms, rope, ours, own)
         assert torch.equal(alone[0], out[row])
 
 
@@ -164,17 +164,17 @@ def test_prefill_attention(paged_ops: TritonOps) -> None:
     qkv = normal(len(slots), (HEADS + 2 * GROUPS) * WIDTH)
     norms_wide, rope_wide, cache_wide = widened(norms, rope, cache)
     ours, theirs = copied(cache), copied(cache)
-    places = Places(filled.block_table, slots, positions)
-    truth = reference.prefill_attention(qkv.double(), norms_wide, rope_wide, cache_wide, places)
-    out = paged_ops.prefill_attention(qkv, norms, rope, ours, places)
-    plain = reference.prefill_attention(qkv, norms, rope, theirs, places)
+    places = AttentionMetadata(filled.block_table, slots, positions)
+    truth = reference.paged_prefill(qkv.double(), norms_wide, rope_wide, cache_wide, places)
+    out = paged_ops.paged_prefill(qkv, norms, rope, ours, places)
+    plain = reference.paged_prefill(qkv, norms, rope, theirs, places)
     report(f"prefill_attention {paged_ops.attention}", error(out, truth), error(plain, truth))
     assert error(ours.keys, theirs.keys) < 2e-3
     assert torch.equal(ours.values, theirs.values)
 
 
 @pytest.mark.skipif(INTERPRETED, reason="needs a CUDA device")
-@pytest.mark.parametrize("name", ["decode_attention", "prefill_attention"])
+@pytest.mark.parametrize("name", ["paged_decode", "paged_prefill"])
 def test_attention_is_captured(paged_ops: TritonOps, name: str) -> None:
     """A graph follows what the tables hold when it is replayed, not when it was captured."""
     cache, filled = paged([300] * 4, paged_ops.block_size)
@@ -183,7 +183,8 @@ def test_attention_is_captured(paged_ops: TritonOps, name: str) -> None:
     slots, positions = filled.slots.clone(), filled.positions.clone()
 
     def attend() -> Tensor:
-        return getattr(paged_ops, name)(qkv, norms, rope, cache, Places(filled.block_table, slots, positions))  # type: ignore[no-any-return]
+        places = AttentionMetadata(filled.block_table, slots, positions)
+        return getattr(paged_ops, name)(qkv, norms, rope, cache, places)  # type: ignore[no-any-return]
 
     attend()
     graph = torch.cuda.CUDAGraph()
@@ -205,9 +206,9 @@ def test_short_attention(start: int, steps: int) -> None:
     qkv = normal(rows, steps, (HEADS + 2 * GROUPS) * WIDTH)
     norms_wide, rope_wide, cache_wide = widened(norms, rope, cache)
     ours, theirs = copied(cache), copied(cache)
-    truth = reference.short_attention(qkv.double(), norms_wide, rope_wide, cache_wide, start)
-    out = fused.short_attention(qkv, norms, rope, ours, start)
-    plain = reference.short_attention(qkv, norms, rope, theirs, start)
+    truth = reference.dense_attention(qkv.double(), norms_wide, rope_wide, cache_wide, start)
+    out = fused.dense_attention(qkv, norms, rope, ours, start)
+    plain = reference.dense_attention(qkv, norms, rope, theirs, start)
     report(f"short_attention {start}+{steps}", error(out, truth), error(plain, truth))
     assert error(ours.keys, theirs.keys) < 2e-3
     assert torch.equal(ours.values, theirs.values)
@@ -226,11 +227,11 @@ def test_uniforms_are_the_same_numbers() -> None:
     assert torch.equal(fused.uniforms(seeds, frames, 16), reference.uniforms(seeds, frames, 16))
 
 
-def picks(rows: int, **fixed: float) -> Picks:
+def picks(rows: int, **fixed: float) -> SamplingTensors:
     def column(name: str, other: Tensor) -> Tensor:
         return torch.full_like(other, fixed[name]) if name in fixed else other
 
-    return Picks(
+    return SamplingTensors(
         column("temperature", torch.rand(rows, device=DEVICE) + 0.3),
         column("top_k", torch.randint(1, 80, (rows,), device=DEVICE, dtype=torch.int32)),
         column("top_p", torch.rand(rows, device=DEVICE) * 0.6 + 0.4),
@@ -271,8 +272,8 @@ def test_sample_first() -> None:
     slots, may_end = torch.randperm(rows + 3, device=DEVICE)[:rows], torch.arange(rows, device=DEVICE) % 2 == 0
     penalty = torch.rand(rows, device=DEVICE) + 0.7
     ours, theirs = seen.clone(), seen.clone()
-    out = fused.sample_first(logits, wanted, penalty, ours, slots, may_end, allowed, end)
-    plain = reference.sample_first(logits, wanted, penalty, theirs, slots, may_end, allowed, end)
+    out = fused.sample_talker(logits, wanted, penalty, ours, slots, may_end, allowed, end)
+    plain = reference.sample_talker(logits, wanted, penalty, theirs, slots, may_end, allowed, end)
     same = out == plain
     print(f"sample_first: {int((~same).sum())} of {rows} differ")
     assert int((~same).sum()) <= rows // 50 + 1

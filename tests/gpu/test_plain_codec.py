@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.dummy.weights import codec_weights
-from engine.graphs import Graphs, build
-from engine.model.codec import CodecDecoder
-from engine.model.codec_config import CodecDecoderConfig
-from engine.model.tensors import under
-from engine.stages.codec import CodecStage
+from engine.checkpoint.codec_config import CodecDecoderConfig
+from engine.checkpoint.dummy.weights import codec_weights
+from engine.checkpoint.tensors import under
+from engine.model.codec.decoder import CodecDecoder
+from engine.runner.codec import CodecStage
+from engine.runner.cuda_graphs import Graphs, build
 from tools.train_voice.sizes import CODEBOOK, GROUPS, tokenizer_config
 
 pytestmark = [

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from google.protobuf import json_format
 
-from engine.dummy import write_checkpoint
+from engine.checkpoint.dummy import write_checkpoint
 from qwentts_client.client import AsyncClient
 from qwentts_client.v1 import tts_pb2 as pb
 from tests.service.conftest import Running, serving

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clients.load.call import Call
-from clients.load.figures import Spread, nearest_rank, peak_in_flight, rate_figures, trial_figures
-from clients.load.plan import MEASUREMENT, WARM_UP, Settings
-from clients.load.playback import leading_silence, underruns
-from clients.load.report import document, dump, header, row
-from engine.playback import Playback
+from benchmarks.load.call import Call
+from benchmarks.load.figures import Spread, nearest_rank, peak_in_flight, rate_figures, trial_figures
+from benchmarks.load.plan import MEASUREMENT, WARM_UP, Settings
+from benchmarks.load.playback import leading_silence, underruns
+from benchmarks.load.report import document, dump, header, row
+from engine.scheduler.playback import Playback
 
 
 def call(sent: float, *arrivals: float, phase: str = MEASUREMENT, error: str = "", **changes: object) -> Call:

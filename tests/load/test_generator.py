@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from clients.load.plan import MEASUREMENT
-from clients.load.schedule import arrivals
-from engine.dummy import write_checkpoint
-from tools.bench.machine import share_cores
-from tools.bench.server import serving
-from tools.bench.target import Target
-from tools.plot_load import draw
+from benchmarks.load.plan import MEASUREMENT
+from benchmarks.load.schedule import arrivals
+from benchmarks.parts.machine import share_cores
+from benchmarks.parts.server import serving
+from benchmarks.parts.target import Target
+from benchmarks.plot_load import draw
+from engine.checkpoint.dummy import write_checkpoint
 
 RATE, SECONDS = 3.0, 1.0
 
 
 def load(server: str, out: Path, *flags: str) -> str:
-    command = [sys.executable, "-m", "clients.load", "--server", server, "--json", str(out), *flags]
+    command = [sys.executable, "-m", "benchmarks.load", "--server", server, "--json", str(out), *flags]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 

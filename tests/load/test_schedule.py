@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from clients.load.plan import MEASUREMENT, WARM_UP, Settings, plan
-from clients.load.prompts import Prompt, read_prompts
-from clients.load.schedule import arrivals, prompt_order
+from benchmarks.load.plan import MEASUREMENT, WARM_UP, Settings, plan
+from benchmarks.load.prompts import Prompt, read_prompts
+from benchmarks.load.schedule import arrivals, prompt_order
 
 
 def gap(seed: int, phase: str, slot: int, rate: float) -> float:

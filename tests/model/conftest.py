@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from engine.dummy import write_checkpoint
-from engine.model.codec import CodecDecoder
-from engine.model.codec_config import CodecDecoderConfig, Json
-from engine.model.tensors import Tensors, under
+from engine.checkpoint.codec_config import CodecDecoderConfig, Json
+from engine.checkpoint.dummy import write_checkpoint
+from engine.checkpoint.tensors import Tensors, under
+from engine.model.codec.decoder import CodecDecoder
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from engine.model.codec import CodecDecoder
-from engine.model.codec_transformer import CodecTransformer
+from engine.model.codec.decoder import CodecDecoder
+from engine.model.codec.transformer import CodecTransformer
 from engine.ops.codec import CodecState
-from engine.stages.codec import CodecStage
+from engine.runner.codec import CodecStage
 
 CPU = torch.device("cpu")
 ROUNDING = 1e-4  # of fp32; the reference itself is 2e-5 from its fp64 self
@@ -122,7 +122,7 @@ def test_a_slot_goes_on_as_if_it_had_decoded_a_recording_and_its_past(
     if again and reference is not None:
         stage.begin(2, reference, [])
         stage.decode([2], random_codes(1, 2, seed=8))
-        assert stage.knows(reference)
+        assert stage.is_primed(reference)
     stage.decode([1], random_codes(1, 2, seed=9))
     stage.begin(1, reference, codes[recorded:start].tolist())
     pcm = stage.decode([1], codes[None, start:])[0]
@@ -132,20 +132,20 @@ def test_a_slot_goes_on_as_if_it_had_decoded_a_recording_and_its_past(
 
 def test_only_so_many_recordings_are_remembered(exact: CodecDecoder) -> None:
     recordings = [random_codes(3, seed=seed).int().numpy() for seed in range(3)]
-    one = CodecStage(exact, SLOTS, CPU).learn(recordings[0]).bytes
+    one = CodecStage(exact, SLOTS, CPU).prime(recordings[0]).bytes
     stage = CodecStage(exact, SLOTS, CPU, cache_bytes=2 * one)
     for recording in recordings:
-        stage.learn(recording)
-    assert [stage.knows(recording) for recording in recordings] == [False, True, True]
+        stage.prime(recording)
+    assert [stage.is_primed(recording) for recording in recordings] == [False, True, True]
 
 
 def test_what_one_scope_has_made_the_codec_remember_serves_no_other(exact: CodecDecoder) -> None:
     recording = random_codes(3).int().numpy()
     stage = CodecStage(exact, SLOTS, CPU)
-    stage.learn(recording, "acme")
-    assert [stage.knows(recording, scope) for scope in ("acme", "globex", "")] == [True, False, False]
+    stage.prime(recording, "acme")
+    assert [stage.is_primed(recording, scope) for scope in ("acme", "globex", "")] == [True, False, False]
     stage.begin(1, recording, [], "globex")
-    assert stage.knows(recording, "globex")
+    assert stage.is_primed(recording, "globex")
 
 
 def test_the_stage_gives_pcm16_rows(decoder: CodecDecoder) -> None:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.model.codec_config import CodecEncoderConfig, Json
-from engine.model.codec_encoder import CodecEncoder
-from engine.model.tensors import Tensors, under
+from engine.checkpoint.codec_config import CodecEncoderConfig, Json
+from engine.checkpoint.tensors import Tensors, under
+from engine.model.codec.encoder import CodecEncoder
 
 LENGTHS = [1, 2, 959, 960, 961, 1919, 1920, 1921, 5000, 47_777, 240_000]
 

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import torch
 
-from engine.dummy.configs import Json, codec_config, merged
-from engine.dummy.layout import codec_shapes
-from engine.model.codec_config import CodecDecoderConfig
-from engine.model.codec_fit import misfit
-from engine.model.tensors import under
+from engine.checkpoint.codec_config import CodecDecoderConfig
+from engine.checkpoint.dummy.configs import Json, codec_config, merged
+from engine.checkpoint.dummy.layout import codec_shapes
+from engine.checkpoint.tensors import under
+from engine.ops.triton.codec.support import misfit
 from tools.train_voice.sizes import tokenizer_config
 
 OTHERS = [  # each alone is too much, or too odd, for a kernel; and what is said of it

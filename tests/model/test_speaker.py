@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.model.codec_config import Json, SpeakerEncoderConfig
-from engine.model.mel import LogMel, slaney_filters
-from engine.model.speaker import SpeakerEncoder
-from engine.model.tensors import Tensors, under
+from engine.checkpoint.codec_config import Json, SpeakerEncoderConfig
+from engine.checkpoint.tensors import Tensors, under
+from engine.model.speaker.encoder import SpeakerEncoder
+from engine.model.speaker.mel import LogMel, slaney_filters
 
 
 @pytest.fixture(scope="module")

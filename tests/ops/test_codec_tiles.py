@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from engine.model.codec_fit import FUSED_CHANNELS
-from engine.ops.codec_tiles import CONV, LINEAR, MORE, UNIT, Table, conv_tile, largest_power_below, unit_tile
+from engine.ops.triton.codec.support import FUSED_CHANNELS
+from engine.ops.triton.codec.tiles import CONV, LINEAR, MORE, UNIT, Table, conv_tile, largest_power_below, unit_tile
 
 
 @pytest.mark.parametrize("table", [CONV, UNIT, LINEAR], ids=["conv", "unit", "linear"])

@@ -7,9 +7,9 @@ import torch
 
 from engine.model.layers import rope_tables
 from engine.ops import reference
+from engine.ops.attention_metadata import AttentionMetadata
+from engine.ops.base import HeadNorms, LayerCache
 from engine.ops.fallbacks import Fallbacks
-from engine.ops.interface import HeadNorms, LayerCache
-from engine.ops.places import Places
 from engine.ops.reference import ReferenceOps
 from tests.engine.tiny import tiny_config
 
@@ -19,10 +19,10 @@ def test_an_operation_and_its_size_are_logged_once(caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.INFO):
         assert not fallbacks.needed("sample", None)
         assert all(fallbacks.needed("sample", "70000 ids") for _ in range(3))
-        assert fallbacks.needed("decode_attention", "heads of 320")
+        assert fallbacks.needed("paged_decode", "heads of 320")
     assert [record.getMessage() for record in caplog.records] == [
         "sample runs in plain PyTorch: its fused kernel does not take 70000 ids",
-        "decode_attention runs in plain PyTorch: its fused kernel does not take heads of 320",
+        "paged_decode runs in plain PyTorch: its fused kernel does not take heads of 320",
     ]
 
 
@@ -37,7 +37,7 @@ def test_a_prompt_row_by_row_is_the_prompt_together(monkeypatch: pytest.MonkeyPa
     qkv = torch.randn(7, (config.heads + 2 * config.kv_heads) * config.head_dim)
     rope = rope_tables(config, 64, qkv)
     table = torch.tensor([[1, 2, 3, 4], [8, 7, 6, 5]], dtype=torch.int32)
-    places = Places(table, torch.tensor([0, 0, 0, 1, 1, 1, 1]), torch.tensor([14, 15, 16, 0, 1, 2, 3]))
-    together = ops.prefill_attention(qkv, norms, rope, cache, places)
+    places = AttentionMetadata(table, torch.tensor([0, 0, 0, 1, 1, 1, 1]), torch.tensor([14, 15, 16, 0, 1, 2, 3]))
+    together = ops.paged_prefill(qkv, norms, rope, cache, places)
     queries = ops._heads(qkv, norms, rope, cache, places.positions)[0]
     torch.testing.assert_close(reference._attend_rows(queries, cache, places), together)

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.config import Split
-from engine.dummy.tokenizer import REAL_ENTRIES
-from engine.request import TextMode
+from engine.api.config import Split
+from engine.api.request import TextMode
+from engine.checkpoint.dummy.tokenizer import REAL_ENTRIES
 
 WHOLE, INCREMENTAL = TextMode.WHOLE, TextMode.INCREMENTAL
 UNASKED = None  # each side has its own default

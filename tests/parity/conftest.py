@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from engine.api.config import EngineConfig
 from engine.build import build_engine
-from engine.config import EngineConfig
-from engine.dummy import write_checkpoint
-from engine.loop import Engine
+from engine.checkpoint.dummy import write_checkpoint
+from engine.engine import Engine
 from tests.parity.cases import Subject
 from tests.parity.reference import Reference
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.languages import language_name
-from engine.request import TextMode
+from engine.api.languages import language_name
+from engine.api.request import TextMode
 from tests.parity.cases import Case, Recording
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -6,17 +6,17 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from engine.events import AudioChunk
-from engine.loop import Engine
-from engine.request import Delivery, Pick, Sampling, SpeechRequest, TextMode
-from engine.request import Reference as Voice
+from engine.api.events import AudioChunk
+from engine.api.request import Delivery, Sampling, SamplingParams, SpeechRequest, TextMode
+from engine.api.request import Reference as Voice
+from engine.engine import Engine
 from tests.parity.cases import SUBJECTS, Case, Recording, Subject
 from tests.parity.reference import Reference, Spoken
 
 pytestmark = pytest.mark.parity
 on_one_loop = pytest.mark.asyncio(loop_scope="module")  # the engine lives on it from test to test
 
-GREEDY = Pick(temperature=0.0)
+GREEDY = SamplingParams(temperature=0.0)
 EVERY_CASE = [pytest.param(s, c, id=f"{s.name}-{c.name}") for s in SUBJECTS for c in s.cases]
 EVERY_SUBJECT = [pytest.param(s, id=s.name) for s in SUBJECTS]
 

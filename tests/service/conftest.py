@@ -14,13 +14,13 @@ import pytest
 import pytest_asyncio
 from google.rpc import error_details_pb2, status_pb2
 
-from engine.batch import Runner
-from engine.config import EngineConfig
-from engine.dummy import write_checkpoint
+from engine.api.config import EngineConfig
+from engine.checkpoint.dummy import write_checkpoint
+from engine.scheduler.batch import Runner
 from qwentts_client.status import FinalStatus
 from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_client.v1 import tts_pb2_grpc
-from qwentts_grpc.server import Server, ServerConfig
+from qwentts_grpc.server.server import Server, ServerConfig
 
 Requests = Sequence[pb.SynthesizeRequest | float]  # a number is a pause in seconds
 

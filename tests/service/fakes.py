@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from engine.batch import Batch, Runner, StepOutput
+from engine.scheduler.batch import Batch, Runner, StepOutput
 
 
 class Ending:

@@ -9,13 +9,13 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from engine.config import EngineConfig
+from engine.api.config import EngineConfig
 from qwentts_client.client import AsyncClient
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc.auth import Tokens, read_tokens
-from qwentts_grpc.errors import Unauthenticated
-from qwentts_grpc.server import Server, ServerConfig
-from qwentts_grpc.tenants import Access
+from qwentts_grpc.admission.auth import Tokens, read_tokens
+from qwentts_grpc.admission.tenants import Access
+from qwentts_grpc.server.server import Server, ServerConfig
+from qwentts_grpc.wire.errors import Unauthenticated
 
 from .conftest import Running, config, failure, kinds, send, text
 from .test_lifecycle import SERVING, health
@@ -81,7 +81,7 @@ def speak(running: Running, metadata: Any, *requests: pb.SynthesizeRequest | flo
     ids=str,
 )
 async def test_without_a_known_token_nothing_is_answered(guarded: Running, metadata: Any) -> None:
-    before, turned_away = guarded.sample("tts_unauthenticated_total"), strangers(guarded)
+    before, unauthenticated = guarded.sample("tts_unauthenticated_total"), strangers(guarded)
     voices = guarded.voices.ListVoices(pb.ListVoicesRequest(), metadata=metadata)
     info = guarded.stub.GetServerInfo(pb.GetServerInfoRequest(), metadata=metadata)
     one = guarded.stub.SynthesizeText(pb.SynthesizeTextRequest(text="Hello."), metadata=metadata)
@@ -90,7 +90,7 @@ async def test_without_a_known_token_nothing_is_answered(guarded: Running, metad
         assert (refused.code, refused.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_MISSING")
         assert not await call.initial_metadata()
     assert guarded.sample("tts_unauthenticated_total") == before + 4
-    assert strangers(guarded) == [count + 1 for count in turned_away]
+    assert strangers(guarded) == [count + 1 for count in unauthenticated]
 
 
 def strangers(guarded: Running) -> list[float]:

@@ -7,9 +7,9 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from engine.batch import Runner
-from engine.dummy import write_checkpoint
-from engine.segment import CAP_FRAMES, CAP_FRAMES_PER_TOKEN
+from engine.checkpoint.dummy import write_checkpoint
+from engine.scheduler.batch import Runner
+from engine.scheduler.segment import CAP_FRAMES, CAP_FRAMES_PER_TOKEN
 from qwentts_client.v1 import tts_pb2 as pb
 
 from .conftest import Running, config, failure, pcm, send, serving, text, turn

@@ -11,10 +11,10 @@ import pytest
 import pytest_asyncio
 from google.protobuf.duration_pb2 import Duration
 
-from engine.dummy import write_checkpoint
-from engine.events import Finished
-from engine.layouts import Layout
-from engine.request import Delivery, Reference, Sampling, SpeechRequest
+from engine.api.events import Finished
+from engine.api.request import Delivery, Reference, Sampling, SpeechRequest
+from engine.checkpoint.dummy import write_checkpoint
+from engine.prompt.builder import PromptLayout
 from qwentts_client.v1 import tts_pb2 as pb
 from tests.faults.devices import Steady
 
@@ -170,7 +170,7 @@ async def test_encoding_a_reference_is_the_servers(
         assert engine is not None
         prepare = engine._layouts.prepare
 
-        def slow(request: SpeechRequest) -> Layout:
+        def slow(request: SpeechRequest) -> PromptLayout:
             time.sleep(0.5)
             return prepare(request)
 
@@ -191,7 +191,7 @@ async def test_encoding_a_reference_is_the_servers(
 async def test_text_that_waits_while_the_turn_is_prepared_has_come_before(
     alone: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from qwentts_grpc.service import TTSService
+    from qwentts_grpc.service.tts import TTSService
 
     prepare = TTSService._prepare
 

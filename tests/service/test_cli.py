@@ -16,7 +16,7 @@ from typing import IO
 
 import pytest
 
-COMMAND = [sys.executable, "-m", "qwentts_grpc.cli"]
+COMMAND = [sys.executable, "-m", "qwentts_grpc.cli.flags"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 SECRET = "zq"  # neither in a hexadecimal id nor in a name
 
@@ -215,10 +215,10 @@ def test_a_port_that_is_taken_is_one_line_and_code_2(server: Process, checkpoint
 # A server whose device breaks at the first speech after the warm-up.
 BREAKING = """
 import sys
-from engine.runner import StepRunner
-from qwentts_grpc.cli import main
+from engine.runner.eager import EagerRunner
+from qwentts_grpc.cli.flags import main
 
-real, entries = StepRunner.step, 0
+real, entries = EagerRunner.step, 0
 
 def step(runner, batch):
     global entries
@@ -227,7 +227,7 @@ def step(runner, batch):
         raise RuntimeError("the device has fallen off")
     return real(runner, batch)
 
-StepRunner.step = step
+EagerRunner.step = step
 main(sys.argv[1:])
 """
 

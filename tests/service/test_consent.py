@@ -11,10 +11,10 @@ from typing import Any
 import grpc
 import pytest
 
-from engine.errors import InvalidRequest
+from engine.api.errors import InvalidRequest
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc.audit import AuditLog
-from qwentts_grpc.consent import Consent, read_digests
+from qwentts_grpc.service.audit import AuditLog
+from qwentts_grpc.voices.consent import Consent, read_digests
 
 from .conftest import Running, failure, kinds, send, serving, text, turn
 from .test_created_voices import create, names, upload

@@ -6,21 +6,21 @@ from collections.abc import Callable
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from engine.config import ModelCard
-from engine.errors import InvalidRequest
-from engine.request import Delivery, Pick, Sampling, TextFilter, TextMode
+from engine.api.config import ModelCard
+from engine.api.errors import InvalidRequest
+from engine.api.request import Delivery, Sampling, SamplingParams, TextFilter, TextMode
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc import convert
-from qwentts_grpc.limits import Limits
+from qwentts_grpc.wire import requests
+from qwentts_grpc.wire.limits import Limits
 
-DEFAULTS = Sampling(Pick(0.7, 20, 0.8), Pick(0.6, 10, 0.9), 1.1)
+DEFAULTS = Sampling(SamplingParams(0.7, 20, 0.8), SamplingParams(0.6, 10, 0.9), 1.1)
 CARD = ModelCard("tiny", "custom_voice", ("english",), ("ryan",), True, "")
 SAMPLING, DELIVERY = pb.SamplingOptions, pb.DeliveryOptions
-SERVER = convert.Server(CARD, DEFAULTS, Limits(text_characters=50, audio_seconds=60.0))
+SERVER = requests.Server(CARD, DEFAULTS, Limits(text_characters=50, audio_seconds=60.0))
 
 
-def asked(config: pb.SynthesisConfig, server: convert.Server = SERVER) -> convert.Asked:
-    return convert.asked(config, "id", server)
+def asked(config: pb.SynthesisConfig, server: requests.Server = SERVER) -> requests.ParsedRequest:
+    return requests.asked(config, "id", server)
 
 
 def test_an_empty_config_is_the_checkpoints_defaults() -> None:
@@ -33,8 +33,8 @@ def test_an_empty_config_is_the_checkpoints_defaults() -> None:
 def test_an_explicit_zero_differs_from_a_default() -> None:
     options = pb.SamplingOptions(temperature=0.0, top_k=0, predictor_temperature=0.0, predictor_top_k=0, seed=0)
     sampling = asked(pb.SynthesisConfig(sampling=options)).request.sampling
-    assert sampling.talker == Pick(0.0, 0, 0.8)
-    assert sampling.predictor == Pick(0.0, 0, 0.9)
+    assert sampling.talker == SamplingParams(0.0, 0, 0.8)
+    assert sampling.predictor == SamplingParams(0.0, 0, 0.9)
     assert sampling.seed == 0
 
 
@@ -52,7 +52,9 @@ def test_every_knob_reaches_its_place() -> None:
     )
     sampling = asked(pb.SynthesisConfig(sampling=options)).request.sampling
     # The decimals that were meant, not what float32 makes of them.
-    assert sampling == Sampling(Pick(0.9, 3, 0.5), Pick(0.8, 4, 0.4), 1.05, 2**64 - 1, max_frames=12)
+    assert sampling == Sampling(
+        SamplingParams(0.9, 3, 0.5), SamplingParams(0.8, 4, 0.4), 1.05, 2**64 - 1, max_frames=12
+    )
 
 
 def test_delivery_reaches_its_place() -> None:
@@ -98,7 +100,7 @@ def test_bounds_are_inside() -> None:
 
 
 def test_instructions_that_the_checkpoint_does_not_follow_are_told() -> None:
-    deaf = convert.Server(ModelCard("tiny", "custom_voice", (), (), False, ""), DEFAULTS, Limits())
+    deaf = requests.Server(ModelCard("tiny", "custom_voice", (), (), False, ""), DEFAULTS, Limits())
     assert asked(pb.SynthesisConfig(instructions="softly"), deaf).without_effect == (
         "instructions: not followed by this checkpoint",
     )
@@ -167,10 +169,10 @@ def test_a_range_is_told_in_the_fields_own_unit(config: pb.SynthesisConfig, mess
 @pytest.mark.parametrize("bad", ["x" * 129, "two\nlines", "naïve", "\x7f"])
 def test_a_request_id_fits_a_log_line(bad: str) -> None:
     with pytest.raises(InvalidRequest):
-        convert.request_id(pb.SynthesisConfig(request_id=bad))
+        requests.request_id(pb.SynthesisConfig(request_id=bad))
 
 
 def test_fields_of_the_config_are_named_from_the_root() -> None:
-    with pytest.raises(InvalidRequest) as refused, convert.fields_of_config():
+    with pytest.raises(InvalidRequest) as refused, requests.fields_of_config():
         raise InvalidRequest("voice", "is odd", "FIELD_INVALID")
     assert (refused.value.field, refused.value.description) == ("config.voice", "is odd")

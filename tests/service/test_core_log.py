@@ -12,7 +12,7 @@ from .certificates import Authority
 
 def test_odd_connections_leave_no_line_of_the_core(checkpoint: Path, tmp_path: Path) -> None:
     pair = Authority(tmp_path).sign("server")
-    serve = [sys.executable, "-m", "qwentts_grpc.cli", "serve", "--model", str(checkpoint), "--port", "0"]
+    serve = [sys.executable, "-m", "qwentts_grpc.cli.flags", "serve", "--model", str(checkpoint), "--port", "0"]
     serve += ["--metrics-port", "0", "--tls-cert", str(pair.cert), "--tls-key", str(pair.key)]
     environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
     pipe = subprocess.PIPE

@@ -11,11 +11,11 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from engine.dummy import write_checkpoint
-from engine.request import SpeechRequest
+from engine.api.request import SpeechRequest
+from engine.checkpoint.dummy import write_checkpoint
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc import server as server_module
-from qwentts_grpc.caller import UNKNOWN
+from qwentts_grpc.server import server as server_module
+from qwentts_grpc.wire.caller import UNKNOWN
 
 from .conftest import Running, config, failure, kinds, pcm, send, serving, text, turn
 from .test_cli import run
@@ -235,7 +235,7 @@ async def test_voices_beyond_the_time_for_them_wait_for_their_first_turn(
 ) -> None:
     async with serving(base_checkpoint, tmp_path / "voices") as running:
         await create(running, "dora")
-    monkeypatch.setattr(server_module, "REHEARSAL", 0.0)
+    monkeypatch.setattr(server_module, "PREWARM_SECONDS", 0.0)
     async with serving(base_checkpoint, tmp_path / "voices") as running:
         assert not await begins_at_once(running, "dora")
         assert kinds(await turn(running, config(voice="dora"), text("Now speak.")))[-1] == "summary"

@@ -7,9 +7,19 @@ from google.protobuf.any_pb2 import Any
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
-from engine import errors as engine_errors
-from engine.errors import Busy, EngineError, InvalidRequest, TextTooLong, VoiceNotFound
-from qwentts_grpc.errors import TABLE, Cut, Internal, NotServing, OutOfTime, Refusal, VoiceExists, VoicesFull, refusal
+from engine.api import errors as engine_errors
+from engine.api.errors import Busy, EngineError, InvalidRequest, TextTooLong, VoiceNotFound
+from qwentts_grpc.wire.errors import (
+    TABLE,
+    Cut,
+    Internal,
+    NotServing,
+    OutOfTime,
+    Refusal,
+    VoiceExists,
+    VoicesFull,
+    refusal,
+)
 
 BAD_REQUEST, RETRY = error_details_pb2.BadRequest, error_details_pb2.RetryInfo
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from qwentts_grpc import exposure
-from qwentts_grpc.auth import Tokens, read_tokens
-from qwentts_grpc.server import Server, ServerConfig
-from qwentts_grpc.tenants import Access
-from qwentts_grpc.tls import ServerTls, TlsFiles
+from qwentts_grpc.admission.auth import Tokens, read_tokens
+from qwentts_grpc.admission.tenants import Access
+from qwentts_grpc.host import unsafe_settings
+from qwentts_grpc.rpc.tls import ServerTls, TlsFiles
+from qwentts_grpc.server.server import Server, ServerConfig
 
 from .certificates import Authority
 from .test_cli import check_one_line, run
@@ -39,12 +39,12 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost", "::1%lo"])
 def test_loopback(host: str) -> None:
-    assert exposure.is_loopback(host)
+    assert unsafe_settings.is_loopback(host)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.1", "localhost.example.com", "tts"])
 def test_reached_by_others(host: str) -> None:
-    assert not exposure.is_loopback(host)
+    assert not unsafe_settings.is_loopback(host)
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o604, 0o602, 0o666])

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client import CollectorRegistry
 
-from qwentts_grpc.host_metrics import HostMetrics
-from qwentts_grpc.server import Server, ServerConfig
-from qwentts_grpc.tls import TlsFiles
+from qwentts_grpc.rpc.tls import TlsFiles
+from qwentts_grpc.server.server import Server, ServerConfig
+from qwentts_grpc.telemetry.host_metrics import HostMetrics
 
 from .certificates import Authority
 

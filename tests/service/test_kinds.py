@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 import soundfile
 
-from engine.dummy import write_checkpoint
+from engine.checkpoint.dummy import write_checkpoint
 from qwentts_client.v1 import tts_pb2 as pb
 
 from .conftest import Running, config, failure, kinds, pcm, send, serving, text, turn

@@ -21,7 +21,7 @@ def own_handlers() -> Iterator[None]:
 
 def lines(program: str, form: str = "json") -> list[str]:
     """What a process prints in which `program` runs with its log configured."""
-    start = ["import logging", "from qwentts_grpc import logs", f"logs.configure('info', {form!r})"]
+    start = ["import logging", "from qwentts_grpc.telemetry import logs", f"logs.configure('info', {form!r})"]
     whole = "\n".join([*start, "log = logging.getLogger('t')", program])
     done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, timeout=60)
     assert done.stdout == ""
@@ -58,7 +58,7 @@ except ValueError:
 
 
 CALL = """
-from qwentts_grpc import caller
+from qwentts_grpc.wire import caller
 logs.request_id.set("turn-1")
 caller.current.set(caller.Caller({tenant!r}, "ipv4:192.0.2.1:7"))
 log.info("one")
@@ -128,7 +128,7 @@ threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
 def test_nobody_outside_writes_a_line_of_his_own() -> None:
     (words, failed, *trace) = lines(
         """
-from qwentts_grpc import caller
+from qwentts_grpc.wire import caller
 logs.request_id.set('x"] INFO root: audit [')
 caller.current.set(caller.Caller("a b"))
 log.info("said")
@@ -153,7 +153,8 @@ def test_lines_that_callers_cause_are_bounded() -> None:
 
 
 FLOOD = """
-from qwentts_grpc import caller, log_floods
+from qwentts_grpc.wire import caller
+from qwentts_grpc.telemetry import log_floods
 caller.current.set(caller.Caller("", "ipv4:192.0.2.1:7"))
 for number in range(50):
     log.info("refused", extra=log_floods.kind("refused calls"))
@@ -180,9 +181,8 @@ log.warning("a\\nb\\x1b[31m\\u2028")
 
 
 def test_what_is_announced_goes_to_standard_output() -> None:
-    program = (
-        "from qwentts_grpc import logs\nlogs.announce('one')\nlogs.configure('error', 'json')\nlogs.announce('two')"
-    )
+    calls = "logs.announce('one')\nlogs.configure('error', 'json')\nlogs.announce('two')"
+    program = f"from qwentts_grpc.telemetry import logs\n{calls}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     one, two = done.stdout.splitlines()
     assert (one, json.loads(two)["message"], done.stderr) == ("one", "two", "")

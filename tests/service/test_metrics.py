@@ -13,8 +13,8 @@ import pytest
 import soundfile
 
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc.errors import REJECTIONS
-from qwentts_grpc.metrics import METHODS, OUTCOMES, Metrics
+from qwentts_grpc.telemetry.metrics import METHODS, OUTCOMES, Metrics
+from qwentts_grpc.wire.errors import REJECTIONS
 
 from .conftest import Running, cancel, config, failure, send, text, turn
 from .test_lifecycle import page
@@ -240,8 +240,8 @@ async def test_refusals_count_by_what_the_caller_can_do_about_them(tts: Running)
 async def test_a_turn_that_its_caller_cut_is_no_runaway(tts: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     before = outcomes(tts)
     await turn(tts, config(0.8), text("One."))
-    monkeypatch.setattr("engine.segment.CAP_FRAMES", 8)
-    monkeypatch.setattr("engine.segment.CAP_FRAMES_PER_TOKEN", 0)
+    monkeypatch.setattr("engine.scheduler.segment.CAP_FRAMES", 8)
+    monkeypatch.setattr("engine.scheduler.segment.CAP_FRAMES_PER_TOKEN", 0)
     unlimited = config()
     unlimited.config.sampling.ClearField("max_audio")
     responses = await turn(tts, unlimited, text("One."))

@@ -7,11 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.events import AudioChunk, Event, Finished, FinishReason, FlushDone, Notice, NoticeCode, SegmentDone, Started
-from engine.request import TextMode
+from engine.api.events import (
+    AudioChunk,
+    Event,
+    Finished,
+    FinishReason,
+    FlushDone,
+    Notice,
+    NoticeCode,
+    SegmentDone,
+    Started,
+)
+from engine.api.request import TextMode
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc import formats
-from qwentts_grpc.narration import Narration, Payload
+from qwentts_grpc.wire import formats
+from qwentts_grpc.wire.responses import Payload, ResponseBuilder
 
 FINISHED = Finished(FinishReason.STOP, 3, 10, 4, 7, 0.5, 0.6, 1.0, 0.2, 0)
 
@@ -30,7 +40,7 @@ def narrate(
 ) -> list[Payload]:
     wanted = pb.AudioFormat(encoding=encoding, sample_rate_hertz=rate)  # type: ignore[arg-type]
     encoder = formats.encoder(wanted, milliseconds and milliseconds * 1_000_000)
-    narration = Narration(pb.Started(seed=7, audio_format=wanted), encoder, without_effect)
+    narration = ResponseBuilder(pb.Started(seed=7, audio_format=wanted), encoder, without_effect)
     return [message for event in events for message in narration.messages(event)]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qwentts_grpc.peers import host
+from qwentts_grpc.wire.peers import host
 
 
 @pytest.mark.parametrize(

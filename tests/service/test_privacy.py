@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from engine.dummy import write_checkpoint
+from engine.checkpoint.dummy import write_checkpoint
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc import formats
-from qwentts_grpc.logs import JsonFormatter
+from qwentts_grpc.telemetry.logs import JsonFormatter
+from qwentts_grpc.wire import formats
 
 from .conftest import Running, cancel, config, failure, flush, kinds, send, serving, text, turn
 from .fakes import Infinite

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from qwentts_grpc import process
-from qwentts_grpc.process import EXIT_FAULT, Signals
+from qwentts_grpc.server import process
+from qwentts_grpc.server.process import EXIT_FAULT, Signals
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timing]
 

@@ -11,11 +11,11 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from engine.errors import TextTooLong
+from engine.api.errors import TextTooLong
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc.incoming import Incoming
-from qwentts_grpc.limits import Limits
-from qwentts_grpc.reading import TurnReader
+from qwentts_grpc.rpc.incoming import Incoming
+from qwentts_grpc.service.request_reader import RequestReader
+from qwentts_grpc.wire.limits import Limits
 
 from .conftest import Running, config, failure, flush, send, text, turn
 
@@ -73,7 +73,7 @@ TABLE: dict[str, tuple[list[Any], Code, str, list[str]]] = {
 
 @pytest.mark.parametrize("message", [text(""), flush("")], ids=["pieces", "flushes"])
 async def test_messages_are_counted_too(message: pb.SynthesizeRequest) -> None:
-    reader = TurnReader(Incoming(send([message] * 3)), Limits(appends=2, flushes=2), 0.0)
+    reader = RequestReader(Incoming(send([message] * 3)), Limits(appends=2, flushes=2), 0.0)
     with pytest.raises(TextTooLong):
         await reader.feed(SimpleNamespace(feed=lambda *_: None, flush=lambda *_: None, over=False))  # type: ignore[arg-type]
 

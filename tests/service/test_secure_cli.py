@@ -73,7 +73,7 @@ def test_bad_use_is_one_line_and_code_2(arguments: tuple[str, ...]) -> None:
 
 
 def test_tracing_without_its_packages_is_one_line_and_code_2() -> None:
-    program = "import sys; sys.modules['opentelemetry'] = None; from qwentts_grpc.cli import main; main()"
+    program = "import sys; sys.modules['opentelemetry'] = None; from qwentts_grpc.cli.flags import main; main()"
     command = [sys.executable, "-c", program, "serve", "--tracing"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
     check_one_line(done, 2)

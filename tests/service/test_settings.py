@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.hub import is_hub_id
+from engine.checkpoint.hub import is_hub_id
 from qwentts_client.cli.command import Parser, UsageError
-from qwentts_grpc.cli import SERVE
-from qwentts_grpc.settings import early
+from qwentts_grpc.cli.flags import SERVE
+from qwentts_grpc.cli.settings import early
 
 
 @pytest.fixture(autouse=True)

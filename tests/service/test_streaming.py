@@ -15,13 +15,13 @@ import pytest
 import pytest_asyncio
 import torch
 
-from engine.batch import Batch, Runner, StepOutput
-from engine.model.codec import CodecDecoder
-from engine.model.codec_config import CodecDecoderConfig
-from engine.model.tensors import under
-from engine.weights import load_checkpoint
+from engine.checkpoint.codec_config import CodecDecoderConfig
+from engine.checkpoint.tensors import under
+from engine.checkpoint.weights import load_checkpoint
+from engine.model.codec.decoder import CodecDecoder
+from engine.scheduler.batch import Batch, Runner, StepOutput
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc import formats
+from qwentts_grpc.wire import formats
 
 from .conftest import Running, config, pcm, serving, text, turn
 from .test_turns import assert_same_audio

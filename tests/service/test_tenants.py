@@ -11,14 +11,14 @@ import pytest_asyncio
 from prometheus_client import CollectorRegistry, generate_latest
 
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc import recordings
-from qwentts_grpc.auth import Token, identified, read_tokens
-from qwentts_grpc.caller import Caller, from_certificate, named
-from qwentts_grpc.errors import TenantLimit
-from qwentts_grpc.fair_semaphore import FairSemaphore
-from qwentts_grpc.tenant_metrics import TenantMetrics
-from qwentts_grpc.tenants import Access, Shares
-from qwentts_grpc.tls import TlsFiles, client_credentials
+from qwentts_grpc.admission.auth import Token, identified, read_tokens
+from qwentts_grpc.admission.fair_semaphore import FairSemaphore
+from qwentts_grpc.admission.tenants import Access, Shares
+from qwentts_grpc.recordings import recordings
+from qwentts_grpc.rpc.tls import TlsFiles, client_credentials
+from qwentts_grpc.telemetry.tenant_metrics import TenantMetrics
+from qwentts_grpc.wire.caller import Caller, from_certificate, named
+from qwentts_grpc.wire.errors import TenantLimit
 
 from .certificates import Authority
 from .conftest import Running, config, failure, kinds, send, serving, text

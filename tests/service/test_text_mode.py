@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from engine.dummy import write_checkpoint
+from engine.checkpoint.dummy import write_checkpoint
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc import reading
+from qwentts_grpc.service import request_reader
 
 from .conftest import Requests, Running, config, flush, pcm, serving, text, turn
 from .fakes import Ending, Slow
@@ -27,8 +27,8 @@ UNASKED, INCREMENTAL, WHOLE = pb.TEXT_MODE_UNSPECIFIED, pb.TEXT_MODE_INCREMENTAL
 async def server(checkpoint: Path) -> AsyncIterator[Running]:
     """Waits longer for what comes in one go, as messages take longer on a busy machine."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "PAUSE", 0.05)
-        patch.setattr(reading, "LONGEST_HOLD", 1.0)
+        patch.setattr(request_reader, "PAUSE", 0.05)
+        patch.setattr(request_reader, "LONGEST_HOLD", 1.0)
         async with serving(checkpoint, max_speeches=2, guard_seconds=0.0) as running:
             yield running
             await running.idle()

@@ -10,8 +10,8 @@ import grpc
 import pytest
 
 from qwentts_client.client import AsyncClient
-from qwentts_grpc.server import Server, ServerConfig
-from qwentts_grpc.tls import ServerTls, TlsFiles, client_credentials
+from qwentts_grpc.rpc.tls import ServerTls, TlsFiles, client_credentials
+from qwentts_grpc.server.server import Server, ServerConfig
 
 from .certificates import Authority
 from .conftest import config

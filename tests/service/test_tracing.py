@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
-from qwentts_grpc.server import Server, ServerConfig
-from qwentts_grpc.tracing import OpenTelemetry
+from qwentts_grpc.rpc.tracing import OpenTelemetry
+from qwentts_grpc.server.server import Server, ServerConfig
 
 from .conftest import Running, config, failure, send, text
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.dummy import write_checkpoint
+from engine.checkpoint.dummy import write_checkpoint
 from qwentts_client.v1 import tts_pb2 as pb
 
 from .conftest import Running, cancel, config, failure, send, serving, text, turn

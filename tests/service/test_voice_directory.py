@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from engine.errors import VoiceNotFound
-from qwentts_grpc.errors import VoiceExists
-from qwentts_grpc.voice_file import VoiceCard, to_bytes
-from qwentts_grpc.voice_shelf import MAX_BYTES, DirectoryShelf
-from qwentts_grpc.voice_store import VoiceStore
+from engine.api.errors import VoiceNotFound
+from qwentts_grpc.voices.file import VoiceCard, to_bytes
+from qwentts_grpc.voices.storage import MAX_BYTES, DirectoryBlobStore
+from qwentts_grpc.voices.store import VoiceStore
+from qwentts_grpc.wire.errors import VoiceExists
 
 from .conftest import Running, config, kinds, serving, text, turn
 from .test_created_voices import create, delete, names
@@ -31,7 +31,7 @@ CARD = {"name": "bad", "model": "tiny-base", "create_time_ns": 1}
 
 
 def store_in(path: Path) -> VoiceStore:
-    return VoiceStore(DirectoryShelf(path))
+    return VoiceStore(DirectoryBlobStore(path))
 
 
 def file_with(card: Any, **arrays: Any) -> bytes:
@@ -179,9 +179,9 @@ def test_a_directory_that_others_can_write_to_is_refused(
 ) -> None:
     tmp_path.chmod(mode)
     with pytest.raises(OSError, match=f"mode {mode:o}.*--insecure") as raised:
-        DirectoryShelf(tmp_path)
+        DirectoryBlobStore(tmp_path)
     assert "\n" not in str(raised.value) and not caplog.messages
-    VoiceStore(DirectoryShelf(tmp_path, insecure=True)).create(voice())
+    VoiceStore(DirectoryBlobStore(tmp_path, insecure=True)).create(voice())
     assert len(caplog.messages) == 1
 
 
@@ -189,13 +189,13 @@ def test_a_directory_that_others_can_write_to_is_refused(
 def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
     os.chown(tmp_path, 12_345, -1)
     with pytest.raises(OSError, match="user 12345"):
-        DirectoryShelf(tmp_path)
+        DirectoryBlobStore(tmp_path)
 
 
 def test_a_file_in_place_of_the_directory_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
-        DirectoryShelf(tmp_path / "file")
+        DirectoryBlobStore(tmp_path / "file")
 
 
 def test_an_unfinished_name_that_is_a_folder_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -232,7 +232,7 @@ def test_a_name_is_taken_once_for_all_servers_even_before_they_have_looked(tmp_p
 
 
 def test_a_voice_deleted_by_another_server_is_not_found(tmp_path: Path) -> None:
-    one, other = store_in(tmp_path), VoiceStore(DirectoryShelf(tmp_path), cache_bytes=0)
+    one, other = store_in(tmp_path), VoiceStore(DirectoryBlobStore(tmp_path), cache_bytes=0)
     other.create(voice())
     one.refresh()
     one.delete("anna")
@@ -255,7 +255,7 @@ def test_a_voice_edited_in_place_is_read_again(tmp_path: Path) -> None:
 def test_what_changes_here_while_the_shelf_is_looked_at_is_newer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shelf = DirectoryShelf(tmp_path)
+    shelf = DirectoryBlobStore(tmp_path)
     store, listed = VoiceStore(shelf), shelf.list
     store.create(voice("old"))
 
@@ -276,13 +276,13 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_voice_store import voice
-from qwentts_grpc.voice_shelf import DirectoryShelf
-from qwentts_grpc.errors import VoiceExists
-from qwentts_grpc.voice_store import VoiceStore
+from qwentts_grpc.voices.storage import DirectoryBlobStore
+from qwentts_grpc.wire.errors import VoiceExists
+from qwentts_grpc.voices.store import VoiceStore
 made = 0
 for number in range(40):
     try:
-        VoiceStore(DirectoryShelf(Path({path!r}))).create(voice(f"v{{number % 20}}"))
+        VoiceStore(DirectoryBlobStore(Path({path!r}))).create(voice(f"v{{number % 20}}"))
         made += 1
     except VoiceExists:
         pass

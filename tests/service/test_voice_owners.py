@@ -13,14 +13,14 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from engine.errors import VoiceNotFound
-from engine.request import SpeechRequest
+from engine.api.errors import VoiceNotFound
+from engine.api.request import SpeechRequest
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc.errors import VoiceExists, VoicesFull
-from qwentts_grpc.tenants import Access
-from qwentts_grpc.voice_file import StoredVoice, to_bytes
-from qwentts_grpc.voice_shelf import DirectoryShelf, MemoryShelf
-from qwentts_grpc.voice_store import VoiceStore
+from qwentts_grpc.admission.tenants import Access
+from qwentts_grpc.voices.file import StoredVoice, to_bytes
+from qwentts_grpc.voices.storage import DirectoryBlobStore, MemoryBlobStore
+from qwentts_grpc.voices.store import VoiceStore
+from qwentts_grpc.wire.errors import VoiceExists, VoicesFull
 
 from .conftest import Failure, Running, config, failure, kinds, pcm, send, serving, text, turn
 from .test_access import bearer
@@ -139,7 +139,7 @@ async def error_of(call: Any) -> grpc.aio.AioRpcError:
 
 @pytest.mark.timing
 async def test_anothers_voice_and_none_at_all_take_the_same_time() -> None:
-    store = VoiceStore(MemoryShelf(), max_owned=200)
+    store = VoiceStore(MemoryBlobStore(), max_owned=200)
     for number in range(200):
         store.create(voice_of("acme", f"v{number}"))
 
@@ -275,7 +275,7 @@ def voice_of(owner: str, name: str = "anna", **fields: Any) -> StoredVoice:
 
 @pytest.mark.parametrize("shelf", ["memory", "directory"])
 async def test_owners_keep_their_voices_apart(shelf: str, tmp_path: Path) -> None:
-    kept = MemoryShelf() if shelf == "memory" else DirectoryShelf(tmp_path)
+    kept = MemoryBlobStore() if shelf == "memory" else DirectoryBlobStore(tmp_path)
     store = VoiceStore(kept, cache_bytes=0)
     owners = ["", "acme", "globex", "Acme", "a/../b", "sha256:" + "0" * 64, "*", "é\n"]
     for seed, owner in enumerate(owners[1:], 1):
@@ -292,7 +292,7 @@ async def test_owners_keep_their_voices_apart(shelf: str, tmp_path: Path) -> Non
 
 
 async def test_a_name_with_an_owners_mark_in_it_finds_nothing() -> None:
-    shelf = MemoryShelf()
+    shelf = MemoryBlobStore()
     store = VoiceStore(shelf)
     store.create(voice_of("acme"))
     (key,) = shelf.list()
@@ -303,18 +303,18 @@ async def test_a_name_with_an_owners_mark_in_it_finds_nothing() -> None:
 
 
 async def test_a_file_that_says_another_owner_than_its_name_is_nobodys(tmp_path: Path) -> None:
-    store = VoiceStore(DirectoryShelf(tmp_path))
+    store = VoiceStore(DirectoryBlobStore(tmp_path))
     store.create(voice_of("acme"))
     (path,) = tmp_path.glob("*.safetensors")
     path.write_bytes(to_bytes(voice_of("globex")))
-    again = VoiceStore(DirectoryShelf(tmp_path))
+    again = VoiceStore(DirectoryBlobStore(tmp_path))
     assert again.all_cards() == []
     with pytest.raises(VoiceExists):
         again.create(voice_of("acme"))
 
 
 async def test_quotas_count_what_another_server_made(tmp_path: Path) -> None:
-    one, other = (VoiceStore(DirectoryShelf(tmp_path), max_owned=2) for _ in range(2))
+    one, other = (VoiceStore(DirectoryBlobStore(tmp_path), max_owned=2) for _ in range(2))
     one.create(voice_of("acme", "a"))
     one.create(voice_of("acme", "b"))
     other.refresh()

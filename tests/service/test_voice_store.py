@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.api.errors import InvalidRequest, VoiceNotFound
 from engine.byte_cache import ByteCache
-from engine.errors import InvalidRequest, VoiceNotFound
-from qwentts_grpc.errors import VoiceExists, VoicesFull
-from qwentts_grpc.voice_file import DamagedVoice, StoredVoice, VoiceCard, from_bytes, to_bytes
-from qwentts_grpc.voice_shelf import DirectoryShelf, MemoryShelf, Shelf
-from qwentts_grpc.voice_store import VoiceStore
+from qwentts_grpc.voices.file import DamagedVoice, StoredVoice, VoiceCard, from_bytes, to_bytes
+from qwentts_grpc.voices.storage import BlobStore, DirectoryBlobStore, MemoryBlobStore
+from qwentts_grpc.voices.store import VoiceStore
+from qwentts_grpc.wire.errors import VoiceExists, VoicesFull
 
 
 def voice(name: str = "anna", frames: int = 25, seed: int = 0) -> StoredVoice:
@@ -34,11 +34,11 @@ def same(one: StoredVoice, other: StoredVoice) -> bool:
 
 
 @pytest.fixture(params=["memory", "directory"])
-def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
-    return MemoryShelf() if request.param == "memory" else DirectoryShelf(tmp_path / "voices")
+def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+    return MemoryBlobStore() if request.param == "memory" else DirectoryBlobStore(tmp_path / "voices")
 
 
-def test_a_voice_comes_back_as_it_went_in_and_cannot_be_changed(shelf: Shelf) -> None:
+def test_a_voice_comes_back_as_it_went_in_and_cannot_be_changed(shelf: BlobStore) -> None:
     store = VoiceStore(shelf, cache_bytes=0)
     store.create(voice())
     found = store.get("anna")
@@ -52,7 +52,7 @@ def test_a_file_holds_any_length_even_none(frames: int) -> None:
     assert same(from_bytes(to_bytes(voice(frames=frames))), voice(frames=frames))
 
 
-def test_names_are_one_in_any_case_and_keep_the_case_they_were_given(shelf: Shelf) -> None:
+def test_names_are_one_in_any_case_and_keep_the_case_they_were_given(shelf: BlobStore) -> None:
     store = VoiceStore(shelf)
     store.create(voice("Anna"))
     with pytest.raises(VoiceExists):
@@ -82,7 +82,7 @@ def test_names_are_one_in_any_case_and_keep_the_case_they_were_given(shelf: Shel
     ],
 )
 def test_names_that_could_be_paths_are_refused_and_touch_nothing(tmp_path: Path, name: str) -> None:
-    store = VoiceStore(DirectoryShelf(tmp_path / "voices"))
+    store = VoiceStore(DirectoryBlobStore(tmp_path / "voices"))
     with pytest.raises(InvalidRequest) as error:
         store.create(voice(name))
     assert error.value.field == "spec.name"
@@ -92,7 +92,7 @@ def test_names_that_could_be_paths_are_refused_and_touch_nothing(tmp_path: Path,
     assert [path.name for path in tmp_path.rglob("*")] == ["voices"]
 
 
-def test_a_deleted_voice_is_gone_and_its_name_is_free_again(shelf: Shelf) -> None:
+def test_a_deleted_voice_is_gone_and_its_name_is_free_again(shelf: BlobStore) -> None:
     store = VoiceStore(shelf)
     store.create(voice())
     held = store.get("anna")
@@ -106,11 +106,11 @@ def test_a_deleted_voice_is_gone_and_its_name_is_free_again(shelf: Shelf) -> Non
 
 
 def test_voices_survive_a_restart(tmp_path: Path) -> None:
-    store = VoiceStore(DirectoryShelf(tmp_path))
+    store = VoiceStore(DirectoryBlobStore(tmp_path))
     for name in ("zoe", "Ben", "anna"):
         store.create(voice(name))
     store.delete("zoe")
-    again = VoiceStore(DirectoryShelf(tmp_path))
+    again = VoiceStore(DirectoryBlobStore(tmp_path))
     assert [card.name for card in again.cards()] == ["Ben", "anna"]
     assert same(again.get("ben"), voice("Ben"))
 
@@ -120,9 +120,9 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_voice_store import voice
-from qwentts_grpc.voice_shelf import DirectoryShelf
-from qwentts_grpc.voice_store import VoiceStore
-store = VoiceStore(DirectoryShelf(Path({path!r})))
+from qwentts_grpc.voices.storage import DirectoryBlobStore
+from qwentts_grpc.voices.store import VoiceStore
+store = VoiceStore(DirectoryBlobStore(Path({path!r})))
 store.create(voice("before"))
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -137,7 +137,7 @@ def test_a_crash_inside_a_write_leaves_the_other_voices_and_no_remains(tmp_path:
     run = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], timeout=60, check=False)
     assert run.returncode == -signal.SIGKILL
     assert len(list(tmp_path.glob("*.safetensors"))) == 1 and len(list(tmp_path.glob(".*.tmp"))) == 1
-    store = VoiceStore(DirectoryShelf(tmp_path))
+    store = VoiceStore(DirectoryBlobStore(tmp_path))
     assert [card.name for card in store.cards()] == ["before"]
     assert {path.name for path in tmp_path.iterdir()} == {"before.safetensors", ".lock"}
     store.create(voice("during"))
@@ -147,7 +147,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    store = VoiceStore(DirectoryShelf(tmp_path))
+    store = VoiceStore(DirectoryBlobStore(tmp_path))
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space"):
@@ -160,7 +160,7 @@ def test_a_voice_that_could_not_be_deleted_is_still_there(tmp_path: Path, monkey
     def stuck(key: str) -> None:
         raise OSError(5, "Input/output error")
 
-    shelf = DirectoryShelf(tmp_path)
+    shelf = DirectoryBlobStore(tmp_path)
     store = VoiceStore(shelf)
     store.create(voice())
     with monkeypatch.context() as patch:
@@ -171,7 +171,7 @@ def test_a_voice_that_could_not_be_deleted_is_still_there(tmp_path: Path, monkey
 
 
 def test_files_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
-    VoiceStore(DirectoryShelf(tmp_path / "voices")).create(voice())
+    VoiceStore(DirectoryBlobStore(tmp_path / "voices")).create(voice())
     assert (tmp_path / "voices").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "voices" / "anna.safetensors").stat().st_mode & 0o777 == 0o600
 
@@ -183,7 +183,7 @@ def test_a_damaged_file_is_reported_left_alone_and_its_name_stays_taken(
     (tmp_path / "anna.safetensors").write_bytes(good)
     (tmp_path / "cut.safetensors").write_bytes(good[:-7])
     (tmp_path / "other.safetensors").write_bytes(good)
-    store = VoiceStore(DirectoryShelf(tmp_path))
+    store = VoiceStore(DirectoryBlobStore(tmp_path))
     assert [card.name for card in store.cards()] == ["anna"]
     assert "'cut' is ignored" in caplog.text and "'other' is ignored" in caplog.text
     with pytest.raises(VoiceExists):
@@ -199,7 +199,7 @@ def test_bytes_that_are_no_voice_raise_one_error(data: bytes, keep: int) -> None
 
 
 def test_arrays_of_another_kind_are_refused_before_they_are_kept() -> None:
-    store, good = VoiceStore(MemoryShelf()), voice()
+    store, good = VoiceStore(MemoryBlobStore()), voice()
     for codes, embedding in ((good.codes.astype(np.int64), good.embedding), (good.codes, good.codes[0])):
         with pytest.raises(DamagedVoice):
             store.create(StoredVoice(good.card, codes, embedding))  # type: ignore[arg-type]
@@ -208,7 +208,7 @@ def test_arrays_of_another_kind_are_refused_before_they_are_kept() -> None:
 
 def test_the_cache_is_bounded_counts_its_hits_and_drops_the_oldest(tmp_path: Path) -> None:
     lookups: list[bool] = []
-    store = VoiceStore(DirectoryShelf(tmp_path), cache_bytes=2 * voice().size, on_lookup=lookups.append)
+    store = VoiceStore(DirectoryBlobStore(tmp_path), cache_bytes=2 * voice().size, on_lookup=lookups.append)
     for name in ("a", "b", "c"):
         store.create(voice(name))
     assert store.cached_bytes == 2 * voice().size
@@ -221,14 +221,14 @@ def test_the_cache_is_bounded_counts_its_hits_and_drops_the_oldest(tmp_path: Pat
 @pytest.mark.timing
 def test_a_created_voice_is_in_memory_at_once() -> None:
     lookups: list[bool] = []
-    store = VoiceStore(MemoryShelf(), on_lookup=lookups.append)
+    store = VoiceStore(MemoryBlobStore(), on_lookup=lookups.append)
     store.create(voice(frames=750))
     start = time.perf_counter()
     store.get("anna")
     assert lookups == [True] and time.perf_counter() - start < 0.005
 
 
-def test_the_number_of_voices_is_bounded(shelf: Shelf) -> None:
+def test_the_number_of_voices_is_bounded(shelf: BlobStore) -> None:
     store = VoiceStore(shelf, max_common=2)
     store.create(voice("a"))
     store.create(voice("b"))
@@ -238,7 +238,7 @@ def test_the_number_of_voices_is_bounded(shelf: Shelf) -> None:
     store.create(voice("c"))
 
 
-def test_a_hundred_creates_at_once_keep_one_of_each_name(shelf: Shelf) -> None:
+def test_a_hundred_creates_at_once_keep_one_of_each_name(shelf: BlobStore) -> None:
     store = VoiceStore(shelf)
 
     def attempt(number: int) -> bool:
@@ -254,7 +254,7 @@ def test_a_hundred_creates_at_once_keep_one_of_each_name(shelf: Shelf) -> None:
     assert all(same(store.get(card.name), VoiceStore(shelf).get(card.name)) for card in store.cards())
 
 
-def test_a_voice_deleted_while_it_is_read_does_not_come_back(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_voice_deleted_while_it_is_read_does_not_come_back(shelf: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store = VoiceStore(shelf)
     store.create(voice())
     fresh, read = VoiceStore(shelf), shelf.read

@@ -5,11 +5,11 @@ from dataclasses import replace
 import grpc
 import pytest
 
-from engine.config import ModelCard
-from engine.errors import InvalidRequest
+from engine.api.config import ModelCard
+from engine.api.errors import InvalidRequest
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc.cast import built_in_voices
-from qwentts_grpc.voice_service import page
+from qwentts_grpc.service.voices import page
+from qwentts_grpc.voices.catalog import built_in_voices
 
 from .conftest import Running, failure
 

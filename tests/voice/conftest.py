@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.model.config import ModelConfig
-from engine.tokenizer import TextTokenizer
+from engine.checkpoint.config import ModelConfig
+from engine.prompt.tokenizer import TextTokenizer
 from tools.train_voice.columns import Batches, Utterance, build_sequences
 from tools.train_voice.export import export
 from tools.train_voice.sizes import FRAME_SAMPLES, GROUPS, talker_config

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from engine.model.config import ModelConfig
-from engine.text import HEADING
-from engine.tokenizer import TextTokenizer
+from engine.checkpoint.config import ModelConfig
+from engine.prompt.token_stream import HEADING
+from engine.prompt.tokenizer import TextTokenizer
 from tests.voice.conftest import TEXTS
 from tools.train_voice.columns import LEAD, Batch, Batches, Utterance, build_sequences, paragraphs
 from tools.train_voice.guided import Guide, off_pace

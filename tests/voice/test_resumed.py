@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.model.config import ModelConfig
-from engine.tokenizer import TextTokenizer
+from engine.checkpoint.config import ModelConfig
+from engine.prompt.tokenizer import TextTokenizer
 from tests.voice.conftest import TEXTS
 from tools.train_voice.coded import load_codec, read_vectors, write_vectors
 from tools.train_voice.columns import VECTOR, Utterance, build_sequences

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from engine.api.config import EngineConfig
+from engine.api.request import Delivery, Sampling, SamplingParams, SpeechRequest, TextMode
 from engine.build import build_engine
-from engine.config import EngineConfig
-from engine.model.codec import CodecDecoder
-from engine.model.codec_config import CodecDecoderConfig, CodecEncoderConfig
-from engine.model.codec_encoder import CodecEncoder
-from engine.model.config import ModelConfig
-from engine.model.tensors import under
-from engine.request import Delivery, Pick, Sampling, SpeechRequest, TextMode
-from engine.tokenizer import TextTokenizer
+from engine.checkpoint.codec_config import CodecDecoderConfig, CodecEncoderConfig
+from engine.checkpoint.config import ModelConfig
+from engine.checkpoint.tensors import under
+from engine.model.codec.decoder import CodecDecoder
+from engine.model.codec.encoder import CodecEncoder
+from engine.prompt.tokenizer import TextTokenizer
 from tests.engine.speaking import speak
 from tests.voice.conftest import TEXTS
 from tools.train_voice import coded
@@ -30,7 +30,7 @@ from tools.train_voice.train_codec import Trainer as CodecTrainer
 from tools.train_voice.train_talker import Trainer as TalkerTrainer
 
 CPU = torch.device("cpu")
-GREEDY = Pick(temperature=0.0, top_k=0, top_p=1.0)
+GREEDY = SamplingParams(temperature=0.0, top_k=0, top_p=1.0)
 
 
 def test_the_codec_is_the_engines(untrained: Path) -> None:

@@ -2,7 +2,7 @@
 
 compile: into the kernel cache, in parallel, what the other steps will run. ops: every operation against plain maths.
 check: whole decodes against fp32 on the CPU. time: replays of captured calls. profile: a replay kernel by kernel.
-tune: candidate tiles of every product, as tables for `engine/ops/codec_tiles.py`, which later steps use.
+tune: candidate tiles of every product, as tables for `engine/ops/triton/codec/tiles.py`, which later steps use.
 `python -m tools.codec compile ops time`; with TRITON_INTERPRET=1, `ops --shapes 1x1` needs no GPU and some minutes.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from engine.model import codec_fit
+from engine.ops.triton.codec import support
 from tools.codec import check, compiling, ops, profile, timing, tune
 from tools.codec.decoder import DEVICE, Shape
 
@@ -29,7 +29,7 @@ SHAPES = {  # what each step runs
 def main() -> None:
     """Run the steps that were asked for."""
     options = parsed()
-    codec_fit.FUSED_CHANNELS = options.fused_channels
+    support.FUSED_CHANNELS = options.fused_channels
     print(torch.cuda.get_device_name() if DEVICE == "cuda" else DEVICE, torch.__version__, flush=True)
     for step in options.steps:
         began = time.time()
@@ -76,7 +76,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--tables", nargs="+", choices=tune.TABLES, default=tune.TABLES, help="what tune fills")
     parser.add_argument("--out", type=Path, help="where tune writes all its measurements")
     parser.add_argument("--processes", type=int, default=12, help="compilers at a time")
-    parser.add_argument("--fused-channels", type=int, default=codec_fit.FUSED_CHANNELS)
+    parser.add_argument("--fused-channels", type=int, default=support.FUSED_CHANNELS)
     return parser.parse_args()
 
 

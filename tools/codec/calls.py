@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from engine.model.codec_fused import FusedCodecDecoder
 from engine.ops.codec import CodecState
-from engine.ops.codec_tiles import Tile, conv_tile, linear_tile, unit_tile
-from engine.ops.triton.codec_ops import CodecOps
+from engine.ops.triton.codec.decoder import FusedCodecDecoder
+from engine.ops.triton.codec.ops import CodecOps
+from engine.ops.triton.codec.tiles import Tile, conv_tile, linear_tile, unit_tile
 
 METHODS = ("embed", "conv", "unit", "linear", "attention", "depthwise_norm", "wave")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from engine.ops.codec_tiles import MORE, Tile
+from engine.ops.triton.codec.tiles import MORE, Tile
 from tools.codec.calls import Product
 
 Sizes = tuple[int, int, int, int, int]  # rows, columns, depth, warps, stages

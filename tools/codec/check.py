@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from engine.model.codec import CodecDecoder
-from engine.model.codec_fused import FusedCodecDecoder
+from engine.model.codec.decoder import CodecDecoder
 from engine.ops.codec import CodecState
+from engine.ops.triton.codec.decoder import FusedCodecDecoder
 from tools.codec.decoder import DEVICE, SLOTS, Shape, fused, random_codes, sizes, weights
 from tools.codec.exact import decibels
 from tools.codec.replay import captured

@@ -10,8 +10,8 @@ import torch
 from triton import OutOfResources
 from triton.runtime.jit import JITFunction
 
-from engine.model import codec_fit
-from engine.model.codec_fused import FusedCodecDecoder
+from engine.ops.triton.codec import support
+from engine.ops.triton.codec.decoder import FusedCodecDecoder
 from tools.codec import tune
 from tools.codec.candidates import candidates
 from tools.codec.decoder import SLOTS, Shape, fused, random_codes
@@ -40,7 +40,7 @@ def run(processes: int, work: Work) -> None:
 def compile_share(share: int, shares: int, work: Work) -> None:
     """Launch every kernel of the work whose number falls to this share."""
     JITFunction.run = only(share, shares)
-    codec_fit.FUSED_CHANNELS = work.fused_channels
+    support.FUSED_CHANNELS = work.fused_channels
     decoder = fused()
     state = decoder.new_state(SLOTS, "cuda", decoder.dtype)
     for shape in work.shapes:

@@ -5,11 +5,11 @@ import os
 import torch
 from torch import Tensor
 
-from engine.dummy.configs import codec_config
-from engine.dummy.weights import codec_weights
-from engine.model.codec_config import CodecDecoderConfig
-from engine.model.codec_fused import FusedCodecDecoder
-from engine.model.tensors import under
+from engine.checkpoint.codec_config import CodecDecoderConfig
+from engine.checkpoint.dummy.configs import codec_config
+from engine.checkpoint.dummy.weights import codec_weights
+from engine.checkpoint.tensors import under
+from engine.ops.triton.codec.decoder import FusedCodecDecoder
 
 SLOTS = 64
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"

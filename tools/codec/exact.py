@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.ops.triton.codec_ops import Conv, Home, Snake
+from engine.ops.triton.codec.ops import Conv, Home, Snake
 from tools.codec.calls import Call
 
 LEAST = 60.0  # dB; a product of halves has about 73

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from engine.model.codec import CodecDecoder
-from engine.model.codec_fused import FusedCodecDecoder
+from engine.model.codec.decoder import CodecDecoder
+from engine.ops.triton.codec.decoder import FusedCodecDecoder
 from engine.ops.triton.launch import overlap
 from tools.codec.calls import Call, recorded
 from tools.codec.decoder import DEVICE, SLOTS, Shape, fused, random_codes, sizes, weights

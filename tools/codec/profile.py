@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from engine.model.codec_fused import FusedCodecDecoder
 from engine.ops.codec import CodecState
+from engine.ops.triton.codec.decoder import FusedCodecDecoder
 from tools.codec.calls import recorded
 from tools.codec.decoder import SLOTS, Shape, fused, random_codes
 from tools.codec.replay import captured

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from engine.model.codec_fused import FusedCodecDecoder
+from benchmarks.parts.stopwatch import milliseconds
 from engine.ops.codec import CodecState
-from tools.bench.stopwatch import milliseconds
+from engine.ops.triton.codec.decoder import FusedCodecDecoder
 from tools.codec.decoder import Shape, random_codes
 
 

@@ -1,4 +1,4 @@
-"""`tune`: checks and times candidate tiles of every product; the best make the tables of engine/ops/codec_tiles.py."""
+"""`tune`: checks and times candidate tiles of every product, for engine/ops/triton/codec/tiles.py."""
 
 import dataclasses
 import json
@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from triton import OutOfResources
 
-from engine.model.codec_fused import FusedCodecDecoder
-from engine.ops import codec_tiles
-from engine.ops.codec_tiles import MORE, Table, Tile
-from engine.ops.triton.codec_ops import CodecOps
+from engine.ops.triton.codec.decoder import FusedCodecDecoder
+from engine.ops.triton.codec.ops import CodecOps
+from engine.ops.triton.codec.tiles import MORE, Table, Tile
 from tools.codec.calls import Call, Product, recorded
 from tools.codec.candidates import candidates
 from tools.codec.decoder import DEVICE, SLOTS, Shape, fused, random_codes
@@ -129,5 +128,5 @@ def adopt(name: str, found: Found) -> None:
         *some, (_, last) = tiles
         entries = [*((str(most), tile) for most, tile in some), ("MORE", last)]
         print(f"    {shape}: ({', '.join(f'({most}, Tile{dataclasses.astuple(tile)})' for most, tile in entries)},),")
-        getattr(codec_tiles, name)[shape] = (*some, (MORE, last))
+        getattr(tiles, name)[shape] = (*some, (MORE, last))
     print("}")

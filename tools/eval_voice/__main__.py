@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.parts.server import serving
 from qwentts_client.client import AsyncClient, open_wav
-from tools.bench.server import serving
 from tools.eval_voice import picture, report, teacher
 from tools.eval_voice.heard import Count, Heard, counted, recognised
 from tools.eval_voice.pace import QUARTERS, quarters

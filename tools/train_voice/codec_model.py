@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.dummy.configs import Json
-from engine.model.codec_config import CodecDecoderConfig, CodecEncoderConfig
+from engine.checkpoint.codec_config import CodecDecoderConfig, CodecEncoderConfig
+from engine.checkpoint.dummy.configs import Json
 from engine.model.layers import rope_tables
-from engine.ops.interface import Rope
+from engine.ops.base import Rope
 from engine.ops.reference import rotate
 from tools.train_voice.quantizer import Quantized, SplitQuantizer
 

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.model.codec_config import SpeakerEncoderConfig
-from engine.model.speaker import SpeakerEncoder
+from engine.checkpoint.codec_config import SpeakerEncoderConfig
+from engine.model.speaker.encoder import SpeakerEncoder
 from tools.train_voice.codec_model import Codec
 from tools.train_voice.columns import Codes, Utterance
 from tools.train_voice.recorded import Recorded

@@ -18,13 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine import prompt
-from engine.layouts import Layout
-from engine.model.config import ModelConfig
-from engine.request import TextMode
-from engine.segment import Segment
-from engine.tokenizer import TextTokenizer
-from engine.voice import Voice
+from engine.api.request import TextMode
+from engine.api.voice import Voice
+from engine.checkpoint.config import ModelConfig
+from engine.prompt import prompt_tokens
+from engine.prompt.builder import PromptLayout
+from engine.prompt.tokenizer import TextTokenizer
+from engine.scheduler.segment import Segment
 
 PART = 4_096  # utterances that one process takes at a time
 BY_VECTOR = 0.15  # share of a built-in voice's prompts that name it by a recording's vector
@@ -162,7 +162,7 @@ def _columns(
     `known`: the speaker is named by a row.
     """
     voice = Voice(row=list(config.speakers.values())[said.speaker]) if known else Voice(embedding=_ANY)
-    segment = Segment(Layout(config, voice, mode, language), tokenizer, 0, 0)
+    segment = Segment(PromptLayout(config, voice, mode, language), tokenizer, 0, 0)
     frames = said.codes[LEAD:] if mode is TextMode.WHOLE else said.codes
     segment.feed(said.text)
     segment.end(None)
@@ -172,7 +172,7 @@ def _columns(
     columns = segment.columns(0, start + 1 + len(frames))
     table = np.full((len(columns), config.code_groups), -1, np.int16)
     for line, column in enumerate(columns[: start + 1]):
-        table[line, : len(column.codes)] = VECTOR if column.codes == prompt.VECTOR else column.codes
+        table[line, : len(column.codes)] = VECTOR if column.codes == prompt_tokens.VECTOR else column.codes
     table[start + 1 :] = frames
     told = start - segment.tokens - 1 if mode is TextMode.WHOLE else start  # end-of-text follows in either mode
     return np.array([column.text for column in columns], np.int16), table, (start, told, segment.tokens)

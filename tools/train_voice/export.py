@@ -18,9 +18,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.dummy.configs import CODEC_PREPROCESSOR, PREPROCESSOR, Json
-from engine.dummy.tokenizer import Vocabulary, write_tokenizer
-from engine.hub import INDEX, weight_files
+from engine.checkpoint.dummy.configs import CODEC_PREPROCESSOR, PREPROCESSOR, Json
+from engine.checkpoint.dummy.tokenizer import Vocabulary, write_tokenizer
+from engine.checkpoint.hub import INDEX, weight_files
 from tools.train_voice.codec_export import codec_tensors
 from tools.train_voice.coded import load_codec
 from tools.train_voice.resumed import read_talker

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from engine.dummy.tokenizer import Vocabulary
-from engine.hub import weight_files
+from engine.checkpoint.dummy.tokenizer import Vocabulary
+from engine.checkpoint.hub import weight_files
 from tools.train_voice.codec_export import PARTS
 
 State = dict[str, Tensor]

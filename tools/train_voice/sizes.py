@@ -1,6 +1,6 @@
 """Sizes of the embedded voice: the two JSON configurations, small enough for one core of a CPU."""
 
-from engine.dummy.configs import GENERATION, Json, codec_config, main_config, merged
+from engine.checkpoint.dummy.configs import GENERATION, Json, codec_config, main_config, merged
 
 VOICES = ("joe", "slt")  # rows of the speaker table, in this order
 CODEBOOK = 512

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from engine.model.mel import slaney_filters
+from engine.model.speaker.mel import slaney_filters
 from tools.train_voice.sizes import SAMPLE_RATE
 
 WINDOWS = ((2048, 160), (1024, 96), (512, 64), (256, 32), (128, 16))  # samples, mel bands

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
-from engine.dummy.tokenizer import Vocabulary, learned
-from engine.tokenizer import SPLITS, TextTokenizer
+from engine.checkpoint.dummy.tokenizer import Vocabulary, learned
+from engine.prompt.tokenizer import SPLITS, TextTokenizer
 
 ENTRIES = 2_000  # pieces of 2.7 characters: beside a frame each, text runs well ahead of what is said of it
 ROLES = ("assistant", "user")  # prompts are cut by position, so each must be one token

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.dummy.configs import Json
-from engine.model.config import DecoderConfig, ModelConfig
+from engine.checkpoint.config import DecoderConfig, ModelConfig
+from engine.checkpoint.dummy.configs import Json
 from engine.model.layers import rope_tables
-from engine.ops.interface import Rope
+from engine.ops.base import Rope
 from tools.train_voice.codec_model import RMSNorm, attend, swiglu
 from tools.train_voice.columns import VECTOR
 

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.dummy.layout import main_shapes
-from engine.model.codec_config import SpeakerEncoderConfig
-from engine.model.mel import LogMel
-from engine.model.speaker import SpeakerEncoder
-from engine.model.tensors import under
+from engine.checkpoint.codec_config import SpeakerEncoderConfig
+from engine.checkpoint.dummy.layout import main_shapes
+from engine.checkpoint.tensors import under
+from engine.model.speaker.encoder import SpeakerEncoder
+from engine.model.speaker.mel import LogMel
 from tools.train_voice.recorded import Recorded
 from tools.train_voice.sizes import FRAME_SAMPLES, SAMPLE_RATE, clone_config
 from tools.train_voice.speakers import SPEAKERS

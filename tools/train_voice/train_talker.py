@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.dummy.configs import Json
-from engine.dummy.tokenizer import Vocabulary
-from engine.model.config import ModelConfig
+from engine.checkpoint.config import ModelConfig
+from engine.checkpoint.dummy.configs import Json
+from engine.checkpoint.dummy.tokenizer import Vocabulary
 from tools.train_voice.coded import read_coded, read_vectors
 from tools.train_voice.columns import Batch, Batches, Rows, Utterance, build_sequences, paragraphs
 from tools.train_voice.guided import Guide

@@ -13,8 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from engine.ops.interface import HeadNorms, LayerCache, Rope
-from engine.ops.places import Places
+from engine.ops.attention_metadata import AttentionMetadata
+from engine.ops.base import HeadNorms, LayerCache, Rope
 from engine.ops.triton.launch import arrive, overlap, start
 
 TILE = 64  # positions taken at a time
@@ -349,18 +349,18 @@ def short_misfit(qkv: Tensor, cache: LayerCache) -> str | None:
     return misfit(qkv, cache) or (f"{length} positions" if length > MOST_LENGTH else None)
 
 
-def decode(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
+def decode(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata) -> Tensor:
     """One new position a row -> (R, H D)."""
     return _attend(qkv, norms, rope, cache, places, own=True)
 
 
-def fill_and_attend(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
+def fill_and_attend(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata) -> Tensor:
     """As `decode` where rows may be several positions of one slot: all keys and values are stored first."""
     _store(qkv, norms, rope, cache, places, None)
     return _attend(qkv, norms, rope, cache, places, own=False)
 
 
-def fill(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
+def fill(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata) -> Tensor:
     """Store every row's keys and values; its queries, normed and rotated too, are (R, H, D)."""
     groups, width = cache.keys.shape[-2:]
     queries = torch.empty(len(qkv), groups * _heads(qkv, cache), width, dtype=qkv.dtype, device=qkv.device)
@@ -369,7 +369,7 @@ def fill(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: P
 
 
 def _store(
-    qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places, queries: Tensor | None
+    qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata, queries: Tensor | None
 ) -> None:
     groups, width = cache.keys.shape[-2:]
     _fill[(len(qkv),)](
@@ -435,7 +435,9 @@ def short(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, first: i
     return out
 
 
-def _attend(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places, own: bool) -> Tensor:
+def _attend(
+    qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata, own: bool
+) -> Tensor:
     groups, width = cache.keys.shape[-2:]
     heads = _heads(qkv, cache)
     queries = triton.next_power_of_2(heads + 1)

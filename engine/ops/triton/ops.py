@@ -2,11 +2,12 @@
 
 from torch import Tensor
 
+from engine.ops.attention_metadata import AttentionMetadata
+from engine.ops.base import HeadNorms, LayerCache, Rope, SamplingTensors
 from engine.ops.fallbacks import Fallbacks
-from engine.ops.interface import HeadNorms, LayerCache, Picks, Rope
-from engine.ops.places import Places
 from engine.ops.reference import ReferenceOps
-from engine.ops.triton import attention, linear, rows, sampling
+from engine.ops.triton import attention, rows, sampling
+from engine.ops.triton.gemm import plan
 
 
 class TritonOps(ReferenceOps):
@@ -23,38 +24,42 @@ class TritonOps(ReferenceOps):
         return rows.rms_norm(x, norm, eps)
 
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
-        if self._plain("linear", linear.misfit(x)):
+        if self._plain("linear", plan.misfit(x)):
             return super().linear(x, weight)
-        return linear.linear(x, weight)
+        return plan.linear(x, weight)
 
     def norm_linear(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
-        if self._plain("norm_linear", linear.misfit(x)):
+        if self._plain("norm_linear", plan.misfit(x)):
             return super().norm_linear(x, norm, weight, eps)
-        return linear.linear(x, weight, norm=norm, eps=eps)
+        return plan.linear(x, weight, norm=norm, eps=eps)
 
     def linear_residual(self, x: Tensor, weight: Tensor, residual: Tensor) -> Tensor:
-        if self._plain("linear_residual", linear.misfit(x)):
+        if self._plain("linear_residual", plan.misfit(x)):
             return super().linear_residual(x, weight, residual)
-        return linear.linear(x, weight, residual=residual)
+        return plan.linear(x, weight, residual=residual)
 
     def norm_swiglu(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
-        if self._plain("norm_swiglu", linear.misfit(x)):
+        if self._plain("norm_swiglu", plan.misfit(x)):
             return super().norm_swiglu(x, norm, weight, eps)
-        return linear.linear(x, weight, norm=norm, gated=True, eps=eps)
+        return plan.linear(x, weight, norm=norm, gated=True, eps=eps)
 
-    def decode_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
-        if self._plain("decode_attention", attention.misfit(qkv, cache)):
-            return super().decode_attention(qkv, norms, rope, cache, places)
+    def paged_decode(
+        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata
+    ) -> Tensor:
+        if self._plain("paged_decode", attention.misfit(qkv, cache)):
+            return super().paged_decode(qkv, norms, rope, cache, places)
         return attention.decode(qkv, norms, rope, cache, places)
 
-    def prefill_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: Places) -> Tensor:
-        if self._plain("prefill_attention", attention.misfit(qkv, cache)):
-            return super().prefill_attention(qkv, norms, rope, cache, places)
+    def paged_prefill(
+        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata
+    ) -> Tensor:
+        if self._plain("paged_prefill", attention.misfit(qkv, cache)):
+            return super().paged_prefill(qkv, norms, rope, cache, places)
         return attention.fill_and_attend(qkv, norms, rope, cache, places)
 
-    def short_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, start: int) -> Tensor:
-        if self._plain("short_attention", attention.short_misfit(qkv, cache)):
-            return super().short_attention(qkv, norms, rope, cache, start)
+    def dense_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, start: int) -> Tensor:
+        if self._plain("dense_attention", attention.short_misfit(qkv, cache)):
+            return super().dense_attention(qkv, norms, rope, cache, start)
         return attention.short(qkv, norms, rope, cache, start)
 
     def embed(self, table: Tensor, ids: Tensor, text: Tensor) -> Tensor:
@@ -63,20 +68,20 @@ class TritonOps(ReferenceOps):
     def uniforms(self, seeds: Tensor, frames: Tensor, count: int) -> Tensor:
         return sampling.uniforms(seeds, frames, count)
 
-    def sample(self, logits: Tensor, picks: Picks) -> Tensor:
+    def sample(self, logits: Tensor, picks: SamplingTensors) -> Tensor:
         if self._plain("sample", sampling.misfit(logits)):
             return super().sample(logits, picks)
         return sampling.sample(logits, picks)[0]
 
-    def sample_embed(self, logits: Tensor, picks: Picks, table: Tensor) -> tuple[Tensor, Tensor]:
+    def sample_embed(self, logits: Tensor, picks: SamplingTensors, table: Tensor) -> tuple[Tensor, Tensor]:
         if self._plain("sample_embed", sampling.misfit(logits)):
             return super().sample_embed(logits, picks, table)
         return sampling.sample(logits, picks, table=table)
 
-    def sample_first(
+    def sample_talker(
         self,
         logits: Tensor,
-        picks: Picks,
+        picks: SamplingTensors,
         penalty: Tensor,
         seen: Tensor,
         slots: Tensor,
@@ -85,7 +90,7 @@ class TritonOps(ReferenceOps):
         end_id: int,
     ) -> Tensor:
         if self._plain("sample_first", sampling.misfit(logits)):
-            return super().sample_first(logits, picks, penalty, seen, slots, may_end, allowed, end_id)
+            return super().sample_talker(logits, picks, penalty, seen, slots, may_end, allowed, end_id)
         rules = sampling.Rules(penalty, seen, slots, may_end, allowed, end_id)
         return sampling.sample(logits, picks, rules)[0]
 

@@ -5,8 +5,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from engine.ops.triton.gemm.small_batch import SLICES, piece_of, slice_width, take
 from engine.ops.triton.launch import arrive, overlap, start
-from engine.ops.triton.resident import SLICES, piece_of, slice_width, take
 
 
 @triton.jit(do_not_specialize=["R"])

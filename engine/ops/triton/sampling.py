@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from engine.ops.interface import Picks
+from engine.ops.base import SamplingTensors
 from engine.ops.triton.launch import arrive, overlap, start
 
 MOST_IDS = 1 << 15  # a program holds a row of them in registers
@@ -184,7 +184,7 @@ def uniforms(seeds: Tensor, frames: Tensor, count: int) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the talker's scores go through before the draw: see `Ops.sample_first`."""
+    """What the talker's scores go through before the draw: see `Ops.sample_talker`."""
 
     penalty: Tensor
     seen: Tensor
@@ -200,7 +200,7 @@ def misfit(logits: Tensor) -> str | None:
 
 
 def sample(
-    logits: Tensor, picks: Picks, rules: Rules | None = None, table: Tensor | None = None
+    logits: Tensor, picks: SamplingTensors, rules: Rules | None = None, table: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Draw one id a row (R,), and fetch the ids' rows of `table`, if there is one: (R, width) or empty."""
     rows, vocab = logits.shape

@@ -1,0 +1,87 @@
+"""A server process on cores of its own, from its first instruction to the end of its last call."""
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.parts.machine import pinned
+
+START_LIMIT, STOP_LIMIT = 300.0, 60.0  # seconds
+METRICS_LIMIT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """`seconds`: from the start of the process until it served."""
+
+    address: str
+    metrics: str
+    seconds: float
+    pid: int
+
+    def count(self, metric: str, **labels: str) -> float:
+        """The sum of a metric's samples over all labels but those given; 0 where there is none."""
+        with urllib.request.urlopen(self.metrics, timeout=METRICS_LIMIT) as page:
+            families = list(text_string_to_metric_families(page.read().decode()))
+        samples = [sample for family in families for sample in family.samples if sample.name == metric]
+        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+
+    def cpu_seconds(self) -> float:
+        """Time of processors that the server has used, all its threads together."""
+        with open(f"/proc/{self.pid}/stat") as stat:
+            user, system = stat.read().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def serving(flags: Sequence[str], cores: Set[int], module: str = "qwentts_grpc.cli.flags") -> Iterator[Served]:
+    """Start a server; stop it by SIGTERM. Raises `SystemExit` if it does not come up, or does not end well."""
+    ports = ["--host", "127.0.0.1", "--port", "0", "--metrics-port", "0", "--log-level", "warning"]
+    began = time.monotonic()
+    with pinned(cores):
+        process = subprocess.Popen([sys.executable, "-m", module, "serve", *flags, *ports], stdout=subprocess.PIPE)
+    try:
+        said = _until_serving(process, began + START_LIMIT)
+        yield Served(said["serving on "], said["metrics on "], time.monotonic() - began, process.pid)
+        process.send_signal(signal.SIGTERM)
+        if code := process.wait(STOP_LIMIT):
+            raise SystemExit(f"the server ended with exit code {code}")
+    finally:
+        process.kill()
+        process.wait(STOP_LIMIT)
+
+
+def _until_serving(process: subprocess.Popen[bytes], deadline: float) -> dict[str, str]:
+    """What the server says of itself, by how the line begins."""
+    said: dict[str, str] = {}
+    for line in _lines(process, deadline):
+        for beginning in ("metrics on ", "serving on "):
+            if line.startswith(beginning):
+                said[beginning] = line.removeprefix(beginning)
+        if "serving on " in said:
+            return said
+    raise SystemExit("the server ended before it served")
+
+
+def _lines(process: subprocess.Popen[bytes], deadline: float) -> Iterator[str]:
+    """Lines of standard output as they come; raises `SystemExit` at the deadline."""
+    assert process.stdout is not None
+    text = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while selector.select(max(0.0, deadline - time.monotonic())):
+            piece = os.read(process.stdout.fileno(), 4096)
+            if not piece:
+                return
+            *whole, text = (text + piece).split(b"\n")
+            yield from (line.decode().strip() for line in whole)
+    raise SystemExit("the server was not serving in time")

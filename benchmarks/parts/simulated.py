@@ -1,0 +1,176 @@
+"""A GPU made of a clock: the real server and pipelined runner over graphs that do nothing for as long as an H100 works.
+
+`python -m benchmarks.parts.simulated serve ...` takes the server's flags. All host code is the real one; only what
+belongs to CUDA is replaced. The device does one thing at a time, in the order of the launches: codec and frames share
+it without loss or gain, which is how two streams behave once both are busy.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine import build as wiring
+from engine.api.request import SAMPLES_PER_FRAME
+from engine.runner import pipelined
+from engine.runner.cuda_graphs import Graphs
+from engine.scheduler.batch import Runner
+from qwentts_grpc.cli.flags import main
+
+# Milliseconds by rows, columns or streams: 1.7B CustomVoice on one H100 80GB HBM3, up to a seventh from
+# those of docs/performance/table.md; the last of each line is extrapolated, and so are chunks of 8 frames.
+FRAME = {1: 2.91, 8: 3.18, 32: 4.13, 64: 4.63, 128: 5.6}
+PREFILL = {16: 1.51, 64: 1.77, 256: 2.8}
+CODEC = {
+    1: {1: 0.69, 8: 0.81, 32: 1.12, 64: 1.78, 128: 3.1},
+    2: {1: 0.81, 8: 1.00, 32: 1.74, 64: 3.11, 128: 5.9},
+    4: {1: 0.79, 8: 1.14, 32: 3.07, 64: 5.00, 128: 9.0},
+    8: {1: 0.86, 8: 2.00, 32: 5.00, 64: 9.00, 128: 17.0},
+    12: {1: 0.93, 8: 2.86, 32: 7.02, 64: 13.07, 128: 25.0},
+}
+LAUNCH = 0.000_15  # seconds of the host that a graph takes to launch
+
+
+def seconds(times: Mapping[int, float], size: int) -> float:
+    """Of a graph of this size: between the measured ones on a straight line."""
+    return float(np.interp(size, list(times), list(times.values()))) / 1e3
+
+
+class Stream:
+    """Work in order; `done`: when the last of it ends. `busy`: when the device, which all streams share, is free."""
+
+    busy = 0.0
+    current: "Stream"
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.done = 0.0
+
+    def run(self, duration: float) -> None:
+        """Queue that much work."""
+        begin = max(time.monotonic(), self.done, Stream.busy)
+        self.done = Stream.busy = begin + duration
+
+    def wait_event(self, event: "Event") -> None:
+        """Later work waits for what came before `event`."""
+        self.done = max(self.done, event.at)
+
+    def wait_stream(self, other: "Stream") -> None:
+        """Later work waits for all that `other` has."""
+        self.done = max(self.done, other.done)
+
+    def synchronize(self) -> None:
+        """Wait for all of it."""
+        _sleep_until(self.done)
+
+
+class Event:
+    """A place in a stream."""
+
+    def __init__(self, **_: object) -> None:
+        self.at = 0.0
+
+    def record(self) -> None:
+        """Here, in the current stream."""
+        self.at = max(time.monotonic(), Stream.current.done)
+
+    def query(self) -> bool:
+        """Whether the stream has come here."""
+        return time.monotonic() >= self.at
+
+    def synchronize(self) -> None:
+        """Wait until the stream has come here."""
+        _sleep_until(self.at)
+
+    def elapsed_time(self, later: "Event") -> float:
+        """Milliseconds."""
+        return 1e3 * (later.at - self.at)
+
+
+class _Use(AbstractContextManager[None]):
+    """The context in which a stream is the current one."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def __enter__(self) -> None:
+        self._before, Stream.current = Stream.current, self._stream
+
+    def __exit__(self, *_: object) -> None:
+        Stream.current = self._before
+
+
+class TimedGraphs(Graphs[Any]):
+    """Graphs whose replays take time; what the function returns for one row says which it is, and so how long."""
+
+    def __init__(self, function: Callable[[Tensor], Any], table: Tensor, sizes: Sequence[int], pool: object) -> None:
+        super().__init__(function, table, sizes, pool)
+        like = function(table[:1])
+        self._times = PREFILL if like is None else _times(like)
+        self._outputs = {size: None if like is None else _noise(size, like) for size in sizes}
+
+    def replay(self, rows: int) -> Any:
+        """Queue it, and return what it will have made."""
+        time.sleep(LAUNCH)
+        size = self.size(rows)
+        Stream.current.run(seconds(self._times, size))
+        return self._outputs[size]
+
+
+def _times(like: Tensor) -> Mapping[int, float]:
+    return CODEC[like.shape[1] // SAMPLES_PER_FRAME] if like.dtype == torch.int16 else FRAME
+
+
+def _noise(size: int, like: Tensor) -> Tensor:
+    """Frames that never end a speech, finite as the last column says; or audio that is no silence."""
+    most = 30_000 if like.dtype == torch.int16 else like.shape[1]
+    noise = torch.randint(1, most, (size, like.shape[1]), dtype=like.dtype)
+    return noise
+
+
+def _sleep_until(moment: float) -> None:
+    time.sleep(max(0.0, moment - time.monotonic()))
+
+
+class _Torch:
+    """The torch module with another `cuda`, and memory that is not pinned."""
+
+    cuda = SimpleNamespace(
+        Stream=Stream,
+        Event=Event,
+        graph_pool_handle=lambda: None,
+        stream=_Use,
+        device=lambda _: nullcontext(),
+    )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+    def empty(self, shape: Sequence[int], *, dtype: torch.dtype, pin_memory: bool) -> Tensor:
+        """Not pinned."""
+        return torch.zeros(shape, dtype=dtype)
+
+
+def replacements(graphs: type[Graphs[Any]]) -> Iterator[tuple[object, str, object]]:
+    """What to set where, so that engines run ahead on any machine: the replays are those of `graphs`."""
+    make_runner = wiring._Parts._runner
+
+    def runner(self: wiring._Parts) -> Runner:
+        self.graphs = True
+        return make_runner(self)
+
+    Stream.current = Stream()
+    yield pipelined, "torch", _Torch()
+    yield pipelined, "Graphs", graphs
+    yield pipelined, "build", lambda graphs: None
+    yield wiring._Parts, "_runner", runner
+
+
+if __name__ == "__main__":
+    for replacement in list(replacements(TimedGraphs)):
+        setattr(*replacement)
+    main()

@@ -1,0 +1,37 @@
+"""What is benchmarked: a checkpoint and the one configuration that every section uses."""
+
+from dataclasses import dataclass
+
+from qwentts_grpc.cli.flags import KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`model`: a kind's name, for random weights of its size, or a checkpoint folder."""
+
+    model: str
+    device: str
+    max_speeches: int
+    max_queue: int
+
+    @property
+    def dummy(self) -> bool:
+        """Whether the weights are random."""
+        return self.model in KINDS
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return self.model.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def size(self) -> str:
+        """ "0.6B" or "1.7B", as the checkpoint's name says; empty where it does not."""
+        return next((size for size in ("0.6B", "1.7B") if size in self.name), "")
+
+    @property
+    def flags(self) -> list[str]:
+        """Of `qwentts-grpc serve`."""
+        source = ["--dummy-weights" if self.dummy else "--model", self.model]
+        sizes = ["--max-speeches", str(self.max_speeches), "--max-queue", str(self.max_queue)]
+        return [*source, "--device", self.device, *sizes]

@@ -1,0 +1,1 @@
+"""Values that callers see: requests, events, errors, settings, voices, metrics. No torch."""

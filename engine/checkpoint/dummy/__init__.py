@@ -1,0 +1,6 @@
+"""Checkpoints with random weights in the layout of the real ones: for tests, benchmarks and a first start."""
+
+from engine.checkpoint.dummy.configs import KINDS, Size
+from engine.checkpoint.dummy.write import DummyCheckpoint, dummy_tensors, write_checkpoint
+
+__all__ = ["KINDS", "DummyCheckpoint", "Size", "dummy_tensors", "write_checkpoint"]

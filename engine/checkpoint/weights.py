@@ -1,0 +1,116 @@
+"""A checkpoint read from disk: its JSON files, and its tensors on a device in a chosen dtype."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from engine.api.errors import CheckpointError
+from engine.api.request import Sampling, SamplingParams
+from engine.checkpoint.config import Json, ModelConfig
+from engine.checkpoint.dummy import dummy_tensors
+from engine.checkpoint.dummy.tokenizer import Vocabulary
+from engine.checkpoint.hub import weight_files
+from engine.checkpoint.shared_weights import SharedCodecs
+from engine.progress import Progress
+
+MEGABYTE = 1e6  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """`main`: talker, predictor, speaker encoder, in the model's dtype; `codec`: encoder and decoder, in fp32."""
+
+    config: ModelConfig
+    config_json: Json
+    codec_json: Json
+    defaults: Sampling
+    main: Mapping[str, Tensor]
+    codec: Mapping[str, Tensor]
+
+
+def load_checkpoint(
+    folder: Path, device: torch.device, dtype: torch.dtype, shared: SharedCodecs | None = None
+) -> Checkpoint:
+    """Read a folder in the published layout; raises `CheckpointError` with one clear line."""
+    codec, shared = folder / "speech_tokenizer", shared or SharedCodecs()
+    config_json = read_json(folder / "config.json")
+    return Checkpoint(
+        config=ModelConfig.from_json(config_json),
+        config_json=config_json,
+        codec_json=read_json(codec / "config.json"),
+        defaults=sampling_defaults(read_json(folder / "generation_config.json")),
+        main=_tensors(folder, device, dtype),
+        codec=shared.weights(codec, lambda: _tensors(codec, device, torch.float32)),
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; raises `CheckpointError`."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path} is not a JSON object")
+    return data
+
+
+def sampling_defaults(data: Json) -> Sampling:
+    """generation_config.json as sampling parameters; absent keys keep the reference wrapper's fallbacks."""
+    return Sampling(
+        talker=_pick(data, ""),
+        predictor=_pick(data, "subtalker_"),
+        repetition_penalty=float(data.get("repetition_penalty", 1.05)),
+    )
+
+
+def _pick(data: Json, prefix: str) -> SamplingParams:
+    sampled = data.get("do_sample" if not prefix else "subtalker_dosample", True)
+    return SamplingParams(
+        temperature=float(data.get(f"{prefix}temperature", 0.9)) if sampled else 0.0,
+        top_k=int(data.get(f"{prefix}top_k", 50)),
+        top_p=float(data.get(f"{prefix}top_p", 1.0)),
+    )
+
+
+def _tensors(folder: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    paths = [folder / name for name in weight_files(folder)]
+    size = sum(path.stat().st_size for path in paths) / MEGABYTE
+    tensors: dict[str, Tensor] = {}
+    with Progress(f"reading weights from {folder}", "MB", size) as progress:
+        for path in paths:
+            tensors |= _part(path, device, dtype, progress)
+    return tensors
+
+
+def _part(path: Path, device: torch.device, dtype: torch.dtype, progress: Progress) -> dict[str, Tensor]:
+    tensors = {}
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            for name in file.keys():  # noqa: SIM118
+                tensor = file.get_tensor(name)
+                tensors[name] = tensor.to(dtype)
+                progress.advance(tensor.nbytes / MEGABYTE)
+        return tensors
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+
+
+def dummy_checkpoint(kind: str, device: torch.device, dtype: torch.dtype) -> tuple[Checkpoint, Vocabulary]:
+    """Random weights of full size made on the device, and the vocabulary that goes with them."""
+    made = dummy_tensors(kind, device)
+    checkpoint = Checkpoint(
+        config=ModelConfig.from_json(made.config),
+        config_json=made.config,
+        codec_json=made.codec_config,
+        defaults=sampling_defaults(made.generation),
+        main={name: tensor.to(dtype) for name, tensor in made.main.items()},
+        codec=made.codec,
+    )
+    return checkpoint, made.vocabulary

@@ -1,6 +1,0 @@
-"""Checkpoints with random weights in the layout of the real ones: for tests, benchmarks and a first start."""
-
-from engine.dummy.configs import KINDS, Size
-from engine.dummy.write import DummyCheckpoint, dummy_tensors, write_checkpoint
-
-__all__ = ["KINDS", "DummyCheckpoint", "Size", "dummy_tensors", "write_checkpoint"]

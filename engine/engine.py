@@ -1,0 +1,351 @@
+"""The engine: an asyncio loop that runs frame after frame for every speech that can go on."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from engine.api.config import EngineConfig, ModelCard
+from engine.api.errors import Busy, EngineError, EngineFailed, GenerationFailed, InputIdle, SlowConsumer
+from engine.api.events import AudioChunk, FinishReason, FlushDone, Notice, NoticeCode, SegmentDone
+from engine.api.metrics import (
+    GRAPH_FALLBACKS,
+    GRAPH_REPLAYS,
+    LAST_STEP,
+    QUEUE_WAIT,
+    SLOT_RELEASE,
+    STEP_BATCH,
+    STEP_SECONDS,
+    EngineState,
+)
+from engine.api.observer import Observer, StageTiming
+from engine.api.queue_wait import QueueWaitEstimator
+from engine.api.request import FRAME_SECONDS, Reference, Sampling, SpeechRequest, TextFilter
+from engine.api.voice import Voice
+from engine.prompt.builder import PromptBuilder, PromptLayout
+from engine.prompt.splitter import SENTENCE, Sentences
+from engine.prompt.text_filter import MarkupFilter
+from engine.scheduler.batch import Batch, Runner, StepOutput
+from engine.scheduler.outboxes import FRAME_BYTES, Outboxes
+from engine.scheduler.runaway import RunawayDetector
+from engine.scheduler.scheduler import Outcome, Scheduler
+from engine.scheduler.sequence import Sequence
+from engine.speech import Speech
+
+HOUSEKEEPING = 0.25  # seconds between looks at time limits while nothing else happens
+LOOKS = 0.02  # seconds between such looks while steps are made
+MAX_PREPARING = 32  # recordings in memory that wait to be encoded
+UNKNOWN_WAIT = 1.0  # seconds after which one who found the queue full may try again, before any speech has ended
+
+
+class Engine:
+    """Speech from text. Example:
+
+    >>> async def hello() -> int:
+    ...     from engine.build import build_engine
+    ...     from engine.checkpoint.embedded import embedded_checkpoint
+    ...     async with await build_engine(str(embedded_checkpoint())) as engine:
+    ...         async with engine.open(SpeechRequest(voice=engine.card.voices[0])) as speech:
+    ...             speech.feed("Hello ")
+    ...             speech.feed("world.")
+    ...             speech.end()
+    ...             return sum([len(event.pcm) async for event in speech if isinstance(event, AudioChunk)])
+    >>> asyncio.run(hello()) % 1920  # whole codec frames of 80 ms at 24 kHz
+    0
+    """
+
+    def __init__(
+        self,
+        card: ModelCard,
+        defaults: Sampling,
+        config: EngineConfig,
+        layouts: PromptBuilder,
+        scheduler: Scheduler,
+        runner: Runner,
+        observer: Observer,
+    ) -> None:
+        self.card, self.defaults = card, defaults
+        self.failed: BaseException | None = None
+        self.last_step = time.monotonic()
+        self._config, self._layouts, self._scheduler = config, layouts, scheduler
+        self._runner, self._observer = runner, observer
+        self._speeches: dict[Sequence, Speech] = {}
+        self._turnover = QueueWaitEstimator(config.max_speeches)
+        self._outboxes = Outboxes(
+            round(config.max_unread_seconds / FRAME_SECONDS), config.max_unread_bytes // FRAME_BYTES
+        )
+        self._preparing: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._looked = 0.0  # at the clocks
+        self._device = ThreadPoolExecutor(1, "device")
+        self._encoder = ThreadPoolExecutor(1, "encoder")
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="engine")
+
+    # ---- the caller's side
+
+    def open(self, request: SpeechRequest, arrived: float | None = None) -> Speech:
+        """Queue a speech and return its handle, at once; text may be fed right away.
+
+        `arrived`: `time.monotonic()` when the request came, now where it is None; its turn in the queue and all times
+        count from there.
+        Raises `InvalidRequest`, `VoiceNotFound`, `Unsupported`, `RequestTooLarge`, `Busy` when the queue is full, or
+        `EngineFailed`.
+        """
+        layout = self.check(request)
+        seed = secrets.randbits(64) if request.sampling.seed is None else request.sampling.seed
+        speech = Speech(
+            self._sequence(request, seed, layout, time.monotonic() if arrived is None else arrived),
+            self._config.max_text_characters,
+            self._observer,
+            self._wake.set,
+            self._cancelled,
+        )
+        self._speeches[speech.sequence] = speech
+        if self._layouts.prepared(request):
+            self._enqueue(speech)
+        else:
+            self._prepare(speech)
+        return speech
+
+    def check(self, request: SpeechRequest) -> PromptLayout:
+        """The layout of a request that `open` would take now; raises what `open` would raise."""
+        request.validate()
+        self._check_capacity(request)
+        return self._layouts.of(request)
+
+    async def clone(self, reference: Reference) -> Voice:
+        """What is to be kept of a recording, for `SpeechRequest.kept`. Raises `InvalidRequest`, `Unsupported`."""
+        reference.validate()
+        return await asyncio.get_running_loop().run_in_executor(self._encoder, self._layouts.cloner, reference)
+
+    async def prime(self, kept: Voice) -> None:
+        """Let speeches in a kept voice begin at once, for as long as it is remembered. Raises `Unsupported`."""
+        request = SpeechRequest(kept=kept)
+        self._layouts.of(request)
+        await asyncio.get_running_loop().run_in_executor(self._encoder, self._layouts.prepare, request)
+
+    def state(self) -> EngineState:
+        """Gauges of this moment."""
+        return replace(self._scheduler.state(time.monotonic()), queue_places=self._config.max_queue)
+
+    def queue_wait(self, tenant: str = "") -> float:
+        """Seconds that a speech which `tenant` opens now may expect to wait for its slot; 0 where that is not known.
+
+        Those who wait for text are not in its way: they give their slots up.
+        """
+        ahead = sum(not sequence.starving for sequence in self._speeches) - self._config.max_speeches
+        if ahead < 0:
+            return 0.0
+        later = sum(sequence.admitted is None for sequence in self._speeches) - self._scheduler.ahead(tenant)
+        return self._turnover.wait(max(0, ahead - max(0, later))) or 0.0
+
+    async def close(self) -> None:
+        """Cancel whatever runs and stop the loop; idempotent."""
+        self._closing = True
+        self._wake.set()
+        for speech in list(self._speeches.values()):
+            speech.cancel()
+        for task in self._preparing:
+            task.cancel()
+        _, late = await asyncio.wait([self._task, *self._preparing], timeout=self._config.step_timeout)
+        for task in late:
+            task.cancel()
+        self._device.shutdown(wait=False, cancel_futures=True)
+        self._encoder.shutdown(wait=False, cancel_futures=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # ---- the hot path
+
+    async def _run(self) -> None:
+        try:
+            while (batch := await self._scheduled()) is not None:
+                output = await self._on_device(batch)
+                if output is not None:
+                    self._deliver(self._scheduler.commit(output))
+                    self._record(output.timings)
+                    await self._linger(output.next_by)
+        except Exception as error:  # whatever broke a step ends the engine, loudly, and every speech with it
+            self._fail(error)
+
+    async def _scheduled(self) -> Batch | None:
+        """The next batch, once there is one; None when the engine closes."""
+        while not self._closing:
+            now = time.monotonic()
+            self._wake.clear()
+            self._deliver(self._scheduler.settle(now))
+            for sequence in self._scheduler.admit(now):
+                self._speeches[sequence].started()
+                self._observer.record(QUEUE_WAIT, now - sequence.arrived)
+                self._wake.set()  # it may have something to settle
+            if now >= self._looked + LOOKS:
+                self._look_at_clocks(now)
+            batch = self._scheduler.schedule(now)
+            if batch is not None:
+                return batch
+            self._look_at_clocks(now)
+            await self._sleep(now)
+        return None
+
+    async def _on_device(self, batch: Batch) -> StepOutput | None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(self._config.step_timeout):
+            output = await loop.run_in_executor(self._device, self._runner.step, batch)
+        self.last_step = time.monotonic()
+        return output
+
+    async def _linger(self, until: float) -> None:
+        """Leave the next step open to newcomers, and the thread to those who write audio, for whole milliseconds."""
+        pause = int(1000 * (until - time.monotonic()))
+        if pause > 0:
+            await asyncio.sleep(pause / 1000)
+
+    def _deliver(self, outcomes: Iterable[tuple[Sequence, Outcome]]) -> None:
+        for sequence, outcome in outcomes:
+            speech = self._speeches.get(sequence)
+            if speech is None:
+                continue
+            match outcome:
+                case AudioChunk():
+                    sequence.playback.deliver(len(outcome.codes), time.monotonic())
+                    speech.deliver(outcome)
+                case SegmentDone() | FlushDone():
+                    speech.deliver(outcome)
+                case FinishReason():
+                    self._drop(speech)
+                    speech.finish(outcome)
+                case EngineError():
+                    self._end(speech, outcome)
+
+    # ---- everything else
+
+    def _sequence(self, request: SpeechRequest, seed: int, layout: PromptLayout, arrived: float) -> Sequence:
+        config, tokenizer = self._config, self._layouts.tokenizer
+        guard = RunawayDetector(0.0 if request.sampling.greedy else config.guard_seconds)
+        least = SENTENCE if request.delivery.sentence_segments else None
+        sentences = Sentences(config.segment_characters, least)
+        return Sequence(
+            request,
+            seed,
+            layout,
+            tokenizer,
+            sentences,
+            guard,
+            arrived,
+            markup=MarkupFilter() if request.delivery.text_filter is TextFilter.MARKUP else None,
+            outboxes=self._outboxes,
+        )
+
+    def _record(self, timings: Iterable[StageTiming]) -> None:
+        record = self._observer.record
+        for timing in timings:
+            record(STEP_BATCH, timing.batch, timing.stage)
+            record(STEP_SECONDS, timing.seconds, timing.stage)
+            if timing.graph:
+                record(GRAPH_REPLAYS, 1, timing.stage)
+            elif timing.graph is False:
+                record(GRAPH_FALLBACKS, 1, timing.stage, "disabled")
+        record(LAST_STEP, time.time())
+
+    def _check_capacity(self, request: SpeechRequest) -> None:
+        if self.failed is not None or self._closing:
+            raise EngineFailed("the engine has stopped")
+        if len(self._speeches) >= self._config.max_speeches + self._config.max_queue:
+            raise Busy(retry_after=self.queue_wait(request.tenant) or UNKNOWN_WAIT)
+        if request.reference is not None and len(self._preparing) >= MAX_PREPARING:
+            raise Busy(retry_after=UNKNOWN_WAIT)
+
+    def _enqueue(self, speech: Speech) -> None:
+        speech.sequence.queue(time.monotonic())
+        self._scheduler.add(speech.sequence)
+        self._wake.set()
+
+    def _prepare(self, speech: Speech) -> None:
+        """Encode the recording, or let the codec hear it, beside the steps; then queue the speech."""
+        task = asyncio.get_running_loop().create_task(self._encode(speech))
+        self._preparing.add(task)
+        task.add_done_callback(self._preparing.discard)
+
+    async def _encode(self, speech: Speech) -> None:
+        loop = asyncio.get_running_loop()
+        request = speech.sequence.request
+        try:
+            layout = await loop.run_in_executor(self._encoder, self._layouts.prepare, request)
+        except EngineError as error:
+            self._end(speech, error)
+        except Exception as error:  # whatever broke the encoder concerns this speech alone
+            failure = GenerationFailed(f"the reference could not be encoded: {type(error).__name__}")
+            failure.__cause__ = error
+            self._end(speech, failure)
+        else:
+            if speech.sequence in self._speeches:
+                speech.sequence.use(layout)
+                speech.sequence.request = replace(request, reference=None)  # its samples are many megabytes
+                self._enqueue(speech)
+
+    def _drop(self, speech: Speech) -> None:
+        """Take a speech out of the engine: its slot and blocks are free from here on."""
+        self._scheduler.remove(speech.sequence)
+        if self._speeches.pop(speech.sequence, None) and speech.sequence.admitted is not None:
+            self._turnover.left(time.monotonic() - speech.sequence.admitted)
+        self._wake.set()
+
+    def _cancelled(self, speech: Speech) -> None:
+        """A caller gives up."""
+        seen = time.monotonic()
+        self._drop(speech)
+        self._observer.record(SLOT_RELEASE, time.monotonic() - seen)
+
+    def _end(self, speech: Speech, error: EngineError) -> None:
+        self._drop(speech)
+        speech.fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self.failed = error
+        for speech in list(self._speeches.values()):
+            failure = EngineFailed(f"the engine has stopped: {type(error).__name__}")
+            failure.__cause__ = error
+            self._end(speech, failure)
+
+    async def _sleep(self, now: float) -> None:
+        """Until somebody calls, playback makes a paced speech ready, or it is time to look at the clocks."""
+        wake_at = self._scheduler.wake_at(now)
+        pause = HOUSEKEEPING if wake_at is None else min(HOUSEKEEPING, wake_at - now)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(pause, 0.001) if self._speeches else None):
+                await self._wake.wait()
+
+    def _look_at_clocks(self, now: float) -> None:
+        self._looked = now
+        for sequence, speech in list(self._speeches.items()):
+            error = self._overdue(sequence, speech, now)
+            if error is not None:
+                self._end(speech, error)
+            elif sequence.waits.starved_since is not None and sequence.playback.frames:
+                speech.notify(Notice(NoticeCode.TEXT_STARVED, "waiting for more text"))
+            elif sequence.ahead(now):
+                speech.notify(Notice(NoticeCode.PACED, "far enough ahead of playback"))
+
+    def _overdue(self, sequence: Sequence, speech: Speech, now: float) -> EngineError | None:
+        idle = sequence.request.delivery.input_idle_timeout
+        waited = 0.0 if sequence.queued is None else now - sequence.queued
+        if sequence.admitted is None and waited > self._config.queue_timeout:
+            return Busy(retry_after=self._config.queue_timeout)
+        starved_since = sequence.waits.starved_since
+        if idle and starved_since is not None and now - starved_since > idle:
+            return InputIdle(f"no text for {idle:g} s")
+        if speech.unread and now - speech.last_taken > self._config.slow_consumer_timeout:
+            return SlowConsumer(f"no audio was taken for {self._config.slow_consumer_timeout:g} s")
+        return None

@@ -1,0 +1,1 @@
+"""The codec: codes to waveform, waveform to codes."""

@@ -1,0 +1,1 @@
+"""The speaker encoder: a recording to an embedding."""

@@ -1,0 +1,1 @@
+"""Attention by the flash-attn package."""

@@ -1,0 +1,29 @@
+"""The fused kernels, with flash-attn for the talker's attention: one of ours norms, rotates and stores before it."""
+
+from importlib import metadata
+
+from torch import Tensor
+
+from engine.ops.attention_metadata import AttentionMetadata
+from engine.ops.base import HeadNorms, LayerCache, Rope
+from engine.ops.flash_attn import paged
+from engine.ops.triton import attention
+from engine.ops.triton.ops import TritonOps
+
+
+class FlashOps(TritonOps):
+    """For bf16 on one CUDA device; see `Ops` for the meaning of every method."""
+
+    attention = f"flash-attn {metadata.version('flash_attn')}"
+    block_size = paged.PAGE
+    misfit = staticmethod(paged.misfit)
+
+    def paged_decode(
+        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata
+    ) -> Tensor:
+        return paged.decode(attention.fill(qkv, norms, rope, cache, places), cache, places)
+
+    def paged_prefill(
+        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata
+    ) -> Tensor:
+        return paged.prefill(attention.fill(qkv, norms, rope, cache, places), cache, places)

@@ -1,0 +1,1 @@
+"""The codec decoder as fused kernels."""

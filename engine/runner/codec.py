@@ -1,0 +1,99 @@
+"""The codec stage: frames of codes to PCM16 for the speeches in given slots, on the device thread."""
+
+from collections.abc import Sequence
+from threading import Lock
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from engine.byte_cache import ByteCache
+from engine.ops.codec import CodecState, Decoder
+from engine.scheduler.chunk_policy import SIZES
+
+CACHE_BYTES = 256 * 2**20  # of states after recordings: some 50 voices in fp32, 100 in fp16
+Codes = npt.NDArray[np.int32]
+
+
+class CodecStage:
+    """Owns the decoder's state of every slot, and remembers the states in which recordings leave it.
+
+    The stateful decoder hears the whole past of a stream. The reference implementation starts anew every 300 frames
+    on 25 frames of context, fewer than its attention sees: up to there both agree, beyond it this is the better signal.
+    States are remembered for each `scope` by itself.
+    `prime` and `is_primed` may be called on any thread; all else belongs to the device's.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        slots: int,
+        device: torch.device,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self.decoder, self.device = decoder, device
+        self.state = decoder.new_state(slots, device, decoder.dtype)
+        self._learned: ByteCache[bytes, CodecState] = ByteCache(cache_bytes)
+        self._lock = Lock()
+
+    @torch.inference_mode()
+    def reset(self, slots: Sequence[int]) -> None:
+        """Put these slots at the start of a stream."""
+        for slot in slots:
+            self.state.reset(torch.full((1,), slot, dtype=torch.int64, device=self.device))
+
+    def begin(self, slot: int, reference: Codes | None, decoded: Sequence[tuple[int, ...]], scope: str = "") -> None:
+        """Start `slot` anew as if it had just decoded `reference` (T, 16) and then `decoded`."""
+        self.reset([slot])
+        if reference is not None and len(decoded) < self.decoder.config.reach:
+            self.state.restore(slot, self.prime(reference, scope))
+        if decoded:
+            self._run(self.state, slot, torch.tensor(decoded, device=self.device))
+
+    def is_primed(self, reference: Codes, scope: str = "") -> bool:
+        """Whether `begin` finds the state after this recording ready."""
+        with self._lock:
+            return self._learned.get(_key(reference, scope)) is not None
+
+    @torch.inference_mode()
+    def prime(self, reference: Codes, scope: str = "") -> CodecState:
+        """The state of one stream after a recording's codes (T, 16); run once, then remembered while it fits."""
+        key = _key(reference, scope)
+        with self._lock:
+            learned = self._learned.get(key)
+        if learned is None:
+            state = self.decoder.new_state(1, self.device, self.decoder.dtype)
+            self._run(state, 0, torch.tensor(reference, dtype=torch.int64, device=self.device))
+            learned = state.saved(0)
+            if self.device.type == "cuda":
+                torch.cuda.current_stream(self.device).synchronize()  # other streams read it
+            with self._lock:
+                self._learned.put(key, learned, learned.bytes)
+        return learned
+
+    @torch.inference_mode()
+    def _run(self, state: CodecState, slot: int, codes: Tensor) -> None:
+        """Hear `codes` (T, 16) int64 without keeping the audio; only frames still in memory at the end are run."""
+        rows, heard = self._rows([slot]), codes[-self.decoder.config.reach :][None]
+        start = 0
+        while left := heard.shape[1] - start:
+            size = max(size for size in SIZES if size <= left)  # sizes that kernels have been compiled for
+            self.decoder.forward(heard[:, start : start + size], state, rows)
+            start += size
+
+    @torch.inference_mode()
+    def decode(self, slots: Sequence[int], codes: Tensor) -> Tensor:
+        """The next n frames of B different slots: codes (B, n, 16) int64 -> PCM (B, n * 1920) int16 on the device."""
+        return self.forward(self._rows(slots), codes.to(self.device))
+
+    def forward(self, rows: Tensor, codes: Tensor) -> Tensor:
+        """As `decode`, for slots `rows` (B,) int64 on the device; waits for nothing, so that it can be captured."""
+        return (self.decoder.forward(codes, self.state, rows) * 32767.0).round_().to(torch.int16)
+
+    def _rows(self, slots: Sequence[int]) -> Tensor:
+        return torch.tensor(slots, dtype=torch.int64, device=self.device)
+
+
+def _key(reference: Codes, scope: str) -> bytes:
+    return scope.encode() + b"\0" + reference.tobytes()

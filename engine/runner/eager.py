@@ -1,0 +1,93 @@
+"""The device's side of a step: entries, blocks, prefills, frames, audio, in that order, on one thread."""
+
+import time
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from engine.api.observer import StageTiming
+from engine.runner.codec import CodecStage
+from engine.runner.frame import FrameStage
+from engine.runner.inputs import pack_prefills, pack_rows
+from engine.runner.prefill import PrefillStage
+from engine.runner.slot_state import RING, SlotState
+from engine.scheduler.batch import Batch, Chunk, DecodeRow, SlotInit, StepOutput
+from engine.scheduler.chunk_policy import fit
+
+Audio = npt.NDArray[np.int16]
+
+
+class Stopwatch:
+    """Seconds a stage took, noted as it ends. `graph` as in `StageTiming`."""
+
+    def __init__(self, graph: bool | None) -> None:
+        self._graph = graph
+        self._since = time.perf_counter()
+        self.timings: list[StageTiming] = []
+
+    def lap(self, stage: str, batch: int) -> None:
+        """Charge the time since the last lap to `stage`, if it had any rows."""
+        now = time.perf_counter()
+        if batch:
+            self.timings.append(StageTiming(stage, batch, now - self._since, self._graph))
+        self._since = now
+
+
+class EagerRunner:
+    """Runs steps at once and returns what came of them: the plain path, on any device."""
+
+    def __init__(self, state: SlotState, prefill: PrefillStage, frame: FrameStage, codec: CodecStage) -> None:
+        self._state, self._prefill, self._frame, self._codec = state, prefill, frame, codec
+        self._device, self._groups = state.codes.device, state.codes.shape[1]
+
+    @torch.inference_mode()
+    def step(self, batch: Batch) -> StepOutput:
+        """Run one batch; raises whatever the device raises."""
+        watch = Stopwatch(False if self._device.type == "cuda" else None)
+        for entry in batch.entries:
+            self._enter(entry)
+        if batch.prefills:
+            table = pack_prefills(batch.prefills, self._groups)
+            self._prefill.forward(torch.from_numpy(table).to(self._device))
+            watch.lap("prefill", len(table))
+        frames = self._run_rows(batch.rows, watch)
+        sampled_at = time.monotonic()
+        audio = self._decode(batch.chunks)
+        watch.lap("codec", len(batch.chunks))
+        return StepOutput(batch, frames[:, :-1], frames[:, -1].astype(bool), audio, sampled_at, tuple(watch.timings))
+
+    def _enter(self, entry: SlotInit) -> None:
+        self._state.introduce(entry)
+        self._state.enter(entry)
+        self._codec.begin(entry.slot, entry.reference, entry.primed, entry.scope)
+
+    def _run_rows(self, rows: Sequence[DecodeRow], watch: Stopwatch) -> npt.NDArray[np.int32]:
+        if not rows:
+            return np.empty((0, self._groups + 1), np.int32)
+        table = torch.from_numpy(pack_rows(rows, self._groups)).to(self._device)
+        frames = self._frame.forward(table, lambda: watch.lap("talker", len(rows)))
+        watch.lap("predictor", len(rows))
+        result: npt.NDArray[np.int32] = frames.cpu().numpy()
+        return result
+
+    def _decode(self, chunks: Sequence[Chunk]) -> list[Audio]:
+        """Audio of each chunk, in order; chunks of one size share a codec call."""
+        audio: dict[int, Audio] = {}
+        by_size = sorted(range(len(chunks)), key=lambda i: fit(chunks[i].count))
+        for size, group in groupby(by_size, key=lambda i: fit(chunks[i].count)):
+            members = list(group)
+            pcm = self._decode_group([chunks[i] for i in members], size)
+            audio.update(zip(members, pcm, strict=True))
+        return [audio[i] for i in range(len(chunks))]
+
+    def _decode_group(self, chunks: Sequence[Chunk], size: int) -> Audio:
+        slots = [chunk.slot for chunk in chunks]
+        device = self._device
+        firsts = torch.tensor([chunk.first for chunk in chunks], device=device)
+        ring = (firsts[:, None] + torch.arange(size, device=device)) % RING
+        codes = self._state.frames[torch.tensor(slots, device=device)[:, None], ring]
+        pcm: Audio = self._codec.decode(slots, codes).cpu().numpy()
+        return pcm

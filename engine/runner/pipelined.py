@@ -1,0 +1,260 @@
+"""The step on a GPU: graphs are queued one step ahead of the results, and audio is decoded beside the next frame."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from engine.api.observer import StageTiming
+from engine.api.request import SAMPLES_PER_FRAME
+from engine.runner.codec import CodecStage
+from engine.runner.cuda_graphs import Graphs, Output, build, sizes_up_to
+from engine.runner.frame import FrameStage
+from engine.runner.inputs import pack_prefills, pack_rows, padding
+from engine.runner.pacer import StepPacer
+from engine.runner.prefill import PrefillStage
+from engine.runner.slot_state import RING, SlotState
+from engine.scheduler.batch import Batch, Chunk, StepOutput
+from engine.scheduler.chunk_policy import SIZES, fit
+
+COLUMN_SIZES = (16, 32, 64, 128)
+STREAM_SIZES = (1, 2, 4, 8, 16, 32, 64)
+DEPTH = 3  # sets of host buffers: the step being filled, the one in flight, the one being read
+Pcm = npt.NDArray[np.int16]
+
+
+class StagingBuffer:
+    """Pinned host memory for a table: filled as an array, copied in one piece at the size of a graph."""
+
+    def __init__(self, padding: Sequence[int], sizes: Sequence[int]) -> None:
+        """`padding`: a row that does no harm; `sizes` ascend."""
+        memory = torch.empty((sizes[-1], len(padding)), dtype=torch.int64, pin_memory=True)
+        self._array, self._padding = memory.numpy(), np.array(padding, np.int64)
+        self._pieces = {size: memory[:size] for size in sizes}
+
+    def load(self, rows: npt.NDArray[np.int64], graphs: Graphs[Output]) -> None:
+        """Put `rows` (R, fields) where the graph for as many reads them, padded to its size."""
+        count, size = len(rows), graphs.size(len(rows))
+        self._array[:count] = rows
+        self._array[count:size] = self._padding
+        graphs.tables[size].copy_(self._pieces[size], non_blocking=True)
+
+
+@dataclass(slots=True)
+class StepBuffers:
+    """Pinned host memory of one step, and events on its way through the device."""
+
+    columns: StagingBuffer
+    rows: StagingBuffer
+    places: dict[int, StagingBuffer]  # of chunks, by their size: slot and first frame
+    frames: Tensor  # (slots, code groups + 1) int32
+    audio: Tensor  # (samples,) int16: one chunk after the other
+    marks: list[torch.cuda.Event] = field(
+        default_factory=lambda: [torch.cuda.Event(enable_timing=True) for _ in range(5)]
+    )
+
+    @property
+    def framed(self) -> torch.cuda.Event:
+        """When the frames were done."""
+        return self.marks[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One codec call: positions in the batch of its chunks, and the piece of the audio buffer (chunks, samples)."""
+
+    members: Sequence[int]
+    audio: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A batch on the device since `at`; `columns` of prompts are in it, and `kind` says how long it takes."""
+
+    batch: Batch
+    buffers: StepBuffers
+    columns: int
+    groups: Sequence[Group]
+    kind: tuple[int, int]
+    at: float
+
+
+class PipelinedRunner:
+    """Everything is captured when it is built; afterwards a step launches graphs and copies, and allocates nothing."""
+
+    @torch.inference_mode()
+    def __init__(
+        self, state: SlotState, prefill: PrefillStage, frame: FrameStage, codec: CodecStage, columns: int
+    ) -> None:
+        """`columns`: the most prompt columns that a step may hold."""
+        self._state, self._frame, self._codec = state, frame, codec
+        self._device, self._groups = state.codes.device, state.codes.shape[1]
+        self._main, self._side = torch.cuda.Stream(self._device), torch.cuda.Stream(self._device)
+        self._padding = padding(state.dummy, self._groups)
+        pool = torch.cuda.graph_pool_handle()
+        rows = self._padded(state.dummy)
+        self._frames = Graphs(frame.forward, rows, sizes_up_to(state.dummy), pool)
+        prompt = self._padded(columns)
+        self._prefill = Graphs(prefill.forward, prompt, sizes_up_to(columns, COLUMN_SIZES), pool)
+        self._decoders = self._codec_graphs()
+        build([self._frames, self._prefill, *self._decoders.values()])
+        self._buffers = cycle([self._new_buffers() for _ in range(DEPTH)])
+        self._flying: Launched | None = None
+        self._pace = StepPacer()
+
+    @torch.inference_mode()
+    def step(self, batch: Batch) -> StepOutput | None:
+        """Launch `batch`, wait for the one before, and return what came of that; an empty batch launches nothing."""
+        with torch.cuda.device(self._device):
+            launched = None if batch.empty else self._launch(batch)
+            before, self._flying = self._flying, launched
+            return None if before is None else self._output(before)
+
+    # ---- on the way in
+
+    def _launch(self, batch: Batch) -> Launched:
+        """The prompts go first: while the device reads them, the host has time for all else."""
+        buffers = next(self._buffers)
+        start, filled, framed, decoding, decoded = buffers.marks
+        with torch.cuda.stream(self._main):
+            start.record()
+            columns = self._run_prefill(batch, buffers)
+            filled.record()
+            self._run_rows(batch, buffers)
+            framed.record()
+            if self._flying is not None:
+                self._pace.launched(dry=self._flying.buffers.framed.query())
+            at = time.monotonic()
+        with torch.cuda.stream(self._side):
+            for entry in batch.entries:
+                self._codec.begin(entry.slot, entry.reference, entry.primed, entry.scope)
+            self._side.wait_event(framed)
+            decoding.record()
+            groups = self._run_chunks(batch.chunks, buffers)
+            decoded.record()
+        kind = _size(self._frames, len(batch.rows)), _size(self._prefill, columns)
+        return Launched(batch, buffers, columns, groups, kind, at)
+
+    def _run_prefill(self, batch: Batch, buffers: StepBuffers) -> int:
+        for entry in batch.entries:
+            self._state.introduce(entry)
+        if not batch.prefills:
+            return 0
+        packed = pack_prefills(batch.prefills, self._groups)
+        buffers.columns.load(packed, self._prefill)
+        self._prefill.replay(len(packed))
+        return len(packed)
+
+    def _run_rows(self, batch: Batch, buffers: StepBuffers) -> None:
+        for entry in batch.entries:
+            self._state.enter(entry)
+        if not batch.rows:
+            return
+        count = len(batch.rows)
+        buffers.rows.load(pack_rows(batch.rows, self._groups), self._frames)
+        buffers.frames[:count].copy_(self._frames.replay(count)[:count], non_blocking=True)
+
+    def _run_chunks(self, chunks: Sequence[Chunk], buffers: StepBuffers) -> list[Group]:
+        """One call for each size, in the order of the chunks; their audio lies side by side."""
+        members: dict[int, list[int]] = {}
+        for i, chunk in enumerate(chunks):
+            members.setdefault(fit(chunk.count), []).append(i)
+        groups, used = [], 0
+        for size, those in members.items():
+            # In one piece, for a copy to any other kind of place would wait for the device.
+            samples = len(those) * size * SAMPLES_PER_FRAME
+            audio = buffers.audio[used : used + samples].view(len(those), -1)
+            self._decode([chunks[i] for i in those], buffers.places[size], self._decoders[size], audio)
+            groups.append(Group(those, audio))
+            used += samples
+        return groups
+
+    def _decode(self, chunks: Sequence[Chunk], places: StagingBuffer, graphs: Graphs[Tensor], audio: Tensor) -> None:
+        """Chunks of one size to `audio` (chunks, samples) int16 on the host."""
+        places.load(np.array([(chunk.slot, chunk.first) for chunk in chunks], np.int64), graphs)
+        audio.copy_(graphs.replay(len(chunks))[: len(chunks)], non_blocking=True)
+
+    # ---- on the way out
+
+    def _output(self, launched: Launched) -> StepOutput:
+        batch, buffers = launched.batch, launched.buffers
+        start, filled, framed, decoding, decoded = buffers.marks
+        framed.synchronize()
+        sampled_at = time.monotonic()
+        self._pace.took(launched.kind, start.elapsed_time(framed) / 1e3)
+        decoded.synchronize()
+        frames = buffers.frames[: len(batch.rows)].numpy().copy()
+        timings = [
+            StageTiming("prefill", launched.columns, start.elapsed_time(filled) / 1e3, graph=True),
+            StageTiming("frame", len(batch.rows), filled.elapsed_time(framed) / 1e3, graph=True),
+            StageTiming("codec", len(batch.chunks), decoding.elapsed_time(decoded) / 1e3, graph=True),
+        ]
+        return StepOutput(
+            batch,
+            codes=frames[:, :-1],
+            finite=frames[:, -1].astype(bool),
+            audio=_audio(launched),
+            sampled_at=sampled_at,
+            timings=tuple(timing for timing in timings if timing.batch),
+            next_by=self._next_by(sampled_at),
+        )
+
+    def _next_by(self, sampled_at: float) -> float:
+        """When the step behind the one that is flying is due; the flying one began when the one before it ended."""
+        flying = self._flying
+        return 0.0 if flying is None else self._pace.next_by(flying.kind, max(sampled_at, flying.at))
+
+    # ---- when it is built
+
+    def _padded(self, rows: int) -> Tensor:
+        return torch.tensor(self._padding, device=self._device).repeat(rows, 1)
+
+    def _codec_graphs(self) -> dict[int, Graphs[Tensor]]:
+        """Decoders by frames a chunk; they share a pool of their own, for they run beside the others."""
+        pool, slots = torch.cuda.graph_pool_handle(), self._state.dummy
+        sizes, decoders = sizes_up_to(slots, STREAM_SIZES), {}
+        for frames in SIZES:
+            table = torch.tensor([(slots, 0)], device=self._device).repeat(slots, 1)
+            decoders[frames] = Graphs(self._decoder(frames), table, sizes, pool)
+        return decoders
+
+    def _decoder(self, frames: int) -> Callable[[Tensor], Tensor]:
+        """Places (B, 2) int64 of chunks, slot and first frame, to their audio (B, samples) int16."""
+
+        def decode(places: Tensor) -> Tensor:
+            slots, first = places.t().contiguous().unbind()
+            ring = (first[:, None] + torch.arange(frames, device=places.device)) % RING
+            return self._codec.forward(slots, self._state.frames[slots[:, None], ring])
+
+        return decode
+
+    def _new_buffers(self) -> StepBuffers:
+        slots = self._state.dummy
+        frames = torch.empty((slots, self._groups + 1), dtype=torch.int32, pin_memory=True)
+        audio = torch.empty((slots * SIZES[-1] * SAMPLES_PER_FRAME,), dtype=torch.int16, pin_memory=True)
+        places = {size: StagingBuffer((slots, 0), graphs.sizes) for size, graphs in self._decoders.items()}
+        return StepBuffers(
+            columns=StagingBuffer(self._padding, self._prefill.sizes),
+            rows=StagingBuffer(self._padding, self._frames.sizes),
+            places=places,
+            frames=frames,
+            audio=audio,
+        )
+
+
+def _audio(launched: Launched) -> list[Pcm]:
+    """Of each chunk of the batch, in their order."""
+    audio: dict[int, Pcm] = {}
+    for group in launched.groups:
+        audio.update(zip(group.members, group.audio.numpy().copy(), strict=True))
+    return [audio[i] for i in range(len(audio))]
+
+
+def _size(graphs: Graphs[Output], rows: int) -> int:
+    """Of the graph that runs for so many rows; 0 where none does."""
+    return graphs.size(rows) if rows else 0

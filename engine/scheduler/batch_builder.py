@@ -1,0 +1,128 @@
+"""A step being put together: what each speech contributes, written down as the device will read it."""
+
+from dataclasses import dataclass
+
+from engine.scheduler.batch import Batch, Chunk, DecodeRow, Prefill, SlotInit
+from engine.scheduler.segment import Segment
+from engine.scheduler.sequence import Sequence
+
+MIN_TOKENS = 2  # the reference forbids end of speech for this many tokens
+Owners = list[tuple[Sequence, Segment]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds a step and a speech, in the unit of each name."""
+
+    slots: int
+    prefill_columns: int
+    positions: int  # the most one speech can hold
+    frames: int  # the longest speech
+
+
+@dataclass(frozen=True, slots=True)
+class InFlightBatch:
+    """A batch on the device, with the speeches that its rows and chunks belong to."""
+
+    batch: Batch
+    rows: Owners
+    chunks: Owners
+
+
+class BatchBuilder:
+    """`columns`: how many prompt columns the step may still take. Speeches are marked as the device will leave them."""
+
+    def __init__(self, columns: int, block_size: int) -> None:
+        self.columns = columns
+        self._block_size = block_size
+        self._entries: list[SlotInit] = []
+        self._prefills: list[Prefill] = []
+        self._rows: list[tuple[DecodeRow, Sequence]] = []
+        self._chunks: list[tuple[Chunk, Sequence]] = []
+
+    def enter(self, sequence: Sequence) -> None:
+        """Set the slot up for the speech's segment, unless that has been done."""
+        if sequence.entered:
+            return
+        segment, voice = sequence.segment, sequence.layout.voice
+        self._entries.append(
+            SlotInit(
+                slot=slot_of(sequence),
+                sampling=sequence.request.sampling,
+                seed=sequence.seed,
+                vector=voice.embedding,
+                reference=voice.codes,
+                primed=segment.frames[: segment.decoded],
+                pending=segment.frames[segment.decoded :],
+                first_pending=segment.decoded,
+                seen=[frame[0] for frame in segment.frames],
+                scope=voice.scope,
+            )
+        )
+        sequence.entered = True
+
+    def prefill(self, sequence: Sequence, stop: int) -> None:
+        """Read the prompt's columns up to position `stop`; nothing if they are in the cache."""
+        if sequence.cached >= stop:
+            return
+        columns = sequence.segment.columns(sequence.cached, stop)
+        blocks = [self._block(sequence, position) for position in range(sequence.cached, stop)]
+        self._prefills.append(Prefill(slot_of(sequence), sequence.cached, columns, blocks))
+        self.columns -= len(columns)
+        sequence.cached, sequence.warm = stop, False
+
+    def row(self, sequence: Sequence) -> None:
+        """Make the next frame."""
+        segment = sequence.segment
+        position = segment.position
+        row = DecodeRow(
+            slot=slot_of(sequence),
+            position=position,
+            block=self._block(sequence, position),
+            text=segment.next_text(),
+            codes=None if sequence.warm else segment.last_codes(),
+            index=segment.launched,
+            frame=segment.first_frame + segment.launched,
+            may_end=_may_end(sequence),
+        )
+        self._rows.append((row, sequence))
+        segment.launched += 1
+        sequence.cached, sequence.warm = sequence.cached + 1, True
+
+    def chunk(self, sequence: Sequence, count: int) -> None:
+        """Decode the next `count` frames."""
+        self.enter(sequence)
+        self._chunks.append((Chunk(slot_of(sequence), sequence.segment.decoded, count), sequence))
+        sequence.segment.decoded += count
+
+    def drop(self, slot: int) -> None:
+        """Forget what was planned for a slot whose speech has just lost it."""
+        self._entries = [entry for entry in self._entries if entry.slot != slot]
+        self._prefills = [work for work in self._prefills if work.slot != slot]
+        self._rows = [(row, sequence) for row, sequence in self._rows if row.slot != slot]
+
+    def flight(self) -> InFlightBatch:
+        """The finished batch with its owners."""
+        rows, chunks = [row for row, _ in self._rows], [chunk for chunk, _ in self._chunks]
+        batch = Batch(self._entries, self._prefills, rows, chunks)
+        return InFlightBatch(batch, _owners(self._rows), _owners(self._chunks))
+
+    def _block(self, sequence: Sequence, position: int) -> int:
+        return sequence.blocks[position // self._block_size]
+
+
+def slot_of(sequence: Sequence) -> int:
+    """The slot of a speech that has one."""
+    assert sequence.slot is not None
+    return sequence.slot
+
+
+def _owners(planned: list[tuple[DecodeRow, Sequence]] | list[tuple[Chunk, Sequence]]) -> Owners:
+    return [(sequence, sequence.segment) for _, sequence in planned]
+
+
+def _may_end(sequence: Sequence) -> bool:
+    """End of speech is open from the third token on; before all text is read only where the request allows it."""
+    sampling, segment = sequence.request.sampling, sequence.segment
+    early = sampling.greedy if sampling.end_before_text is None else sampling.end_before_text
+    return segment.launched >= MIN_TOKENS and (early or segment.text_consumed)

@@ -1,0 +1,51 @@
+"""The guard against runaway speech: endless silence after speech, or codes that go round in a circle."""
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.api.request import FRAME_SECONDS
+
+QUIET = 100  # int16 steps: 50 dB under full scale, below any breath or room
+LONGEST_PERIOD = 25  # frames, two seconds
+Codes = tuple[int, ...]
+
+
+class RunawayDetector:
+    """Listens to one speech. What people say, pauses included, is neither silent nor periodic for `seconds` on end."""
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        """`seconds` of either before it is a runaway; 0 never is."""
+        self._limit = round(seconds / FRAME_SECONDS)
+        self._spoken = False
+        self._quiet = 0  # frames of silence up to now
+        self._recent: deque[Codes] = deque(maxlen=LONGEST_PERIOD)
+        self._period = 1
+        self._same = 0  # frames up to now that equal those of a period before
+
+    def update(self, frames: Sequence[Codes], pcm: npt.NDArray[np.int16]) -> bool:
+        """The next frames and their audio; True once the speech has run away."""
+        if not self._limit or not frames:
+            return False
+        self._listen(len(frames), pcm)
+        for codes in frames:
+            self._compare(codes)
+        return self._quiet >= self._limit or self._same >= self._limit
+
+    def _listen(self, frames: int, pcm: npt.NDArray[np.int16]) -> None:
+        if max(pcm.max(), -int(pcm.min())) > QUIET:
+            self._spoken, self._quiet = True, 0
+        elif self._spoken:
+            self._quiet += frames
+
+    def _compare(self, codes: Codes) -> None:
+        if len(self._recent) >= self._period and self._recent[-self._period] == codes:
+            self._same += 1
+        else:
+            self._same = 0
+            if codes in self._recent:
+                self._period = 1 + list(reversed(self._recent)).index(codes)
+                self._same = 1
+        self._recent.append(codes)

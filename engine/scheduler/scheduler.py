@@ -1,0 +1,375 @@
+"""Who runs in the next step: admission, readiness, blocks and preemption, chunks; pure bookkeeping over sequences."""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.api.errors import EngineError, GenerationFailed, RequestTooLarge
+from engine.api.events import AudioChunk, FinishReason, FlushDone, SegmentDone
+from engine.api.metrics import CODEC_FRAMES, PREEMPTIONS, TEXT_STARVED, EngineState
+from engine.api.observer import Observer
+from engine.api.request import SAMPLES_PER_FRAME
+from engine.scheduler import chunk_policy
+from engine.scheduler.batch import Batch, Chunk, StepOutput
+from engine.scheduler.batch_builder import BatchBuilder, InFlightBatch, Limits, slot_of
+from engine.scheduler.block_pool import BlockPool
+from engine.scheduler.fair_queue import ahead, fair_order
+from engine.scheduler.segment import Segment
+from engine.scheduler.sequence import Sequence
+
+EVICT_AFTER = 2.0  # seconds without text after which a waiting speech may take a parked one's slot
+SPARE_LEAD = 2.0  # seconds of audio ahead of its listener with which a speech may lend its slot to another tenant
+Audio = npt.NDArray[np.int16]
+Outcome = AudioChunk | SegmentDone | FlushDone | FinishReason | EngineError
+
+
+class Scheduler:
+    """All methods run on the event loop's thread; nothing here waits."""
+
+    def __init__(self, limits: Limits, pool: BlockPool, observer: Observer) -> None:
+        self.waiting: list[Sequence] = []  # by arrival; evicted speeches come back here
+        self.running: list[Sequence] = []  # by admission; each has a slot
+        self._limits, self._pool, self._observer = limits, pool, observer
+        self._free = list(range(limits.slots - 1, -1, -1))
+        self._flights: deque[InFlightBatch] = deque()
+        self._scheduled = 0.0  # when the last step was
+
+    def add(self, sequence: Sequence) -> None:
+        """Queue a speech, by its time of arrival."""
+        self.waiting.append(sequence)
+        self.waiting.sort(key=lambda waiting: waiting.arrived)
+
+    def remove(self, sequence: Sequence) -> None:
+        """Forget a speech wherever it is; frames of it still on the device are dropped as they come."""
+        sequence.closed = True
+        if sequence in self.waiting:
+            self.waiting.remove(sequence)
+        elif sequence in self.running:
+            self._leave(sequence)
+
+    def admit(self, now: float) -> list[Sequence]:
+        """Give free slots to waiting speeches in their fair order; return those admitted for the first time."""
+        fresh = []
+        for sequence in fair_order([waiting for waiting in self.waiting if waiting.wants_slot], tuple(self.running)):
+            if not self._make_room(sequence, now):
+                if sequence.segment.ready:
+                    break  # nobody overtakes one who could go on
+                continue
+            self._enter(sequence)
+            if sequence.admitted is None:
+                sequence.admitted = now
+                fresh.append(sequence)
+        return fresh
+
+    def ahead(self, tenant: str) -> int:
+        """How many of those who wait get their first slot before one whom `tenant` adds now."""
+        waiting = Counter(sequence.request.tenant for sequence in self.waiting if sequence.admitted is None)
+        return ahead(tenant, waiting, Counter(sequence.request.tenant for sequence in self.running))
+
+    def schedule(self, now: float) -> Batch | None:
+        """The next step's work; an empty batch while results are outstanding, None when there is nothing to do."""
+        step, self._scheduled = now - self._scheduled, now  # after a rest too long, which only hurries chunks once
+        plan = BatchBuilder(self._limits.prefill_columns, self._pool.block_size)
+        by_urgency = sorted(self.running, key=lambda running: _urgency(running, now))
+        for sequence in by_urgency:
+            if sequence.slot is not None:  # an earlier one's need for blocks may have evicted it
+                self._plan_frame(plan, sequence, now)
+        self._plan_chunks(plan, by_urgency, now, step)
+        flight = plan.flight()
+        if flight.batch.empty:
+            return flight.batch if self._flights else None
+        self._flights.append(flight)
+        return flight.batch
+
+    def commit(self, output: StepOutput) -> Iterator[tuple[Sequence, Outcome]]:
+        """Take a step's results in, oldest step first; yield what its speeches are to be told."""
+        flight = self._flights.popleft()
+        assert flight.batch is output.batch
+        used = discarded = 0
+        made = zip(flight.rows, output.codes.tolist(), output.finite.tolist(), strict=True)
+        for (sequence, segment), codes, finite in made:
+            if segment.finish is not None or sequence.closed:
+                discarded += 1
+            elif not finite:
+                yield sequence, GenerationFailed("the model's values are not finite")
+            else:
+                used += self._commit_frame(sequence, segment, tuple(codes))
+        self._observer.record(CODEC_FRAMES, used, "true")
+        self._observer.record(CODEC_FRAMES, discarded, "discarded")
+        for (sequence, segment), chunk, pcm in zip(flight.chunks, flight.batch.chunks, output.audio, strict=True):
+            if not sequence.closed:
+                self._listen(sequence, segment, chunk, pcm)
+                yield from _audio(sequence, segment, chunk, pcm, output.sampled_at)
+
+    def settle(self, now: float) -> Iterator[tuple[Sequence, Outcome]]:
+        """Close segments whose audio is out, and find speeches that can never be held."""
+        for sequence in (*self.running, *self.waiting):
+            if sequence.settled:
+                continue
+            while not sequence.closed and sequence.admitted is not None and sequence.segment.complete:
+                yield from self._close_segment(sequence)
+            if not sequence.closed and self._too_large(sequence):
+                yield sequence, RequestTooLarge(f"the prompt needs more than {self._limits.positions} positions")
+            self._track_starvation(sequence, now)
+
+    def wake_at(self, now: float) -> float | None:
+        """When time alone makes a paced speech ready again, or frames due as audio."""
+        waits = [s.ready_in(now) for s in self.running if s.segment.ready and s.paced(now)]
+        waits += [_patience(s, now) for s in self.running if s.segment.launched > s.segment.decoded]
+        return min((now + wait for wait in waits if wait is not None), default=None)
+
+    def state(self, now: float) -> EngineState:
+        """Gauges."""
+        parked = sum(s.starving for s in self.running) + sum(s.admitted is not None for s in self.waiting)
+        paced = sum(s.paced(now) for s in self.running)
+        queued = sum(s.admitted is None for s in self.waiting)
+        return EngineState(
+            queued, len(self.running), parked, paced, self._pool.used, self._pool.capacity, self._limits.slots
+        )
+
+    def check(self) -> None:
+        """Assert that slots and blocks are each owned once; cheap enough to run whenever the engine falls idle."""
+        slots = [s.slot for s in self.running] + self._free
+        assert sorted(slot for slot in slots if slot is not None) == list(range(self._limits.slots))
+        assert sum(len(s.blocks) for s in self.running) == self._pool.used
+        assert not any(s.blocks or s.slot is not None for s in self.waiting)
+
+    # ---- slots and blocks
+
+    def _enter(self, sequence: Sequence) -> None:
+        self.waiting.remove(sequence)
+        self.running.append(sequence)
+        sequence.slot, sequence.lent = self._free.pop(), False
+
+    def _leave(self, sequence: Sequence) -> None:
+        assert sequence.slot is not None
+        self.running.remove(sequence)
+        self._free.append(sequence.slot)
+        sequence.slot = None
+        self._pool.release(sequence.blocks)
+        sequence.forget_slot()
+
+    def _evict(self, sequence: Sequence, reason: str) -> None:
+        """Forget and recompute: back to the queue with nothing but text and codes."""
+        self._leave(sequence)
+        sequence.segment.launched = len(sequence.segment.frames) + self._in_flight(sequence.segment)
+        self.add(sequence)
+        self._observer.record(PREEMPTIONS, 1, reason)
+
+    def _in_flight(self, segment: Segment) -> int:
+        return sum(owner is segment for flight in self._flights for _, owner in flight.rows)
+
+    def _make_room(self, candidate: Sequence, now: float) -> bool:
+        """A free slot and blocks enough, at the cost of parked speeches if need be."""
+        while not (self._free and self._fits(candidate)):
+            if not (self._evict_parked(candidate, now) or self._evict_richest(candidate, now)):
+                return False
+        return True
+
+    def _evict_parked(self, candidate: Sequence, now: float) -> bool:
+        """Free the slot that has waited longest for text, if the candidate could use it at once."""
+        parked = [s for s in self.running if (since := s.waits.starved_since) is not None and now - since > EVICT_AFTER]
+        if not parked or not candidate.segment.ready:
+            return False
+        self._evict(min(parked, key=lambda s: s.waits.starved_since or now), "priority")
+        return True
+
+    def _evict_richest(self, candidate: Sequence, now: float) -> bool:
+        """Free a slot of the tenant with the most, where the candidate's has at least two fewer.
+
+        Who is farthest ahead of the listener lends it, and gets the next one in the tenant's turn.
+        """
+        held = Counter(running.request.tenant for running in self.running)
+        most = max(held.values(), default=0)
+        if candidate.admitted is not None or not candidate.segment.ready or most < held[candidate.request.tenant] + 2:
+            return False
+        lenders = [s for s in self.running if held[s.request.tenant] == most and s.lead(now) >= SPARE_LEAD]
+        if not lenders:
+            return False
+        lender = max(lenders, key=lambda running: running.lead(now))
+        lender.lent = True
+        self._evict(lender, "share")
+        return True
+
+    def _fits(self, sequence: Sequence) -> bool:
+        """Whether the free blocks hold all that it has to read before its next frame."""
+        segment = sequence.segment
+        if segment.finish is not None or not segment.ready or self._too_large(sequence):
+            return True
+        return self._pool.needed(sequence.segment.position + 1) <= self._pool.capacity - self._pool.used
+
+    def _too_large(self, sequence: Sequence) -> bool:
+        segment = sequence.segment
+        return not segment.frames and segment.ready and segment.position >= self._limits.positions
+
+    def _grow(self, plan: BatchBuilder, sequence: Sequence, positions: int) -> bool:
+        """Blocks for `positions`, at the cost of speeches that came later, or of its own place."""
+        while not self._pool.grow(sequence.blocks, positions):
+            victim = max((s for s in self.running if s.blocks or s is sequence), key=lambda s: s.arrived)
+            plan.drop(slot_of(victim))
+            self._evict(victim, "kv")
+            if victim is sequence:
+                return False
+        return True
+
+    # ---- one speech's share of a step
+
+    def _plan_frame(self, plan: BatchBuilder, sequence: Sequence, now: float) -> None:
+        segment = sequence.segment
+        able = segment.finish is None and segment.ready and not self._at_limit(sequence)
+        paced = able and sequence.paced(now)
+        sequence.waits.pace(paced, now)
+        if paced or not able:
+            return
+        position = segment.position
+        stop = min(position, sequence.cached + plan.columns)
+        if self._grow(plan, sequence, stop + 1):
+            plan.enter(sequence)
+            plan.prefill(sequence, stop)
+            if sequence.cached == position:
+                plan.row(sequence)
+
+    def _at_limit(self, sequence: Sequence) -> bool:
+        segment = sequence.segment
+        codec_is_behind = segment.launched - segment.decoded >= chunk_policy.MOST_PENDING
+        full = segment.launched >= self._frame_limit(sequence) or segment.position >= self._limits.positions
+        return codec_is_behind or full
+
+    def _frame_limit(self, sequence: Sequence) -> int:
+        """Frames that this segment may have: the request's own limit, or the cap for its text, and the server's."""
+        wanted = sequence.request.sampling.max_frames
+        server = self._limits.frames - sequence.total_frames
+        return min(server, sequence.segment.cap if wanted is None else wanted - sequence.total_frames)
+
+    def _plan_chunks(self, plan: BatchBuilder, by_urgency: Iterable[Sequence], now: float, step: float) -> None:
+        """Codec calls for what is due, most urgent first; chunks of one size share a call, for calls cost most."""
+        counts = ((sequence, _frames_due(sequence, now, step)) for sequence in by_urgency if sequence.slot is not None)
+        due = [(sequence, count) for sequence, count in counts if count > 0]
+        budget = chunk_policy.STEP_FRAMES
+        while due:
+            size, newcomers = chunk_policy.fit(due[0][1]), due[0][0].slack(now) is None
+            most, taken, left = chunk_policy.most_streams(budget, size), 0, []
+            for sequence, count in due:
+                if taken < most and _joins(sequence, count, size):
+                    plan.chunk(sequence, count)
+                    taken += 1
+                else:
+                    left.append((sequence, count))
+            if not taken:
+                return
+            budget -= chunk_policy.CALL_FRAMES + size * taken
+            # All audio of a step comes out together, so first chunks wait for nobody who has time.
+            due = [entry for entry in left if _soon_dry(entry[0], now)] if newcomers else left
+
+    # ---- what came of it
+
+    def _commit_frame(self, sequence: Sequence, segment: Segment, codes: tuple[int, ...]) -> bool:
+        """Take a frame in, and say whether it is speech."""
+        speech = codes[0] != sequence.layout.config.codec.eos
+        if speech:
+            segment.frames.append(codes)
+            full = len(segment.frames) >= self._frame_limit(sequence)
+            out_of_room = segment.position >= self._limits.positions and segment.launched == len(segment.frames)
+            if full or out_of_room:
+                segment.finish = sequence.finish = FinishReason.LENGTH
+        else:
+            segment.stop()
+        if segment.finish is not None and sequence.slot is not None:
+            self._pool.release(sequence.blocks)
+        return speech
+
+    def _listen(self, sequence: Sequence, segment: Segment, chunk: Chunk, pcm: Audio) -> None:
+        """Let the guard hear a chunk that goes out, and end a speech that has run away."""
+        frames = segment.frames[chunk.first : chunk.first + chunk.count]
+        if sequence.guard.update(frames, pcm[: len(frames) * SAMPLES_PER_FRAME]) and segment.finish is None:
+            segment.finish = sequence.finish = FinishReason.GUARD
+            if sequence.slot is not None:
+                self._pool.release(sequence.blocks)
+
+    def _close_segment(self, sequence: Sequence) -> Iterator[tuple[Sequence, Outcome]]:
+        segment, over = sequence.segment, sequence.over
+        if segment.spoken:
+            yield sequence, _segment_done(segment)
+        if segment.mark is not None:
+            yield sequence, FlushDone(segment.mark, segment.number)
+        self._pool.release(sequence.blocks)
+        if over:
+            yield sequence, sequence.finish
+        else:
+            sequence.next_segment()
+
+    def _track_starvation(self, sequence: Sequence, now: float) -> None:
+        waits = sequence.waits
+        if sequence.starving and not sequence.closed:
+            waits.starve(now)
+        else:
+            sequence.note_text(None, now)
+            if waits.starved_since is not None:
+                self._observer.record(TEXT_STARVED, waits.resume(now, sequence.admitted))
+
+
+def _segment_done(segment: Segment) -> SegmentDone:
+    return SegmentDone(
+        segment.number, segment.text_start, segment.text_end, segment.first_frame, len(segment.frames), segment.mode
+    )
+
+
+def _audio(
+    sequence: Sequence, segment: Segment, chunk: Chunk, pcm: Audio, sampled_at: float
+) -> Iterator[tuple[Sequence, Outcome]]:
+    """The part of a chunk that is speech: frames launched past the end of speech are cut, causality keeps the rest."""
+    count = min(chunk.count, len(segment.frames) - chunk.first)
+    if count <= 0:
+        return
+    codes = np.array(segment.frames[chunk.first : chunk.first + count], np.int32)
+    segment.delivered += count
+    last = segment.complete and segment is sequence.segment and sequence.speaks_last
+    first_frame = segment.first_frame + chunk.first
+    audio = pcm[: count * SAMPLES_PER_FRAME]
+    yield sequence, AudioChunk(audio, codes, first_frame, segment.number, last, sampled_at)
+
+
+def _frames_due(sequence: Sequence, now: float, step: float) -> int:
+    """Frames of a running speech to decode now; none where that is not positive."""
+    segment, largest = sequence.segment, sequence.request.delivery.max_chunk_frames
+    if segment.finish is not None:
+        return min(len(segment.frames) - segment.decoded, chunk_policy.SIZES[-1])
+    return chunk_policy.due(segment.launched - segment.decoded, _frames_enough(sequence, now, step), largest)
+
+
+def _frames_enough(sequence: Sequence, now: float, step: float) -> int:
+    """Frames that its next chunk waits for."""
+    slack, delivery = sequence.slack(now), sequence.request.delivery
+    if sequence.starving:
+        return 1
+    if slack is None:
+        return delivery.first_chunk_frames
+    return delivery.max_chunk_frames if step < chunk_policy.patience(slack, sequence.playback.waited(now)) else 1
+
+
+def _patience(sequence: Sequence, now: float) -> float | None:
+    """Seconds for which its frames may stay undecoded; None before the first chunk."""
+    slack = sequence.slack(now)
+    return None if slack is None else chunk_policy.patience(slack, sequence.playback.waited(now))
+
+
+def _urgency(sequence: Sequence, now: float) -> tuple[float, int]:
+    """First chunks outrank all, those with less of a prompt to read before the others; then whose listener runs dry."""
+    slack = sequence.slack(now)
+    if slack is not None:
+        return slack, 0
+    return -float("inf"), sequence.segment.position - sequence.cached if sequence.segment.ready else 0
+
+
+def _joins(sequence: Sequence, count: int, size: int) -> bool:
+    """Whether a chunk may be decoded at `size`: nothing is decoded after a segment's last, so it may be too large."""
+    over = sequence.segment.finish is not None and count == len(sequence.segment.frames) - sequence.segment.decoded
+    return count == size or (over and count <= size)
+
+
+def _soon_dry(sequence: Sequence, now: float) -> bool:
+    """Whether its chunk cannot wait for a step without newcomers."""
+    slack = sequence.slack(now)
+    return slack is None or slack < chunk_policy.SHORT

@@ -1,0 +1,231 @@
+"""One speech as the scheduler sees it: its segments, its slot and blocks, and why it cannot go on right now."""
+
+import time
+from collections import deque
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass, field
+from itertools import islice
+
+from engine.api.events import FinishReason
+from engine.api.request import FRAME_SECONDS, SpeechRequest, TextMode
+from engine.prompt.builder import PromptLayout
+from engine.prompt.splitter import Sentences
+from engine.prompt.text_filter import MarkupFilter
+from engine.prompt.token_stream import speakable
+from engine.prompt.tokenizer import TextTokenizer
+from engine.scheduler.outboxes import Outboxes
+from engine.scheduler.playback import Playback
+from engine.scheduler.runaway import RunawayDetector
+from engine.scheduler.segment import Segment
+from engine.scheduler.waits import Waits
+
+Block = int
+RESERVE = 1.0  # seconds of audio at the listener with which a text is spoken that is not complete
+
+
+@dataclass(eq=False, slots=True)
+class Sequence:
+    """Owned by the event loop. `cached` positions are in the blocks; `taken` frames have reached the caller."""
+
+    request: SpeechRequest
+    seed: int
+    layout: PromptLayout
+    tokenizer: TextTokenizer
+    sentences: Sentences = field(default_factory=Sentences)
+    guard: RunawayDetector = field(default_factory=RunawayDetector)
+    arrived: float = field(default_factory=time.monotonic)
+    queued: float | None = None  # when it joined the queue, its reference recording encoded
+    segments: deque[Segment] = field(default_factory=deque)
+    text_ended: bool = False
+    slot: int | None = None
+    blocks: list[Block] = field(default_factory=list)
+    cached: int = 0
+    entered: bool = False  # the slot has been set up for this segment
+    warm: bool = False  # the slot's last codes are this segment's
+    admitted: float | None = None
+    lent: bool = False  # its slot has gone to another tenant, who had fewer
+    total_frames: int = 0  # of finished segments
+    taken: int = 0
+    tokens: int = 0  # of finished segments
+    characters: int = 0
+    speakable: bool = False  # whether anything in the text so far can be spoken
+    playback: Playback = field(default_factory=Playback)
+    waits: Waits = field(default_factory=Waits)
+    outboxes: Outboxes = field(default_factory=Outboxes)
+    early: list[tuple[float, str | None]] = field(default_factory=list)  # text before the queue; None is an end
+    markup: MarkupFilter | None = None  # where it is left out
+    finish: FinishReason = FinishReason.STOP  # of the turn: its last segment's that is not STOP
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        self._open_segment(0, 0)
+
+    @property
+    def segment(self) -> Segment:
+        """The segment being spoken."""
+        return self.segments[0]
+
+    @property
+    def text_mode(self) -> TextMode:
+        """Where the text goes that is spoken next, as far as it has come by now."""
+        return next((segment for segment in self.segments if segment.speakable), self.segments[-1]).mode
+
+    def use(self, layout: PromptLayout) -> None:
+        """Replace the layout while the speech is not queued yet."""
+        self.layout = layout
+        for segment in self.segments:
+            segment.use(layout)
+
+    def feed(self, text: str) -> None:
+        """Append text to the newest segment; a long text goes on in further segments."""
+        start, self.characters = self.characters, self.characters + len(text)
+        if self.markup is None:
+            self._append(text, range(start, self.characters))
+        else:
+            self._append(*self.markup.feed(text))
+
+    def drain(self) -> None:
+        """No text follows that could make markup of what is held: it is spoken."""
+        if self.markup is not None:
+            self._append(*self.markup.end())
+
+    def flush(self, mark: str) -> None:
+        """End the newest segment and open the next."""
+        self.drain()
+        self.sentences.begin()
+        self._next_segment(mark, self.characters)
+
+    def end(self) -> None:
+        """No more text."""
+        self.drain()
+        self.segments[-1].end(None, self.characters)
+        self.text_ended = True
+
+    def queue(self, now: float) -> None:
+        """Join the queue, with the layout complete."""
+        self.queued = now
+        came = self._early_text()
+        if came is not None:
+            self.waits.feed(0, came)
+
+    def note_text(self, text: str | None, came: float) -> None:
+        """Note that `text`, or with None the end of a segment, came, in case the next frame has waited for it."""
+        if self.queued is None:
+            self.early.append((came, text))
+        elif self.waits.for_text and self.segment.finish is None and not self.starving:
+            self.waits.feed(self.total_frames + self.segment.launched, came)
+
+    def next_segment(self) -> None:
+        """The segment being spoken is over: go on with the next one, whose cache starts empty."""
+        done = self.segments.popleft()
+        self.total_frames += len(done.frames)
+        self.tokens += done.tokens
+        if self.segments:
+            self.segment.first_frame = self.total_frames
+        self.forget_slot()
+
+    def forget_slot(self) -> None:
+        """What the slot held for this segment is gone; the next entry starts from the prompt."""
+        self.cached, self.entered, self.warm = 0, False, False
+
+    @property
+    def over(self) -> bool:
+        """Whether the turn ends with the segment being spoken."""
+        return self.finish is not FinishReason.STOP or (self.text_ended and len(self.segments) == 1)
+
+    @property
+    def speaks_last(self) -> bool:
+        """Whether no audio can follow that of the segment being spoken; flushes may still have to be answered."""
+        unspoken = any(segment.speakable for segment in islice(self.segments, 1, None))
+        return self.finish is not FinishReason.STOP or (self.text_ended and not unspoken)
+
+    @property
+    def wants_slot(self) -> bool:
+        """Whether a slot would be of use: to begin, to go on, or to decode what has been made."""
+        segment = self.segment
+        undecoded = segment.finish is not None and segment.decoded < len(segment.frames)
+        return self.admitted is None or undecoded or (segment.finish is None and segment.ready)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is in the midst of a segment whose text is complete: nothing but frames can happen to it."""
+        segment = self.segments[0]
+        return segment.finish is None and segment.ended and bool(segment.frames) and self.waits.starved_since is None
+
+    @property
+    def starving(self) -> bool:
+        """Whether only missing text keeps it from going on, be it text that will be passed over."""
+        segment = self.segment
+        return not segment.ended and (not segment.ready if segment.finish is None else not self.over)
+
+    def slack(self, now: float) -> float | None:
+        """Seconds until the listener runs dry, with what the codec has in hand; None before the first chunk."""
+        coming = (self.segment.decoded - self.segment.delivered) * FRAME_SECONDS
+        slack = self.playback.slack(now)
+        return slack + coming if slack is not None else coming or None
+
+    def lead(self, now: float) -> float:
+        """Seconds of audio made ahead of the listener, or of a caller who has stopped reading."""
+        return (self._made - min(self.playback.played(now), self.taken)) * FRAME_SECONDS
+
+    def ahead(self, now: float) -> bool:
+        """Whether it is far enough ahead; before the first chunk nothing holds it back."""
+        far = self.lead(now) >= self.request.delivery.max_lead or self._unread >= self.outboxes.most
+        return self.playback.frames > 0 and far
+
+    def paced(self, now: float) -> bool:
+        """Whether the listener's audio lets it wait: it is far enough ahead, or its text may still become whole."""
+        return self.ahead(now) or self._patience(now) > 0
+
+    def ready_in(self, now: float) -> float | None:
+        """Seconds until playback alone ends the pacing; None where the caller must read first."""
+        if self._unread * FRAME_SECONDS >= self.request.delivery.max_lead or self._unread >= self.outboxes.most:
+            return None
+        return max(0.0, self.lead(now) - self.request.delivery.max_lead, self._patience(now))
+
+    def _patience(self, now: float) -> float:
+        """Seconds for which the end of the segment's text can be awaited, so that the prompt holds it whole."""
+        slack = self.slack(now) if self.segment.undecided else None
+        return 0.0 if slack is None else slack - RESERVE
+
+    @property
+    def _made(self) -> int:
+        return self.total_frames + self.segment.launched
+
+    @property
+    def _unread(self) -> int:
+        return self._made - self.taken
+
+    def _early_text(self) -> float | None:
+        """When the text that came before the queue allowed the first frame; None where it does not."""
+        probe = Segment(self.layout, self.tokenizer, 0, 0)
+        for came, text in self.early:
+            if text is not None:
+                probe.feed(text)
+            else:
+                probe.end(None)
+            if probe.finish is None and probe.ready:
+                return came
+            if probe.ended:
+                probe = Segment(self.layout, self.tokenizer, 0, 0)
+        return None
+
+    def _append(self, text: str, places: SequenceOf[int]) -> None:
+        """Append what is spoken of the text; `places`: where its characters lie in the turn's."""
+        self.speakable = self.speakable or speakable(text)
+        first, *more = self.sentences.feed(text)
+        self.segments[-1].feed(first)
+        at = len(first)
+        for part in more:
+            self._next_segment(None, places[at])
+            self.segments[-1].feed(part)
+            at += len(part)
+
+    def _next_segment(self, mark: str | None, place: int) -> None:
+        """End the newest segment at `place` in the text, with the `mark` of a flush or at a cut; open the next."""
+        last = self.segments[-1]
+        last.end(mark, place)
+        self._open_segment(last.number + (mark is not None), place)
+
+    def _open_segment(self, number: int, place: int) -> None:
+        self.segments.append(Segment(self.layout, self.tokenizer, number, self.total_frames, place))

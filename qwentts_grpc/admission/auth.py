@@ -1,0 +1,163 @@
+"""Authentication: bearer tokens, in a file that says which callers the server knows, and who each caller is."""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from qwentts_grpc.admission.refusals import Refusals
+from qwentts_grpc.admission.tenants import Access
+from qwentts_grpc.host import unsafe_settings
+from qwentts_grpc.rpc.call import STATUS_TIMEOUT, Call, Context
+from qwentts_grpc.rpc.interceptor import OURS, Handler, around, named
+from qwentts_grpc.rpc.reset import reset_later
+from qwentts_grpc.wire import caller
+from qwentts_grpc.wire.caller import Caller, Metadata
+from qwentts_grpc.wire.errors import Unauthenticated
+
+OPEN = "/grpc.health.v1.Health/"  # a load balancer has no token
+SCHEME = "bearer"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A known caller; of the secret only its digest is kept. `named` is the tenant, or empty."""
+
+    digest: bytes = field(repr=False)
+    named: str
+    admin: bool = False
+
+    @property
+    def tenant(self) -> str:
+        """The name, or where there is none the digest."""
+        return self.named or f"{caller.DIGEST}{self.digest.hex()}"
+
+
+class Tokens:
+    """The tokens of a file: on each line a secret, perhaps its tenant, perhaps `admin`. `#` begins a comment line."""
+
+    def __init__(self, path: Path, insecure: bool = False) -> None:
+        """Raises OSError where the file cannot be read or holds no token; for other dangers see `read_tokens`."""
+        self._path, self._insecure = path, insecure
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the file again; raises OSError, and then the tokens stay as they were."""
+        self._known = read_tokens(self._path, self._insecure)
+        self._tenants = frozenset(token.tenant for token in self._known)
+
+    def tenants(self) -> frozenset[str]:
+        """All tenants that have a token."""
+        return self._tenants
+
+    def token(self, metadata: Metadata) -> Token:
+        """The caller's token; raises `Unauthenticated` where there is none, or an unknown one."""
+        scheme, _, secret = _authorization(metadata).partition(" ")
+        digest = sha256(secret.strip().encode()).digest()
+        # Every token is compared, each in constant time, so that the time taken tells nothing of any.
+        found = [token for token in self._known if hmac.compare_digest(token.digest, digest)]
+        if scheme.casefold() != SCHEME or not found:
+            raise Unauthenticated
+        return found[0]
+
+
+def read_tokens(path: Path, insecure: bool = False) -> tuple[Token, ...]:
+    """The tokens in a file; raises OSError where it cannot be read or holds none.
+
+    Raises PermissionError where all users can read it or a token can be guessed, unless that is `insecure`.
+    """
+    try:
+        unsafe_settings.check_secret_file(path, insecure)
+        lines = [line.split() for line in path.read_text().splitlines()]
+    except PermissionError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        raise OSError(f"cannot read tokens from {path}: {error}") from error
+    filled = [words for words in lines if words and not words[0].startswith("#")]
+    tokens = [_token(*words) for words in filled if len(words) <= 3]
+    if not tokens or len(tokens) < len(filled) or None in tokens:
+        raise OSError(f"{path} must hold a token on each line, perhaps a tenant's name, and after that perhaps 'admin'")
+    unsafe_settings.check_tokens((secret for secret, *_ in filled), path, insecure)
+    return tuple(filter(None, tokens))
+
+
+def _token(secret: str, tenant: str = "", role: str = "") -> Token | None:
+    if role not in ("", "admin") or (tenant and not caller.is_name(tenant)):
+        return None
+    return Token(sha256(secret.encode()).digest(), tenant, role == "admin")
+
+
+class AuthInterceptor(grpc.aio.ServerInterceptor):
+    """Identifies callers, and turns away those without a token where `tokens` are needed.
+
+    `unauthenticated` is called for each.
+    """
+
+    def __init__(
+        self, access: Access, tokens: Tokens | None, refusals: Refusals, unauthenticated: Callable[[], None]
+    ) -> None:
+        self._access = access
+        self._tokens = tokens
+        self._refusals = refusals
+        self._turned_away = unauthenticated
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """The call's own handler, or one that refuses it before any header and message."""
+        method, token = handler_call_details.method, None
+        metadata = handler_call_details.invocation_metadata or ()
+        if self._tokens is not None and not method.startswith(OPEN):
+            try:
+                token = self._tokens.token(metadata)
+            except Unauthenticated:
+                self._turned_away()
+                return self._refusing(named(method)[1])
+        handler = await continuation(handler_call_details)
+        if handler is None or not method.startswith(OURS):
+            return handler
+        return around(handler, lambda behavior: self._identified(behavior, token))
+
+    def _identified(self, behavior: Any, token: Token | None) -> Any:
+        async def handle(request: Any, context: Context) -> Any:
+            caller.current.set(identified(self._access, token, context))
+            return await behavior(request, context)
+
+        return handle
+
+    def _refusing(self, method: str) -> Handler:
+        """A handler for calls of every kind: as a stream it need not wait for a message."""
+
+        async def refuse(requests: Any, context: Context) -> None:
+            caller.current.set(Caller(peer=context.peer()))
+            try:
+                await self._refusals.refuse(Call(method, context), requests, Unauthenticated())
+            finally:
+                reset_later(STATUS_TIMEOUT)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+def identified(access: Access, token: Token | None, context: Context) -> Caller:
+    """The caller of an authenticated call.
+
+    Its tenant is what the token names; where that names none, what a trusted gateway's metadata names; else the
+    token's own digest; without tokens what the client's certificate names.
+    """
+    gateway = caller.from_metadata(access.tenant_key, context.invocation_metadata() or ())
+    if token is not None:
+        tenant = gateway if gateway and access.trust_tenant_key and not token.named else token.tenant
+        return Caller(tenant, context.peer(), token.admin)
+    client = caller.from_certificate(context.auth_context())
+    tenant = gateway if gateway and (access.trust_tenant_key or not client) else client
+    return Caller(tenant, context.peer())
+
+
+def _authorization(metadata: Metadata) -> str:
+    return next((value for key, value in metadata if key == "authorization" and isinstance(value, str)), "")

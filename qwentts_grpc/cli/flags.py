@@ -1,0 +1,170 @@
+"""The serve command's flags; the command line itself is the light client's."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from qwentts_client.cli.command import Command, UsageError, seconds, whole
+from qwentts_client.cli.main import main as main
+from qwentts_client.cli.serve import how_to_install
+from qwentts_grpc.cli.settings import Several, add_settings, early
+from qwentts_grpc.telemetry import logs
+
+Switch = argparse.BooleanOptionalAction  # --no-NAME turns it off
+KINDS = ("0.6B-Base", "0.6B-CustomVoice", "1.7B-Base", "1.7B-CustomVoice", "1.7B-VoiceDesign")
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    parser.description = (
+        "Serve until SIGTERM, which lets open turns finish; SIGHUP reads tokens and certificates again. Each flag may"
+        " also be a variable (--max-queue: QWENTTS_MAX_QUEUE; several models with commas between) or a line of the"
+        " --config file (max-queue = 64, model = ['a', 'b']). Flags go before variables, variables before the file."
+    )
+    models = parser.add_mutually_exclusive_group().add_argument
+    models(
+        "--model",
+        action=Several,
+        help="checkpoint: a folder, or a hub id, perhaps with @REVISION; several may be given, the default one first"
+        " (default: the embedded one, a small English voice for demonstration)",
+    )
+    models("--dummy-weights", choices=KINDS, metavar="KIND", help=f"random weights of real size: {', '.join(KINDS)}")
+    add("--voice-dir", type=Path, metavar="DIR", help="keep created voices here (default: until the server stops)")
+    add(
+        "--reference-silence",
+        type=seconds(0, 5),
+        default=0.5,
+        metavar="SECONDS",
+        help="heard behind each recording, so that speech does not begin with an echo of its end (default %(default)g;"
+        " 0: as the reference implementation)",
+    )
+    add("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    add("--port", type=whole(0, 65_535), default=50_051, help="0 picks a free one (default %(default)s)")
+    add("--metrics-host", default="127.0.0.1", help="address of the metrics and probes (default %(default)s)")
+    add("--metrics-port", type=whole(0, 65_535), default=9_464, help="HTTP: /metrics, /livez, /readyz (%(default)s)")
+    add("--device", type=_device, default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
+    add(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="of the talker's weights (default: bfloat16 on a GPU, float32 on a CPU)",
+    )
+    add("--max-speeches", type=whole(1, 1_024), default=16, help="spoken at once (default %(default)s)")
+    add("--max-queue", type=whole(0, 100_000), default=64, help="waiting for a slot (default %(default)s)")
+    add("--drain-seconds", type=seconds(0), default=30.0, help="for open turns after SIGTERM (default %(default)g)")
+    _add_security(parser)
+    _add_tenants(parser)
+    _add_cloning(parser)
+    add("--watchdog-seconds", type=seconds(1), help="without a step end the server (default: 8 on a GPU, 30 on a CPU)")
+    add("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="least that is worth a line")
+    add("--log-format", choices=("text", "json"), default="text", help="json: an object with fields each line")
+    add("--tracing", action=Switch, default=False, help="send OpenTelemetry spans as the OTEL_ variables say")
+    add("--tokenizer-split", choices=("qwen2", "mistral"), default="qwen2", help="how text is cut before BPE")
+    add(
+        "--attention",
+        choices=("auto", "flash-attn", "triton"),
+        default="auto",
+        help="on a GPU: flash-attn if installed",
+    )
+    add(
+        "--cuda-graphs", action=Switch, default=True, help="without them kernels are launched one by one, which is slow"
+    )
+    add("--reference-ops", action=Switch, default=False, help="plain PyTorch in place of kernels (slow; for debugging)")
+    add_settings(parser)
+    parser.set_defaults(run=_run)
+
+
+def _add_security(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--tls-cert", type=Path, metavar="PEM", help="serve TLS with this certificate chain")
+    add("--tls-key", type=Path, metavar="PEM", help="its key, unencrypted")
+    add("--tls-client-ca", type=Path, metavar="PEM", help="take only clients with a certificate signed by this one")
+    add("--token-file", type=Path, metavar="FILE", help="a bearer token a line, perhaps its tenant, perhaps 'admin'")
+    add(
+        "--max-connection-age",
+        type=seconds(0),
+        default=3_600.0,
+        help="then reconnect; 0: never (default %(default)g s)",
+    )
+    add("--max-call-age", type=seconds(1), default=24_000.0, help="longest turn (default %(default)g s)")
+    add("--insecure", action=Switch, default=False, help="serve where others could do harm: warn in place of a refusal")
+    add("--reflection", action=Switch, default=True, help="tell tools such as grpcurl the contract")
+
+
+def _add_tenants(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--max-call-rate", type=whole(0, 100_000), default=0, help="calls a second of one tenant (default: any number)")
+    add("--tenant-limit", type=whole(0, 100_000), default=0, help="open turns of one tenant (default: its share)")
+    add(
+        "--tenant-voices", type=whole(0, 10_000), default=100, help="created voices of one tenant (default %(default)s)"
+    )
+    add("--tenant-key", default="", metavar="KEY", help="metadata key that names the tenant, without tokens")
+    add(
+        "--trust-tenant-key",
+        action=Switch,
+        default=False,
+        help="a gateway sets KEY: believe it beside tokens without a tenant",
+    )
+
+
+def _add_cloning(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--require-consent", action=Switch, default=False, help="take no recording without a reference to the consent")
+    add(
+        "--denied-recordings", type=Path, metavar="FILE", help="SHA-256 of recordings that nobody may clone, one a line"
+    )
+    add("--audit-log", type=Path, metavar="FILE", help="append a JSON line for each voice made, deleted or cloned")
+
+
+def _quieten_core() -> None:
+    """Begin the process anew where gRPC's core would log: it asks the environment once, when it is imported.
+
+    Its lines, one for each odd connection and with bytes of whoever connects, would go past our limits.
+    """
+    if "GRPC_VERBOSITY" not in os.environ:
+        os.environ["GRPC_VERBOSITY"] = "NONE"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _run(options: argparse.Namespace) -> NoReturn:
+    _quieten_core()
+    for model in options.model or ():
+        _check_folder(model)
+    try:
+        from qwentts_grpc.cli import serve  # the only command that needs the engine and torch
+    except ModuleNotFoundError as error:
+        raise UsageError(f"serve needs {error.name}: {how_to_install()}") from error
+    serve.run(options)
+
+
+def _check_folder(model: str) -> None:
+    """Say at once what shows without torch, which takes seconds to import."""
+    from engine.api.errors import CheckpointError
+    from engine.checkpoint.hub import checkpoint_folder, is_hub_id
+
+    if not is_hub_id(model):
+        try:
+            checkpoint_folder(model)
+        except CheckpointError as error:
+            raise UsageError(f"--model: {error}") from error
+
+
+def _prepare_error(arguments: Sequence[str]) -> None:
+    if early(arguments, "log-format") == "json":
+        logs.configure("info", "json")
+
+
+def _device(text: str) -> str:
+    name, _, number = text.partition(":")
+    if text not in ("auto", "cpu", "cuda") and not (name == "cuda" and number.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not auto, cpu, cuda or cuda:N")
+    return text
+
+
+SERVE = Command("run a server", _add_serve, _prepare_error)
+
+if __name__ == "__main__":
+    main()

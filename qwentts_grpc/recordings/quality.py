@@ -1,0 +1,89 @@
+"""How much a recording can teach: what is silent or has next to no sound is refused, what is poor is remarked on.
+
+The thresholds come from synthetic speech of six voices with noise, clipping and codecs added; docs/voices.md has them.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from qwentts_grpc.recordings.unusable import DURATION, unusable
+
+Samples = npt.NDArray[np.float32]
+Levels = npt.NDArray[np.float64]
+
+FRAME_SECONDS = 0.02
+SILENCE_DB = -60.0  # of full scale: a frame that is not louder is no sound
+BELOW_PEAK_DB = 40.0  # nor is one so much quieter than the loudest
+TOO_QUIET_DB = -50.0
+QUIET_DB = -40.0
+NOISE_DB = 15.0  # between loud frames and quiet ones; the ratio of speech to noise is about as large
+NOISE_SECONDS = 2.0  # shorter speech may have no pause in it that shows the noise
+STEADY_DB = 3.0  # a tone: its tops are flat without clipping
+FLAT_SHARE = 0.001  # of the samples, in runs of three or more at the very top
+BLOCK = 65_536  # samples
+ENOUGH_SAMPLES = 500_000  # to take percentiles of
+BLUNT_TOP = 1.1  # 99.9th over 98th percentile: 1.24 or more in speech, nearer 1 where a codec has smoothed clipped tops
+
+
+def examine(samples: Samples, rate: int, min_seconds: float) -> tuple[str, ...]:
+    """What is poor about mono speech that can be used all the same, one line each.
+
+    Raises `InvalidRequest` on "reference.audio" for silence (FIELD_INVALID), and for less than `min_seconds` from the
+    first sound to the last (REFERENCE_DURATION).
+    """
+    levels = _levels(samples, rate)
+    loudest = np.sort(levels)[-3:].min(initial=0.0)  # but for a click
+    if loudest < TOO_QUIET_DB:
+        raise unusable(f"is silent or far too quiet: its loudest sound has {loudest:.0f} dB of full scale")
+    sounds = np.flatnonzero(levels > max(SILENCE_DB, loudest - BELOW_PEAK_DB))
+    first, last = sounds[0], sounds[-1] + 1
+    seconds = FRAME_SECONDS * min(last - first, 2 * len(sounds))
+    if seconds < min_seconds - FRAME_SECONDS:
+        message = f"has {seconds:.2f} s of sound in its silence; the least is {min_seconds:g} s"
+        raise unusable(message, DURATION)
+    return tuple(_remarks(samples, levels[first:last], levels[sounds]))
+
+
+def _remarks(samples: Samples, span: Levels, sounds: Levels) -> Iterator[str]:
+    level = 10 * np.log10((10 ** (sounds / 10)).mean())
+    if level < QUIET_DB:
+        yield f"is very quiet: {level:.0f} dB of full scale, where speech has some -20"
+    range_db = np.percentile(span, 90) - np.percentile(span, 10)
+    if range_db < NOISE_DB and len(span) * FRAME_SECONDS >= NOISE_SECONDS:
+        yield f"has much noise, or no speech: its loud moments are {range_db:.0f} dB above its quiet ones"
+    if _flat_share(samples) > FLAT_SHARE or (range_db > STEADY_DB and _top(samples) < BLUNT_TOP):
+        yield "is clipped: it was recorded too loud"
+
+
+def _levels(samples: Samples, rate: int) -> Levels:
+    """Decibels of full scale of each whole frame, its mean taken off: a constant is no sound."""
+    size = round(rate * FRAME_SECONDS)
+    frames = samples[: len(samples) // size * size].reshape(-1, size)
+    power = np.concatenate([some.var(axis=1) for some in _pieces(frames, BLOCK // size)])
+    return 10 * np.log10(power.astype(np.float64) + 1e-12)
+
+
+def _flat_share(samples: Samples) -> float:
+    """The share of samples that equal both their neighbours, at the very top or bottom."""
+    top = 0.99 * max(samples.max(), -samples.min())
+    flat = sum(_flat(some, top) for some in _pieces(samples, BLOCK))
+    return flat / len(samples)
+
+
+def _flat(samples: Samples, top: float) -> int:
+    same = samples[1:] == samples[:-1]
+    return int(np.count_nonzero(same[1:] & same[:-1] & (np.abs(samples[1:-1]) >= top)))
+
+
+def _pieces(array: Samples, size: int) -> Iterator[Samples]:
+    """Parts of which all intermediate results fit a processor's cache."""
+    return (array[start : start + size] for start in range(0, len(array), size))
+
+
+def _top(samples: Samples) -> float:
+    """How far the very loudest samples stand out among the loud ones."""
+    loud = np.abs(samples[:: 1 + len(samples) // ENOUGH_SAMPLES])
+    very, usual = np.percentile(loud[loud > 0.02 * loud.max()], (99.9, 98))
+    return float(very / usual)

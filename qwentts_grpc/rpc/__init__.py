@@ -1,0 +1,1 @@
+"""What every RPC has: an id, a status, interceptors, TLS, tracing."""

@@ -1,0 +1,67 @@
+"""Every call of our services by its status, under the names that gRPC servers in other languages use."""
+
+import asyncio
+from typing import Any
+
+import grpc
+from prometheus_client import CollectorRegistry, Counter
+
+from qwentts_grpc.rpc.call import DEADLINE_SLACK, Context
+from qwentts_grpc.rpc.interceptor import METHODS, UNKNOWN, Handler, ServiceInterceptor, around, named
+
+ATTEMPTS = "grpc-previous-rpc-attempts"
+NUMBERED = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class CallMetricsInterceptor(ServiceInterceptor):
+    """Counts calls as they begin and as they end; to be the outermost interceptor, for others may refuse a call.
+
+    A call that gRPC itself turns away, for the size of its only message or of its metadata, never comes here.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = ("grpc_service", "grpc_method")
+        self._started = Counter("grpc_server_started", "Calls that began.", labels, registry=registry)
+        self._handled = Counter(
+            "grpc_server_handled", "Calls that ended, by status.", (*labels, "grpc_code"), registry=registry
+        )
+        self._again = Counter("tts_retries", "Calls that a client's retry policy sent again.", registry=registry)
+        for names in (*sorted(METHODS), (UNKNOWN, UNKNOWN)):
+            self._started.labels(*names)
+            for code in grpc.StatusCode:
+                self._handled.labels(*names, code.name)
+
+    def changed(self, handler: Handler, details: grpc.HandlerCallDetails) -> Handler:
+        """The call's own handler, counted."""
+        if ATTEMPTS in dict(details.invocation_metadata or ()):
+            self._again.inc()
+        service, method = named(details.method)
+        return around(handler, lambda behavior: self._counted(behavior, service, method))
+
+    def _counted(self, behavior: Any, service: str, method: str) -> Any:
+        async def handle(request: Any, context: Context) -> Any:
+            self._started.labels(service, method).inc()
+            cut = False
+            try:
+                return await behavior(request, context)
+            except asyncio.CancelledError:
+                cut = True
+                raise
+            finally:
+                code = _cut(context) if (cut and context.code() is None) or context.cancelled() else _code(context)
+                self._handled.labels(service, method, code.name).inc()
+
+        return handle
+
+
+def _cut(context: Context) -> grpc.StatusCode:
+    """The status of a call that its caller ended, in person or by a deadline."""
+    left = context.time_remaining()
+    late = left is not None and left < DEADLINE_SLACK
+    return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+
+
+def _code(context: Context) -> grpc.StatusCode:
+    """The status of a call that the server ended."""
+    code: Any = context.code()  # as it was set, and a number where it never was
+    return code if isinstance(code, grpc.StatusCode) else NUMBERED[code or 0]

@@ -1,0 +1,53 @@
+"""What interceptors share: which calls are of our own services, and how a handler is wrapped."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+
+from qwentts_client.v1 import tts_pb2
+
+SHAPES = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+OURS = "/qwentts.v1."
+UNKNOWN = "unknown"
+Handler = Any  # grpc.RpcMethodHandler, which has type parameters for type checkers alone
+
+
+METHODS = frozenset(
+    (service.full_name, method.name)
+    for service in tts_pb2.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+)
+
+
+def named(path: str) -> tuple[str, str]:
+    """Service and method of a call, for labels and log lines; both unknown where the contract has no such method."""
+    service, _, method = path.removeprefix("/").partition("/")
+    return (service, method) if (service, method) in METHODS else (UNKNOWN, UNKNOWN)
+
+
+class ServiceInterceptor(grpc.aio.ServerInterceptor, ABC):
+    """An interceptor that changes handlers of our own services alone."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """The call's own handler, or what `changed` makes of it."""
+        handler = await continuation(handler_call_details)
+        if handler is None or not handler_call_details.method.startswith(OURS):
+            return handler
+        return self.changed(handler, handler_call_details)
+
+    @abstractmethod
+    def changed(self, handler: Handler, details: grpc.HandlerCallDetails) -> Handler:
+        """The handler to use in place of `handler`."""
+
+
+def around(handler: Handler, wrap: Callable[[Any], Any]) -> Handler:
+    """`handler` with its behaviour wrapped."""
+    shape = next(shape for shape in SHAPES if getattr(handler, shape))
+    make = getattr(grpc, f"{shape}_rpc_method_handler")
+    return make(wrap(getattr(handler, shape)), handler.request_deserializer, handler.response_serializer)

@@ -1,0 +1,1 @@
+"""The contract's services: requests read into speeches, events written as responses."""

@@ -1,0 +1,224 @@
+"""TTSService: each call is one turn, from its config to its Summary."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from dataclasses import replace
+
+from engine.api.config import ModelCard
+from engine.api.request import FRAME_SECONDS, SAMPLE_RATE
+from engine.api.voice import Voice
+from engine.engine import Engine
+from engine.speech import Speech
+from qwentts_client.v1 import tts_pb2, tts_pb2_grpc
+from qwentts_grpc import __version__
+from qwentts_grpc.admission.tenants import Tenants
+from qwentts_grpc.audio.encoders import Encoder
+from qwentts_grpc.recordings.recordings import Notices
+from qwentts_grpc.rpc.call import Call, Context, Ending, aging, answer, call_scope
+from qwentts_grpc.rpc.incoming import GRACE, Incoming, drain_requests
+from qwentts_grpc.rpc.tracing import Tracing
+from qwentts_grpc.service.inline_cloning import InlineCloning, undecoded
+from qwentts_grpc.service.lifecycle import ServerState
+from qwentts_grpc.service.request_reader import RequestReader, Requests, Text, WholeText, first_config
+from qwentts_grpc.service.response_writer import Response, ResponseWriter
+from qwentts_grpc.telemetry.metrics import CallMetrics
+from qwentts_grpc.voices.models import has_voice
+from qwentts_grpc.wire import formats, peers, requests
+from qwentts_grpc.wire.caller import Caller, digest, shown
+from qwentts_grpc.wire.errors import OutOfTime
+from qwentts_grpc.wire.limits import Limits
+from qwentts_grpc.wire.responses import ResponseBuilder, seconds
+
+MODEL_KINDS = {
+    "custom_voice": tts_pb2.MODEL_KIND_CUSTOM_VOICE,
+    "voice_design": tts_pb2.MODEL_KIND_VOICE_DESIGN,
+    "base": tts_pb2.MODEL_KIND_BASE,
+}
+
+
+class TTSService(tts_pb2_grpc.TTSServiceServicer):
+    """The speaking half of the contract; every call goes through `gate`."""
+
+    def __init__(
+        self,
+        gate: ServerState,
+        tenants: Tenants,
+        cloning: InlineCloning,
+        metrics: CallMetrics,
+        tracing: Tracing,
+        limits: Limits,
+        max_speeches: int,
+    ) -> None:
+        self._gate = gate
+        self._tenants = tenants
+        self._cloning = cloning
+        self._tracing = tracing
+        self._metrics = metrics
+        self._limits = limits
+        self._max_speeches = max_speeches
+
+    async def Synthesize(self, request_iterator: Requests, context: Context) -> None:
+        """Text as it comes, audio as it is made."""
+        with closing(Incoming(request_iterator)) as requests:
+            async with self._counted(Call("Synthesize", context)) as call, drain_requests(requests):
+                with self._seat(call):
+                    config = await first_config(requests, self._limits.config_timeout)
+                    since = time.monotonic()
+                    text = RequestReader(requests, self._limits, since)
+                    await self._speak(call, config, since, text, tts_pb2.SynthesizeResponse)
+
+    async def SynthesizeText(self, request: tts_pb2.SynthesizeTextRequest, context: Context) -> None:
+        """The text is complete; the audio still streams."""
+        async with self._counted(Call("SynthesizeText", context)) as call:
+            with self._seat(call):
+                text = WholeText(request.text, call.arrived)
+                await self._speak(call, request.config, call.arrived, text, tts_pb2.SynthesizeTextResponse)
+
+    async def GetServerInfo(
+        self, request: tts_pb2.GetServerInfoRequest, context: Context
+    ) -> tts_pb2.GetServerInfoResponse:
+        """What runs here, and how much one call may ask for."""
+        return await answer(Call("GetServerInfo", context), self._info())
+
+    async def _info(self) -> tts_pb2.GetServerInfoResponse:
+        fleet = self._gate.cast().fleet
+        cards = [engine.card for engine in fleet.engines]
+        return tts_pb2.GetServerInfoResponse(
+            server_version=f"{__version__} ({cards[0].description})",
+            models=[_model_info(card) for card in cards],
+            native_sample_rate_hertz=SAMPLE_RATE,
+            codec_frame=seconds(FRAME_SECONDS),
+            audio_formats=formats.offered(),
+            max_text_characters=self._limits.text_characters,
+            max_audio=seconds(self._limits.audio_seconds),
+            max_concurrent_streams=self._max_speeches * len(cards),
+            voice_creation_enabled=fleet.can_clone,
+            consent_required=self._cloning.consent.required,
+            max_recording=seconds(self._limits.recording.max_seconds),
+            max_recording_bytes=self._limits.recording.bytes,
+        )
+
+    @contextmanager
+    def _seat(self, call: Call) -> Iterator[None]:
+        """A place for one turn, where the server takes any now."""
+        self._gate.cast()
+        with self._tenants.turn(call.caller):
+            yield
+
+    @asynccontextmanager
+    async def _counted(self, call: Call) -> AsyncIterator[Call]:
+        """Answer `call`, and count how it ended exactly once."""
+        self._metrics.opened(call.method)
+        try:
+            with self._tracing.turn(call):
+                async with call_scope(call), aging(self._limits.call_age):
+                    yield call
+        finally:
+            assert call.ending is not None
+            self._count(call.method, call.ending)
+
+    def _count(self, method: str, ending: Ending) -> None:
+        self._metrics.closed(method, ending.outcome)
+        if ending.rejected is not None:
+            self._metrics.rejected(ending.rejected)
+        if ending.cancelled is not None:
+            self._metrics.cancelled(ending.cancelled)
+
+    async def _speak(
+        self, call: Call, config: tts_pb2.SynthesisConfig, since: float, text: Text, response: Response
+    ) -> None:
+        """Speak one turn, whose config came at `since`."""
+        with self._cloning.held(call, config), ExitStack() as place:
+            speech, narration = await self._open(call, config, since, text, place)
+            writing = self._limits.write_timeout
+            telling = ResponseWriter(call, speech, narration, self._metrics, self._tracing, response, writing)
+            async with speech, asyncio.TaskGroup() as group:
+                with self._gate.holds(speech):
+                    text.begin(speech)
+                    feeding, watching = (group.create_task(task) for task in (text.feed(speech), self._gate.fault()))
+                    async for event in speech:
+                        await telling.tell(event)
+                    # A caller may still be writing; just after a message its next is farthest away (`drain_requests`).
+                    await asyncio.wait((feeding,), timeout=GRACE)
+                    feeding.cancel()
+                    watching.cancel()
+
+    async def _open(
+        self, call: Call, config: tts_pb2.SynthesisConfig, since: float, text: Text, place: ExitStack
+    ) -> tuple[Speech, ResponseBuilder]:
+        """Queue the turn's speech; `place` gives back what it holds of its tenant's share of the model.
+
+        Whatever can be checked is, before a recording is decoded.
+
+        Nothing is sent before `Started`, which waits for a slot, so a call refused until then can be retried.
+        """
+        with requests.fields_of_config():
+            self._check_time(call, self._limits.shortest_deadline)
+            async with self._cloning.entry(call, config) as deed:
+                engine, asked, encoder = await self._prepare(call, config)
+                await text.open(patient=asked.request.delivery.text_mode is None and engine.card.kind != "base")
+                self._check_time(call, self._limits.shortest_deadline + engine.queue_wait(asked.request.tenant))
+                place.enter_context(self._tenants.speech(call.caller, engine.card.name))
+                request, notices = asked.request, Notices()
+                if deed is not None:
+                    engine.check(request)
+                    reference, notices = await self._cloning.decode(call, config.reference, deed)
+                    request = replace(request, reference=reference)
+                with self._gate.cast().naming(call.caller):
+                    speech = engine.open(request, since)
+        started = _started(config, speech, engine.card)
+        call.facts |= {"model": engine.card.name, "voice": _logged_voice(started.voice, engine), "seed": speech.seed}
+        return speech, ResponseBuilder(started, encoder, asked.without_effect, notices)
+
+    def _check_time(self, call: Call, needed: float) -> None:
+        """Raise `OutOfTime` for a caller who cannot wait so many seconds."""
+        if call.out_of_time(needed):
+            raise OutOfTime(needed)
+
+    async def _prepare(
+        self, call: Call, config: tts_pb2.SynthesisConfig
+    ) -> tuple[Engine, requests.ParsedRequest, Encoder]:
+        """Check all that needs no engine; the encoder is made here because it knows its own rates."""
+        call.identify(requests.request_id(config) or call.request_id)
+        frame = requests.frame_nanoseconds(config.delivery)
+        encoder = formats.encoder(formats.effective(config.audio_format), frame)
+        engine, kept = await self._speaker(config, call.caller)
+        server = requests.Server(engine.card, engine.defaults, self._limits)
+        share = call.caller.tenant or peers.host(call.caller.peer)  # hosts are told apart where tenants are not
+        return engine, requests.asked(config, call.request_id, server, undecoded(config), kept, share), encoder
+
+    async def _speaker(self, config: tts_pb2.SynthesisConfig, caller: Caller) -> tuple[Engine, Voice | None]:
+        """The checkpoint that speaks, and its voice where callers created it."""
+        cast = self._gate.cast()
+        home = cast.home(config.voice, caller)
+        return cast.fleet.of(config, home), await cast.kept(config.voice, caller.tenant) if home else None
+
+
+def _model_info(card: ModelCard) -> tts_pb2.ModelInfo:
+    return tts_pb2.ModelInfo(
+        name=card.name,
+        kind=MODEL_KINDS[card.kind],
+        languages=card.languages,
+        instructions_supported=card.instructions,
+    )
+
+
+def _logged_voice(name: str, engine: Engine) -> str | None:
+    """A built-in voice by its name; a created one, whose name is a caller's words, by a digest of it."""
+    if not name or has_voice(engine, name):
+        return name.casefold() or None
+    return shown(digest(name.encode()))
+
+
+def _started(config: tts_pb2.SynthesisConfig, speech: Speech, card: ModelCard) -> tts_pb2.Started:
+    """The turn as it will be: with its seed, and the voice and the format that were left to the server."""
+    chosen = card.voices[0] if card.kind == "custom_voice" else ""
+    return tts_pb2.Started(
+        request_id=speech.request_id,
+        model=card.name,
+        voice=config.voice or chosen,
+        audio_format=formats.effective(config.audio_format),
+        seed=speech.seed,
+    )

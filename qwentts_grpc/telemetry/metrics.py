@@ -1,0 +1,220 @@
+"""Prometheus metrics: those of each call and of created voices, beside the engines' own."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+)
+
+from qwentts_grpc.telemetry.engine_metrics import EngineMetrics
+from qwentts_grpc.telemetry.host_metrics import HostMetrics
+from qwentts_grpc.telemetry.tenant_metrics import TenantMetrics
+from qwentts_grpc.wire.errors import REJECTIONS
+
+METHODS = ("Synthesize", "SynthesizeText")
+OUTCOMES = (
+    "stop",
+    "length",  # the caller's own max_audio
+    "cap",  # the longest that its text may take
+    "guard",
+    "cancelled_soft",
+    "cancelled_rpc",
+    "deadline",
+    "input_idle",
+    "call_age",
+    "slow_consumer",
+    "rejected",
+    "failed",
+)
+CANCELLATIONS = ("message", "rpc", "slow_consumer", "drain")
+
+_FIRST_AUDIO = (0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5, 10)
+_LATENCY = (0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
+_BLOCKED = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30)
+_REAL_TIME = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.5, 2, 4)
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # one more sample a child, which nobody reads
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What a finished turn adds up to: who spoke, seconds of audio and of work, characters read."""
+
+    model: str
+    audio_seconds: float
+    work_seconds: float
+    characters: int
+
+
+class Metrics:
+    """All metrics of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.calls = CallMetrics(self.registry)
+        self.engine = EngineMetrics(self.registry)
+        self.voices = VoiceMetrics(self.registry)
+        self.host = HostMetrics(self.registry)
+        self._build = Info("tts_build", "What runs here.", registry=self.registry)
+        self._load = Gauge(
+            "tts_model_load_seconds",
+            "From a checkpoint's files to its first speech.",
+            ("model",),
+            registry=self.registry,
+        )
+        self.ready = Gauge("tts_ready", "1 while speeches are taken.", registry=self.registry)
+
+    def loaded(self, model: str, seconds: float) -> None:
+        """Record how long a checkpoint took from its files to its first speech."""
+        self._load.labels(model).set(seconds)
+
+    def describe(self, build: Mapping[str, str], models: Iterable[str]) -> None:
+        """Name the build (version, torch, cuda) once the models are known, and start their counters at 0."""
+        names = tuple(models)
+        self._build.info({**build, "model": ",".join(names)})
+        for name in names:
+            self.calls.start_at_zero(name)
+            self.engine.start_at_zero(name)
+
+
+class CallMetrics:
+    """What is measured at the wire; each call ends in exactly one outcome."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter("tts_requests", "Calls by how they ended.", ("method", "outcome"), registry=registry)
+        self._rejected = Counter("tts_requests_rejected", "Calls refused, by reason.", ("reason",), registry=registry)
+        self._cancelled = Counter(
+            "tts_cancellations",
+            "Calls cut short, by whom; rpc: the caller's own cancel, or its connection's end, which look alike.",
+            ("origin",),
+            registry=registry,
+        )
+        self._strangers = Counter("tts_unauthenticated", "Calls turned away for want of a token.", registry=registry)
+        self._open = Gauge("tts_streams_open", "Calls now open.", ("method",), registry=registry)
+        self._first_audio = Histogram(
+            "tts_time_to_first_audio_seconds",
+            "From the call's arrival to its first audio at gRPC, the caller's own waits included.",
+            ("method", "model"),
+            buckets=_FIRST_AUDIO,
+            registry=registry,
+        )
+        self._server_first_audio = Histogram(
+            "tts_server_time_to_first_audio_seconds",
+            "From the moment that text and config allowed it to the first audio at gRPC.",
+            ("method", "model"),
+            buckets=_FIRST_AUDIO,
+            registry=registry,
+        )
+        self._latency = Histogram(
+            "tts_audio_chunk_latency_seconds",
+            "From the last codec frame of a chunk to its bytes at gRPC.",
+            ("position",),
+            buckets=_LATENCY,
+            registry=registry,
+        )
+        self._blocked = Histogram(
+            "tts_send_blocked_seconds", "Time that one write took.", buckets=_BLOCKED, registry=registry
+        )
+        self._audio = Counter("tts_audio_seconds", "Audio sent.", ("model",), registry=registry)
+        self._characters = Counter("tts_text_characters", "Text spoken.", ("model",), registry=registry)
+        self._real_time = Histogram(
+            "tts_real_time_factor",
+            "Time in which a turn could go on, over the length of its audio.",
+            buckets=_REAL_TIME,
+            registry=registry,
+        )
+        self.tenants = TenantMetrics(registry)
+        self._start_at_zero()
+
+    def _start_at_zero(self) -> None:
+        for method in METHODS:
+            self._open.labels(method)
+            for outcome in OUTCOMES:
+                self._requests.labels(method, outcome)
+        for reason in REJECTIONS:
+            self._rejected.labels(reason)
+        for origin in CANCELLATIONS:
+            self._cancelled.labels(origin)
+        for position in ("first", "later"):
+            self._latency.labels(position)
+
+    def start_at_zero(self, model: str) -> None:
+        """Counters of a model that has said nothing yet."""
+        self._audio.labels(model)
+        self._characters.labels(model)
+        for method in METHODS:
+            self._first_audio.labels(method, model)
+            self._server_first_audio.labels(method, model)
+
+    def opened(self, method: str) -> None:
+        """A call came in."""
+        self._open.labels(method).inc()
+
+    def closed(self, method: str, outcome: str) -> None:
+        """A call ended, in one of `OUTCOMES`."""
+        self._open.labels(method).dec()
+        self._requests.labels(method, outcome).inc()
+
+    def rejected(self, reason: str) -> None:
+        """A call was refused, for one of `REJECTIONS`."""
+        self._rejected.labels(reason).inc()
+
+    def cancelled(self, origin: str) -> None:
+        """A call was cut short, by one of `CANCELLATIONS`."""
+        self._cancelled.labels(origin).inc()
+
+    def refused(self, method: str, reason: str) -> None:
+        """A call was refused before it reached its service, for one of `REJECTIONS`; only turns are counted."""
+        if method in METHODS:
+            self._requests.labels(method, "rejected").inc()
+            self.rejected(reason)
+
+    def unauthenticated(self) -> None:
+        """A call came without a token that the server knows."""
+        self._strangers.inc()
+
+    def first_audio(self, method: str, model: str, seconds: float, share: float) -> None:
+        """The first audio of a call was handed to gRPC `seconds` after its arrival; `share` of them the server's."""
+        self._first_audio.labels(method, model).observe(seconds)
+        self._server_first_audio.labels(method, model).observe(share)
+
+    def chunk(self, latency: float, first: bool) -> None:
+        """A chunk was handed to gRPC `latency` seconds after its last frame was sampled."""
+        self._latency.labels("first" if first else "later").observe(latency)
+
+    def written(self, seconds: float) -> None:
+        """A write took `seconds`."""
+        self._blocked.observe(seconds)
+
+    def sent(self, model: str, seconds: float) -> None:
+        """Record audio that was sent."""
+        self._audio.labels(model).inc(seconds)
+
+    def finished(self, finish: Finish) -> None:
+        """A turn came to its Summary."""
+        self._characters.labels(finish.model).inc(finish.characters)
+        if finish.audio_seconds > 0:
+            self._real_time.observe(finish.work_seconds / finish.audio_seconds)
+
+
+class VoiceMetrics:
+    """What is measured of created voices."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._hits = Counter("tts_voice_prompt_cache_hits", "Voices found in memory.", registry=registry)
+        self._misses = Counter("tts_voice_prompt_cache_misses", "Voices read from where they lie.", registry=registry)
+        self._bytes = Gauge("tts_voice_prompt_cache_bytes", "Codes and embeddings in memory.", registry=registry)
+
+    def looked_up(self, hit: bool) -> None:
+        """A created voice was asked for; may be called on any thread."""
+        (self._hits if hit else self._misses).inc()
+
+    def held(self, size: int) -> None:
+        """So many bytes of voices are in memory."""
+        self._bytes.set(size)

@@ -1,0 +1,189 @@
+"""Who can speak for a caller: the built-in voices of every checkpoint, and the created ones that are the caller's."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import numpy as np
+
+from engine.api.config import ModelCard
+from engine.api.errors import InvalidRequest, Unsupported, VoiceNotFound
+from engine.api.voice import Voice
+from engine.engine import Engine
+from engine.progress import Progress
+from qwentts_client.v1 import tts_pb2
+from qwentts_grpc.recordings.recordings import Notices, Recordings
+from qwentts_grpc.voices.file import StoredVoice, VoiceCard
+from qwentts_grpc.voices.models import ModelRegistry, has_voice
+from qwentts_grpc.voices.store import COMMON, VoiceStore
+from qwentts_grpc.wire.caller import Caller, shown
+from qwentts_grpc.wire.errors import VoiceExists, VoiceForbidden
+
+REHEARSED = 50  # voices: about as many as a checkpoint's codec remembers
+
+
+class VoiceCatalog:
+    """A created voice never has a built-in one's name; one kept from before that has is not heard.
+
+    Each caller has the voices of its tenant and those that all share; others' are as unknown as what never was.
+    """
+
+    def __init__(self, fleet: ModelRegistry, store: VoiceStore) -> None:
+        self.fleet, self.store = fleet, store
+
+    def everyone(self, caller: Caller) -> list[tts_pb2.Voice]:
+        """Every voice that the caller can ask for now."""
+        built_in = [voice for engine in self.fleet.engines for voice in built_in_voices(engine.card)]
+        cards = self.store.cards(caller.tenant)
+        return built_in + [voice for card in cards if (voice := self._created(card, caller)) is not None]
+
+    def find(self, name: str, caller: Caller) -> tts_pb2.Voice:
+        """One voice by its name, in any case; raises `VoiceNotFound`."""
+        for voice in self.everyone(caller):
+            if voice.name.casefold() == name.casefold():
+                return voice
+        raise VoiceNotFound(name, self._names(caller))
+
+    @contextmanager
+    def naming(self, caller: Caller) -> Iterator[None]:
+        """Let a `VoiceNotFound` name voices of all checkpoints, and created ones."""
+        try:
+            yield
+        except VoiceNotFound as error:
+            raise VoiceNotFound(error.name, self._names(caller)) from error
+
+    def home(self, name: str, caller: Caller) -> str:
+        """The checkpoint that made a created voice; empty for any other name."""
+        if not name or self._is_built_in(name):
+            return ""
+        try:
+            return self.store.card(name, caller.tenant).model
+        except VoiceNotFound:
+            return ""
+
+    async def kept(self, name: str, owner: str) -> Voice:
+        """What the engine needs of a created voice; raises `VoiceNotFound`."""
+        stored = await asyncio.to_thread(self.store.get, name, owner)
+        codes = stored.codes if len(stored.codes) else None
+        card = stored.card
+        return Voice(embedding=stored.embedding, codes=codes, transcript=card.transcript, scope=card.owner)
+
+    def check_new(self, spec: tts_pb2.VoiceSpec, caller: Caller) -> None:
+        """Raise what `create` would raise for this spec, before there is a recording; also where none can be made."""
+        assert self.fleet.cloning
+        if spec.shared and not caller.keeps_shared:
+            raise VoiceForbidden(spec.name)
+        if self._is_built_in(spec.name):
+            raise VoiceExists(spec.name)
+        self.store.check_new(spec.name, _owner(spec, caller), replace=spec.replace)
+
+    async def create(
+        self, spec: tts_pb2.VoiceSpec, audio: bytes, caller: Caller, recordings: Recordings
+    ) -> tuple[tts_pb2.Voice, Notices]:
+        """Keep the voice of a recording (a file's bytes), not the recording.
+
+        Raises `InvalidRequest`, `Unsupported`, `VoiceExists`, `VoiceForbidden`, `VoicesFull`, and what
+        `Recordings.decode` raises.
+        """
+        self.check_new(spec, caller)
+        engine, owner = self.fleet.cloning, _owner(spec, caller)
+        with _fields_of_create():
+            reference, notices = await recordings.decode(
+                audio, caller, spec.transcript, spec.speaker_embedding_only, owner
+            )
+            voice = await engine.clone(reference)
+        stored = _stored(spec, engine.card.name, voice, owner)
+        await asyncio.to_thread(self.store.create, stored, replace=spec.replace)
+        return _created(stored.card, engine, caller), notices
+
+    async def prewarm(self, seconds: float) -> None:
+        """Let the latest voices begin at once, as many as `seconds` allow; others do so from their second turn on."""
+        until = time.monotonic() + seconds
+        latest = sorted(self.store.all_cards(), key=lambda card: -card.create_time_ns)[:REHEARSED]
+        with Progress("preparing created voices", "voices", len(latest)) as progress:
+            for card in latest:
+                engine = self.fleet.named(card.model)
+                if engine is not None and time.monotonic() < until:
+                    with suppress(Unsupported, VoiceNotFound):  # made by another size of checkpoint, or gone since
+                        await engine.prime(await self.kept(card.name, card.owner))
+                        progress.advance()
+
+    async def delete(self, name: str, caller: Caller) -> VoiceCard:
+        """Forget a created voice; turns that speak with it go on.
+
+        Raises `VoiceNotFound`, `VoiceForbidden`, or for a built-in one `InvalidRequest`.
+        """
+        if self._is_built_in(name):
+            raise InvalidRequest("name", "is a built-in voice, which stays")
+        with self.naming(caller):
+            card = self.store.card(name, caller.tenant)
+            if not _keeps(card, caller):
+                raise VoiceForbidden(name)
+            await asyncio.to_thread(self.store.delete, name, card.owner)
+        return card
+
+    def _names(self, caller: Caller) -> Iterator[str]:
+        return (voice.name for voice in self.everyone(caller))
+
+    def _is_built_in(self, name: str) -> bool:
+        return any(has_voice(engine, name) for engine in self.fleet.engines)
+
+    def _created(self, card: VoiceCard, caller: Caller) -> tts_pb2.Voice | None:
+        engine = self.fleet.named(card.model)
+        return None if engine is None or self._is_built_in(card.name) else _created(card, engine, caller)
+
+
+def built_in_voices(card: ModelCard) -> Iterator[tts_pb2.Voice]:
+    """A checkpoint's own voices; each speaks every language of its checkpoint."""
+    for name in card.voices:
+        yield tts_pb2.Voice(name=name, kind=tts_pb2.VOICE_KIND_BUILT_IN, languages=card.languages, model=card.name)
+
+
+def _owner(spec: tts_pb2.VoiceSpec, caller: Caller) -> str:
+    return COMMON if spec.shared else caller.tenant
+
+
+def _keeps(card: VoiceCard, caller: Caller) -> bool:
+    """Whether the caller may delete the voice."""
+    return caller.keeps_shared if card.owner == COMMON else card.owner == caller.tenant
+
+
+def _created(card: VoiceCard, engine: Engine, caller: Caller) -> tts_pb2.Voice:
+    voice = tts_pb2.Voice(
+        name=card.name,
+        kind=tts_pb2.VOICE_KIND_CLONED,
+        description=card.description,
+        languages=engine.card.languages,
+        model=card.model,
+        owner=shown(card.owner),
+        consent_reference=card.consent_reference if _keeps(card, caller) else "",
+    )
+    voice.create_time.FromNanoseconds(card.create_time_ns)
+    return voice
+
+
+def _stored(spec: tts_pb2.VoiceSpec, model: str, voice: Voice, owner: str) -> StoredVoice:
+    assert voice.embedding is not None
+    codes = np.zeros((0, 0), np.int32) if voice.codes is None else voice.codes
+    card = VoiceCard(
+        name=spec.name,
+        model=model,
+        create_time_ns=time.time_ns(),
+        transcript=voice.transcript,
+        description=spec.description,
+        audio_sha256=spec.audio_sha256.hex(),
+        consent_reference=spec.consent_reference,
+        owner=owner,
+    )
+    return StoredVoice(card, codes, voice.embedding)
+
+
+@contextmanager
+def _fields_of_create() -> Iterator[None]:
+    """Name the fields of an `InvalidRequest` as the messages of CreateVoice do."""
+    try:
+        yield
+    except InvalidRequest as error:
+        field = {"reference.audio": "audio", "reference.transcript": "spec.transcript"}.get(error.field, error.field)
+        raise InvalidRequest(field, error.description, error.reason) from error

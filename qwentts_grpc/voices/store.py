@@ -1,0 +1,268 @@
+"""The voices that callers created: each its owner's, by name, in any case."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import count
+from threading import Event, Lock
+
+from engine.api.errors import InvalidRequest, VoiceNotFound
+from engine.byte_cache import ByteCache
+from qwentts_grpc.voices.file import NAME, DamagedVoice, StoredVoice, VoiceCard, from_bytes, to_bytes
+from qwentts_grpc.voices.storage import MAX_BYTES, BlobStore
+from qwentts_grpc.wire.errors import VoiceExists, VoicesFull
+
+COMMON = ""  # the owner of voices that all share
+OWNED = "@"  # between a name, which has none, and the digest of its owner
+THOROUGH = 15  # looks: every so many also sees a file that was changed in place
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One key of the shelf at one version; without a card where no voice could be read from it."""
+
+    version: str
+    card: VoiceCard | None
+
+
+class VoiceStore:
+    """Cards of all voices in memory, their arrays on a shelf, the most recently used arrays in a cache.
+
+    A caller's name for a voice means its owner's own voice first, then the common one. Names are one for each owner.
+    Methods may be called from any thread and hold no lock across the shelf's work. `card` and `cards` never block;
+    the others may wait for a disk, except `get` of a cached voice: call them on a worker thread. `on_lookup` is called
+    with each `get`: whether the cache had the voice. What cannot be read is reported and left alone, and its name
+    stays taken. `refresh` takes in what other servers changed on the shelf.
+    """
+
+    def __init__(
+        self,
+        shelf: BlobStore,
+        *,
+        max_common: int = 1_000,
+        max_owned: int = 100,
+        max_total: int = 10_000,
+        cache_bytes: int = 64 * 2**20,
+        on_lookup: Callable[[bool], None] = lambda hit: None,
+    ) -> None:
+        """At most `max_common` voices that all share, `max_owned` of each owner. Raises OSError of the shelf."""
+        self._shelf = shelf
+        self._max_common, self._max_owned, self._max_total = max_common, max_owned, max_total
+        self._on_lookup = on_lookup
+        self._lock = Lock()
+        self._cache: ByteCache[str, StoredVoice] = ByteCache(cache_bytes)
+        self._entries: dict[str, _Entry] = {}
+        self._owned: defaultdict[str, set[str]] = defaultdict(set)  # keys by digest of owner
+        self._changing: set[str] = set()  # keys that are being written or deleted here
+        self.refresh()
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes of the arrays in the cache."""
+        return self._cache.bytes
+
+    def cards(self, owner: str = COMMON) -> list[VoiceCard]:
+        """The owner's voices and the common ones, in order of name; an own one hides a common one of its name."""
+        with self._lock:
+            cards = [self._entries[key].card for tag in {"", _tag(owner)} for key in self._owned.get(tag, ())]
+        named: dict[str, VoiceCard] = {}
+        for card in sorted(filter(None, cards), key=lambda card: card.owner):
+            named[card.name.casefold()] = card
+        return sorted(named.values(), key=lambda card: card.name)
+
+    def all_cards(self) -> list[VoiceCard]:
+        """Every owner's."""
+        with self._lock:
+            return [entry.card for entry in self._entries.values() if entry.card is not None]
+
+    def card(self, name: str, owner: str = COMMON) -> VoiceCard:
+        """The card of one voice; raises `VoiceNotFound`."""
+        with self._lock:
+            return self._known(name, owner)[1]
+
+    def get(self, name: str, owner: str = COMMON) -> StoredVoice:
+        """The voice with its arrays; raises `VoiceNotFound`."""
+        with self._lock:
+            key, card = self._known(name, owner)
+            voice = self._cache.get(key)
+        self._on_lookup(voice is not None)
+        return self._load(key, card) if voice is None else voice
+
+    def check_new(self, name: str, owner: str = COMMON, *, replace: bool = False) -> None:
+        """Raise what `create` would raise for this name now."""
+        key = _key(_checked(name), owner)
+        with self._lock:
+            self._check_room(key, name, owner, replace)
+
+    def create(self, voice: StoredVoice, *, replace: bool = False) -> None:
+        """Keep a new voice, or one in place of the owner's voice of this name.
+
+        Raises `InvalidRequest` for its name, `VoiceExists` or `VoicesFull`.
+        """
+        card = voice.card
+        key = _key(_checked(card.name), card.owner)
+        data = to_bytes(voice)
+        kept = from_bytes(data)
+        assert len(data) <= MAX_BYTES
+        with self._changes(key, lambda: self._check_room(key, card.name, card.owner, replace)):
+            try:
+                version = self._shelf.write(key, data, replace=replace)
+            except FileExistsError:  # another server's
+                raise VoiceExists(card.name) from None
+            with self._lock:
+                self._put(key, _Entry(version, kept.card))
+                self._cache.put(key, kept, kept.size)
+
+    def delete(self, name: str, owner: str = COMMON) -> None:
+        """Forget a voice of this very owner; speeches that hold it go on. Raises `VoiceNotFound`."""
+        key = _key(name, owner)
+        with self._changes(key, lambda: self._own(key, name)):
+            self._shelf.delete(key)
+            with self._lock:
+                self._drop(key)
+
+    def refresh(self) -> None:
+        """Take in what has changed on the shelf; raises OSError. What changes here meanwhile is newer."""
+        with self._lock:
+            before = self._entries.copy()
+        now = self._shelf.list()
+        for key in before.keys() - now.keys():
+            self._settle(key, before[key], None)
+        for key, version in sorted(now.items()):
+            old = before.get(key)
+            if old is None or old.version != version:
+                self._settle(key, old, _Entry(version, self._readable(key)))
+
+    def follow(self, seconds: float, stop: Event) -> None:
+        """Take in changes every so many seconds until `stop`; a fault is reported once."""
+        fault, seen = "", ""
+        for turn in count(1):
+            if stop.wait(seconds):
+                return
+            try:
+                mark = self._shelf.mark()
+                if mark != seen or turn % THOROUGH == 0:
+                    self.refresh()
+                fault, seen = "", mark
+            except OSError as error:
+                if fault != str(error):
+                    fault = str(error)
+                    _log.warning("changes of other servers are not seen: %s", fault)
+
+    def _settle(self, key: str, before: _Entry | None, after: _Entry | None) -> None:
+        with self._lock:
+            if key in self._changing or self._entries.get(key) is not before:
+                return
+            if after is None:
+                self._drop(key)
+            elif before is None and len(self._entries) >= self._max_total:
+                _log.warning("voice file %a is ignored: there are %d voices", key, self._max_total)
+            else:
+                self._cache.drop(key)
+                self._put(key, after)
+
+    def _readable(self, key: str) -> VoiceCard | None:
+        """The card, or None where there is none to be had; files are strangers', and so are their names."""
+        try:
+            return self._read(key).card
+        except KeyError:
+            return None
+        except (DamagedVoice, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            _log.warning("voice file %a is ignored: %s", key, reason)
+            return None
+
+    def _read(self, key: str) -> StoredVoice:
+        voice = from_bytes(self._shelf.read(key))
+        if _key(voice.card.name, voice.card.owner) != key:
+            raise DamagedVoice("it belongs to another name")
+        return voice
+
+    def _known(self, name: str, owner: str) -> tuple[str, VoiceCard]:
+        for key in (_key(name, owner), _key(name, COMMON)):
+            entry = self._entries.get(key)
+            if entry is not None and entry.card is not None:
+                return key, entry.card
+        raise VoiceNotFound(name)
+
+    def _own(self, key: str, name: str) -> None:
+        entry = self._entries.get(key)
+        if entry is None or entry.card is None or key in self._changing:
+            raise VoiceNotFound(name)
+
+    def _load(self, key: str, card: VoiceCard) -> StoredVoice:
+        try:
+            voice = self._read(key)
+        except (KeyError, DamagedVoice) as error:  # deleted or spoilt since the look-up
+            raise VoiceNotFound(card.name) from error
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is not None and entry.card is card and key not in self._changing:
+                self._cache.put(key, voice, voice.size)
+        return voice
+
+    def _check_room(self, key: str, name: str, owner: str, replace: bool) -> None:
+        entry = self._entries.get(key)
+        if key in self._changing or (entry is not None and not (replace and entry.card)):
+            raise VoiceExists(name)
+        if entry is not None:
+            return
+        if _key(name, COMMON) in self._entries:
+            raise VoiceExists(name)
+        coming = [other for other in self._changing if other not in self._entries]
+        owned = {*self._owned.get(_tag(owner), ()), *(other for other in coming if _owned_by(other) == _tag(owner))}
+        most = self._max_owned if owner else self._max_common
+        if len(owned) >= most:
+            raise VoicesFull(f"there are {most} voices; delete one first")
+        if len(self._entries) + len(coming) >= self._max_total:
+            raise VoicesFull("the server keeps no more voices")
+
+    @contextmanager
+    def _changes(self, key: str, check: Callable[[], None]) -> Iterator[None]:
+        """Hold `key` against others while it changes; `check` says with the lock held whether it may."""
+        with self._lock:
+            check()
+            self._changing.add(key)
+            self._cache.drop(key)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._changing.discard(key)
+
+    def _put(self, key: str, entry: _Entry) -> None:
+        self._entries[key] = entry
+        self._owned[_owned_by(key)].add(key)
+
+    def _drop(self, key: str) -> None:
+        self._entries.pop(key, None)
+        self._cache.drop(key)
+        self._owned[_owned_by(key)].discard(key)
+        if not self._owned[_owned_by(key)]:
+            del self._owned[_owned_by(key)]
+
+
+def _owned_by(key: str) -> str:
+    return key.partition(OWNED)[2]
+
+
+def _tag(owner: str) -> str:
+    return sha256(owner.encode()).hexdigest()[:32] if owner else ""
+
+
+def _key(name: str, owner: str) -> str:
+    """The key of an owner's voice; of what is no name, one that nothing has."""
+    if not NAME.fullmatch(name):
+        return ""
+    return f"{name.casefold()}{OWNED}{_tag(owner)}" if owner else name.casefold()
+
+
+def _checked(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise InvalidRequest("spec.name", "needs 1 to 64 letters, digits, '_' or '-', a letter or digit first")
+    return name

@@ -1,0 +1,1 @@
+"""Values of the contract: requests, responses, formats, limits, errors, callers."""

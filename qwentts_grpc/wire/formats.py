@@ -1,0 +1,44 @@
+"""The wire's audio formats and the encoders that make them."""
+
+from collections.abc import Iterator
+
+from engine.api.errors import InvalidRequest
+from engine.api.request import SAMPLE_RATE
+from qwentts_client.v1 import tts_pb2
+from qwentts_grpc.audio.encoders import Encoder, Encoding, make_encoder, sample_rates
+
+_ENCODINGS = {
+    tts_pb2.AUDIO_ENCODING_PCM_S16LE: Encoding.PCM_S16LE,
+    tts_pb2.AUDIO_ENCODING_PCM_F32LE: Encoding.PCM_F32LE,
+    tts_pb2.AUDIO_ENCODING_MULAW: Encoding.MULAW,
+    tts_pb2.AUDIO_ENCODING_ALAW: Encoding.ALAW,
+    tts_pb2.AUDIO_ENCODING_OGG_OPUS: Encoding.OGG_OPUS,
+    tts_pb2.AUDIO_ENCODING_FLAC: Encoding.FLAC,
+    tts_pb2.AUDIO_ENCODING_WAV: Encoding.WAV,
+}
+
+
+def effective(wanted: tts_pb2.AudioFormat) -> tts_pb2.AudioFormat:
+    """`wanted` with its defaults filled in: PCM_S16LE at 24 kHz."""
+    return tts_pb2.AudioFormat(
+        encoding=wanted.encoding or tts_pb2.AUDIO_ENCODING_PCM_S16LE,
+        sample_rate_hertz=wanted.sample_rate_hertz or SAMPLE_RATE,
+    )
+
+
+def encoder(chosen: tts_pb2.AudioFormat, frame_nanoseconds: int | None = None) -> Encoder:
+    """An encoder for one turn, with frames of that length exactly where it is given.
+
+    Raises `InvalidRequest` for an encoding, a rate or frames that there are not.
+    """
+    encoding = _ENCODINGS.get(chosen.encoding)
+    if encoding is None:
+        raise InvalidRequest("audio_format.encoding", f"{chosen.encoding} is not a value of AudioEncoding")
+    return make_encoder(encoding, chosen.sample_rate_hertz, frame_nanoseconds)
+
+
+def offered() -> Iterator[tts_pb2.AudioFormat]:
+    """Every format that can be asked for."""
+    for number, encoding in _ENCODINGS.items():
+        for rate in sample_rates(encoding):
+            yield tts_pb2.AudioFormat(encoding=number, sample_rate_hertz=rate)

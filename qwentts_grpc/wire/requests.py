@@ -1,0 +1,204 @@
+"""Wire messages to engine values: pure functions that check what only the wire can get wrong."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from google.protobuf.duration_pb2 import Duration
+
+from engine.api.config import ModelCard
+from engine.api.errors import InvalidRequest
+from engine.api.request import (
+    FRAME_SECONDS,
+    Delivery,
+    Reference,
+    Sampling,
+    SamplingParams,
+    SpeechRequest,
+    TextFilter,
+    TextMode,
+    in_range,
+)
+from engine.api.voice import Voice
+from qwentts_client.v1 import tts_pb2
+from qwentts_grpc.wire.limits import NAME, REQUEST_ID, Limits
+
+FRAME_NANOSECONDS = round(FRAME_SECONDS * 1e9)
+
+Value = TypeVar("Value")
+
+_TEXT_MODES: Mapping[int, TextMode | None] = {
+    tts_pb2.TEXT_MODE_UNSPECIFIED: None,
+    tts_pb2.TEXT_MODE_INCREMENTAL: TextMode.INCREMENTAL,
+    tts_pb2.TEXT_MODE_WHOLE: TextMode.WHOLE,
+}
+_TEXT_FILTERS: Mapping[int, TextFilter] = {
+    tts_pb2.TEXT_FILTER_UNSPECIFIED: TextFilter.NONE,
+    tts_pb2.TEXT_FILTER_NONE: TextFilter.NONE,
+    tts_pb2.TEXT_FILTER_MARKUP: TextFilter.MARKUP,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What a request is checked against and completed from."""
+
+    card: ModelCard
+    defaults: Sampling
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedRequest:
+    """A request for the engine, and what of the config has no effect here, one line each."""
+
+    request: SpeechRequest
+    without_effect: tuple[str, ...]
+
+
+def asked(
+    config: tts_pb2.SynthesisConfig,
+    request_id: str,
+    server: Server,
+    reference: Reference | None = None,
+    kept: Voice | None = None,
+    tenant: str = "",
+) -> ParsedRequest:
+    """The speech that `config` describes; `reference` is its recording, decoded, and `kept` its created voice.
+
+    `tenant` is whose turn it is in the queue.
+
+    Raises `InvalidRequest` naming the field inside the config ("sampling.top_p").
+    """
+    request = SpeechRequest(
+        request_id=request_id,
+        tenant=tenant,
+        voice="" if kept else name("voice", config.voice),
+        reference=reference,
+        kept=kept,
+        instructions=_instructions(config.instructions, server.limits),
+        language=name("language", config.language),
+        sampling=_sampling(config.sampling, server.defaults, server.limits),
+        delivery=_delivery(config.delivery),
+    )
+    request.validate()
+    return ParsedRequest(request, _without_effect(config, server.card))
+
+
+@contextmanager
+def fields_of_config() -> Iterator[None]:
+    """Name the fields of an `InvalidRequest` from the root of the message: "config.sampling.top_p"."""
+    try:
+        yield
+    except InvalidRequest as error:
+        raise InvalidRequest(f"config.{error.field}", error.description, error.reason) from error
+
+
+def request_id(config: tts_pb2.SynthesisConfig) -> str:
+    """The caller's id for the turn, or an empty string; raises `InvalidRequest` for one that a log cannot hold."""
+    value = config.request_id
+    if len(value) > REQUEST_ID or not (value.isascii() and (value.isprintable())):
+        raise InvalidRequest("request_id", f"needs at most {REQUEST_ID} printable ASCII characters")
+    return value
+
+
+def frame_nanoseconds(options: tts_pb2.DeliveryOptions) -> int | None:
+    """The exact length of the audio frames, where the caller asks for one."""
+    if not options.HasField("frame_duration"):
+        return None
+    return nanoseconds("delivery.frame_duration", options.frame_duration)
+
+
+def name(field: str, value: str) -> str:
+    """`value`, or `InvalidRequest` where it is too long for a name."""
+    if len(value) > NAME:
+        raise InvalidRequest(field, f"is longer than {NAME} characters")
+    return value
+
+
+def nanoseconds(field: str, value: Duration) -> int:
+    """A duration as an integer; raises `InvalidRequest` for one that is negative or malformed."""
+    total = value.seconds * 1_000_000_000 + value.nanos
+    if total < 0 or not 0 <= value.nanos < 1_000_000_000:
+        raise InvalidRequest(field, "is not a duration of zero or more")
+    return total
+
+
+def _instructions(text: str, limits: Limits) -> str:
+    if len(text) > limits.text_characters:
+        raise InvalidRequest("instructions", f"are longer than {limits.text_characters} characters", "TEXT_TOO_LONG")
+    return text
+
+
+def _without_effect(config: tts_pb2.SynthesisConfig, card: ModelCard) -> tuple[str, ...]:
+    """What the config asks for that no turn of this checkpoint can have."""
+    lines = []
+    if config.delivery.word_timings:
+        lines.append("delivery.word_timings: not available from this model")
+    if config.instructions and card.kind == "custom_voice" and not card.instructions:
+        lines.append("instructions: not followed by this checkpoint")
+    return tuple(lines)
+
+
+def _sampling(options: tts_pb2.SamplingOptions, defaults: Sampling, limits: Limits) -> Sampling:
+    return Sampling(
+        talker=_pick(options, "", defaults.talker),
+        predictor=_pick(options, "predictor_", defaults.predictor),
+        repetition_penalty=_real(options, "repetition_penalty", defaults.repetition_penalty),
+        seed=options.seed if options.HasField("seed") else defaults.seed,
+        max_frames=_longest(options, defaults, limits),
+    )
+
+
+def _pick(options: tts_pb2.SamplingOptions, prefix: str, default: SamplingParams) -> SamplingParams:
+    top_k = f"{prefix}top_k"
+    return SamplingParams(
+        temperature=_real(options, f"{prefix}temperature", default.temperature),
+        top_k=getattr(options, top_k) if options.HasField(top_k) else default.top_k,
+        top_p=_real(options, f"{prefix}top_p", default.top_p),
+    )
+
+
+def _real(options: tts_pb2.SamplingOptions, field: str, default: float) -> float:
+    # A float32 on the wire becomes the decimal that was meant: 0.9, not 0.8999999761581421.
+    return float(str(np.float32(getattr(options, field)))) if options.HasField(field) else default
+
+
+def _longest(options: tts_pb2.SamplingOptions, defaults: Sampling, limits: Limits) -> int | None:
+    if not options.HasField("max_audio"):
+        return defaults.max_frames
+    longest = nanoseconds("sampling.max_audio", options.max_audio)
+    in_range("sampling.max_audio", longest / 1e9, FRAME_SECONDS, limits.audio_seconds, unit=" s")
+    return longest // FRAME_NANOSECONDS
+
+
+def _delivery(options: tts_pb2.DeliveryOptions) -> Delivery:
+    default = Delivery()
+    return Delivery(
+        text_mode=_chosen(_TEXT_MODES, "text_mode", options.text_mode),
+        first_chunk_frames=_whole(options, "first_chunk_frames", default.first_chunk_frames),
+        max_chunk_frames=_whole(options, "max_chunk_frames", default.max_chunk_frames),
+        max_lead=_seconds(options, "max_lead", default.max_lead),
+        input_idle_timeout=_seconds(options, "input_idle_timeout", default.input_idle_timeout),
+        sentence_segments=options.sentence_segments,
+        text_filter=_chosen(_TEXT_FILTERS, "text_filter", options.text_filter),
+    )
+
+
+def _chosen(values: Mapping[int, Value], field: str, value: int) -> Value:
+    if value not in values:
+        raise InvalidRequest(f"delivery.{field}", f"{value} is no value that this server knows")
+    return values[value]
+
+
+def _whole(options: tts_pb2.DeliveryOptions, field: str, default: int) -> int:
+    value: int = getattr(options, field)
+    return value if options.HasField(field) else default
+
+
+def _seconds(options: tts_pb2.DeliveryOptions, field: str, default: float) -> float:
+    if not options.HasField(field):
+        return default
+    return nanoseconds(f"delivery.{field}", getattr(options, field)) / 1e9
