@@ -72,6 +72,7 @@ class Engine:
         self.card, self.defaults = card, defaults
         self.failed: BaseException | None = None
         self.last_step = time.monotonic()
+        self._next_by = 0.0  # until when the next step may wait for newcomers
         self._config, self._layouts, self._scheduler = config, layouts, scheduler
         self._runner, self._observer = runner, observer
         self._speeches: dict[Sequence, Speech] = {}
@@ -171,17 +172,16 @@ class Engine:
 
     async def _run(self) -> None:
         try:
-            while (batch := await self._scheduled()) is not None:
-                output = await self._on_device(batch)
-                if output is not None:
-                    self._deliver(self._scheduler.commit(output))
-                    self._record(output.timings)
-                    await self._linger(output.next_by)
+            while (batch := await self._next_batch()) is not None:
+                output = await self._run_step(batch)
+                outcomes = self._scheduler.commit(output)
+                self._deliver(outcomes)
         except Exception as error:  # whatever broke a step ends the engine, loudly, and every speech with it
             self._fail(error)
 
-    async def _scheduled(self) -> Batch | None:
+    async def _next_batch(self) -> Batch | None:
         """The next batch, once there is one; None when the engine closes."""
+        await self._linger(self._next_by)
         while not self._closing:
             now = time.monotonic()
             self._wake.clear()
@@ -196,14 +196,16 @@ class Engine:
             if batch is not None:
                 return batch
             self._look_at_clocks(now)
+            self._scheduler.check()
             await self._sleep(now)
         return None
 
-    async def _on_device(self, batch: Batch) -> StepOutput | None:
+    async def _run_step(self, batch: Batch) -> StepOutput:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._config.step_timeout):
             output = await loop.run_in_executor(self._device, self._runner.step, batch)
-        self.last_step = time.monotonic()
+        self.last_step, self._next_by = time.monotonic(), output.next_by
+        self._record(output.timings)
         return output
 
     async def _linger(self, until: float) -> None:

@@ -19,7 +19,7 @@ from engine.runner.inputs import pack_prefills, pack_rows, padding
 from engine.runner.pacer import StepPacer
 from engine.runner.prefill import PrefillStage
 from engine.runner.slot_state import RING, SlotState
-from engine.scheduler.batch import Batch, Chunk, StepOutput
+from engine.scheduler.batch import NOTHING, Batch, Chunk, StepOutput
 from engine.scheduler.chunk_policy import SIZES, fit
 
 COLUMN_SIZES = (16, 32, 64, 128)
@@ -108,12 +108,12 @@ class PipelinedRunner:
         self._pace = StepPacer()
 
     @torch.inference_mode()
-    def step(self, batch: Batch) -> StepOutput | None:
+    def step(self, batch: Batch) -> StepOutput:
         """Launch `batch`, wait for the one before, and return what came of that; an empty batch launches nothing."""
         with torch.cuda.device(self._device):
             launched = None if batch.empty else self._launch(batch)
             before, self._flying = self._flying, launched
-            return None if before is None else self._output(before)
+            return NOTHING if before is None else self._output(before)
 
     # ---- on the way in
 

@@ -102,8 +102,11 @@ class StepOutput:
     next_by: float = 0.0
 
 
+NOTHING = StepOutput(Batch(), np.empty((0, 0), np.int32), np.empty(0, np.bool_), (), 0.0)  # no step has ended yet
+
+
 class Runner(Protocol):
     """What the engine loop asks of the device, on a thread of its own; the one place where tests put a fake."""
 
-    def step(self, batch: Batch) -> StepOutput | None:
-        """Run one step. A runner that works ahead returns an earlier batch's output, or None at its first step."""
+    def step(self, batch: Batch) -> StepOutput:
+        """Run one step. A pipelined runner returns an earlier batch's output, `NOTHING` at its first step."""

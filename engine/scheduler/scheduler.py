@@ -1,7 +1,7 @@
 """Who runs in the next step: admission, readiness, blocks and preemption, chunks; pure bookkeeping over sequences."""
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -83,17 +83,21 @@ class Scheduler:
         self._flights.append(flight)
         return flight.batch
 
-    def commit(self, output: StepOutput) -> Iterator[tuple[Sequence, Outcome]]:
-        """Take a step's results in, oldest step first; yield what its speeches are to be told."""
+    def commit(self, output: StepOutput) -> list[tuple[Sequence, Outcome]]:
+        """Outcomes of a step, whose frames are appended to their sequences; steps come oldest first."""
+        if output.batch.empty:
+            return []
         flight = self._flights.popleft()
         assert flight.batch is output.batch
+        outcomes: list[tuple[Sequence, Outcome]] = []
         used = discarded = 0
         made = zip(flight.rows, output.codes.tolist(), output.finite.tolist(), strict=True)
         for (sequence, segment), codes, finite in made:
             if segment.finish is not None or sequence.closed:
                 discarded += 1
             elif not finite:
-                yield sequence, GenerationFailed("the model's values are not finite")
+                self.remove(sequence)
+                outcomes.append((sequence, GenerationFailed("the model's values are not finite")))
             else:
                 used += self._commit_frame(sequence, segment, tuple(codes))
         self._observer.record(CODEC_FRAMES, used, "true")
@@ -101,18 +105,24 @@ class Scheduler:
         for (sequence, segment), chunk, pcm in zip(flight.chunks, flight.batch.chunks, output.audio, strict=True):
             if not sequence.closed:
                 self._listen(sequence, segment, chunk, pcm)
-                yield from _audio(sequence, segment, chunk, pcm, output.sampled_at)
+                audio = _audio(sequence, segment, chunk, pcm, output.sampled_at)
+                outcomes += [(sequence, audio)] if audio is not None else []
+        return outcomes
 
-    def settle(self, now: float) -> Iterator[tuple[Sequence, Outcome]]:
-        """Close segments whose audio is out, and find speeches that can never be held."""
+    def settle(self, now: float) -> list[tuple[Sequence, Outcome]]:
+        """Outcomes without a step: segments whose audio is out, and speeches that can never be held."""
+        outcomes: list[tuple[Sequence, Outcome]] = []
         for sequence in (*self.running, *self.waiting):
             if sequence.settled:
                 continue
             while not sequence.closed and sequence.admitted is not None and sequence.segment.complete:
-                yield from self._close_segment(sequence)
+                outcomes += ((sequence, outcome) for outcome in self._close_segment(sequence))
             if not sequence.closed and self._too_large(sequence):
-                yield sequence, RequestTooLarge(f"the prompt needs more than {self._limits.positions} positions")
+                self.remove(sequence)
+                error = RequestTooLarge(f"the prompt needs more than {self._limits.positions} positions")
+                outcomes.append((sequence, error))
             self._track_starvation(sequence, now)
+        return outcomes
 
     def wake_at(self, now: float) -> float | None:
         """When time alone makes a paced speech ready again, or frames due as audio."""
@@ -288,17 +298,19 @@ class Scheduler:
             if sequence.slot is not None:
                 self._pool.release(sequence.blocks)
 
-    def _close_segment(self, sequence: Sequence) -> Iterator[tuple[Sequence, Outcome]]:
-        segment, over = sequence.segment, sequence.over
+    def _close_segment(self, sequence: Sequence) -> list[Outcome]:
+        segment, outcomes = sequence.segment, list[Outcome]()
         if segment.spoken:
-            yield sequence, _segment_done(segment)
+            outcomes.append(_segment_done(segment))
         if segment.mark is not None:
-            yield sequence, FlushDone(segment.mark, segment.number)
+            outcomes.append(FlushDone(segment.mark, segment.number))
         self._pool.release(sequence.blocks)
-        if over:
-            yield sequence, sequence.finish
+        if sequence.over:
+            outcomes.append(sequence.finish)
+            self.remove(sequence)
         else:
             sequence.next_segment()
+        return outcomes
 
     def _track_starvation(self, sequence: Sequence, now: float) -> None:
         waits = sequence.waits
@@ -316,19 +328,17 @@ def _segment_done(segment: Segment) -> SegmentDone:
     )
 
 
-def _audio(
-    sequence: Sequence, segment: Segment, chunk: Chunk, pcm: Audio, sampled_at: float
-) -> Iterator[tuple[Sequence, Outcome]]:
+def _audio(sequence: Sequence, segment: Segment, chunk: Chunk, pcm: Audio, sampled_at: float) -> AudioChunk | None:
     """The part of a chunk that is speech: frames launched past the end of speech are cut, causality keeps the rest."""
     count = min(chunk.count, len(segment.frames) - chunk.first)
     if count <= 0:
-        return
+        return None
     codes = np.array(segment.frames[chunk.first : chunk.first + count], np.int32)
     segment.delivered += count
     last = segment.complete and segment is sequence.segment and sequence.speaks_last
     first_frame = segment.first_frame + chunk.first
     audio = pcm[: count * SAMPLES_PER_FRAME]
-    yield sequence, AudioChunk(audio, codes, first_frame, segment.number, last, sampled_at)
+    return AudioChunk(audio, codes, first_frame, segment.number, last, sampled_at)
 
 
 def _frames_due(sequence: Sequence, now: float, step: float) -> int:

@@ -127,8 +127,7 @@ class Drive:
         if batch is None:
             return False
         output = self._runner.step(batch)
-        if output is not None:
-            self._deliver(self.scheduler.commit(output))
+        self._deliver(self.scheduler.commit(output))
         self.scheduler.check()
         return True
 

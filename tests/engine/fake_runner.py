@@ -14,7 +14,7 @@ from engine.api.request import SAMPLES_PER_FRAME
 from engine.checkpoint.config import ModelConfig
 from engine.prompt.prompt_tokens import VECTOR
 from engine.runner.slot_state import RING
-from engine.scheduler.batch import Batch, Chunk, DecodeRow, Prefill, SlotInit, StepOutput
+from engine.scheduler.batch import NOTHING, Batch, Chunk, DecodeRow, Prefill, SlotInit, StepOutput
 
 Codes = tuple[int, ...]
 Cell = tuple[int, int, Codes]  # position, text, codes
@@ -138,11 +138,11 @@ class OneAhead:
 
     def __init__(self, device: FakeRunner) -> None:
         self.device = device
-        self._outstanding: StepOutput | None = None
+        self._outstanding = NOTHING
 
-    def step(self, batch: Batch) -> StepOutput | None:
-        """None at the first step; an empty batch only fetches."""
-        output, self._outstanding = self._outstanding, None if batch.empty else self.device.step(batch)
+    def step(self, batch: Batch) -> StepOutput:
+        """`NOTHING` at the first step; an empty batch only fetches."""
+        output, self._outstanding = self._outstanding, NOTHING if batch.empty else self.device.step(batch)
         return output
 
 

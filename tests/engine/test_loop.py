@@ -89,7 +89,7 @@ class SlowSteps:
         self.runner = runner
         self.seconds = 0.0
 
-    def step(self, batch: Batch) -> StepOutput | None:
+    def step(self, batch: Batch) -> StepOutput:
         time.sleep(self.seconds)
         return self.runner.step(batch)
 

@@ -20,7 +20,7 @@ class Breaking:
     def __init__(self, runner: Runner, fault: Callable[[], None]) -> None:
         self._runner, self._fault, self._steps = runner, fault, 0
 
-    def step(self, batch: Batch) -> StepOutput | None:
+    def step(self, batch: Batch) -> StepOutput:
         self._steps += 1
         if self._steps > GOOD_STEPS:
             self._fault()

@@ -14,7 +14,7 @@ class Ending:
     def __init__(self, runner: Runner, eos: int, after: int) -> None:
         self._runner, self._eos, self._after = runner, eos, after
 
-    def step(self, batch: Batch) -> StepOutput | None:
+    def step(self, batch: Batch) -> StepOutput:
         output = self._runner.step(batch)
         assert output is not None  # on a CPU no runner works ahead
         codes = output.codes.copy()
@@ -30,7 +30,7 @@ class Slow:
     def __init__(self, runner: Runner, seconds: float) -> None:
         self._runner, self._seconds = runner, seconds
 
-    def step(self, batch: Batch) -> StepOutput | None:
+    def step(self, batch: Batch) -> StepOutput:
         time.sleep(self._seconds)
         return self._runner.step(batch)
 
@@ -41,7 +41,7 @@ class Breaking:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
-    def step(self, batch: Batch) -> StepOutput | None:
+    def step(self, batch: Batch) -> StepOutput:
         if batch.rows:
             raise RuntimeError("the device has fallen off")
         return self._runner.step(batch)
@@ -53,7 +53,7 @@ class Infinite:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
-    def step(self, batch: Batch) -> StepOutput | None:
+    def step(self, batch: Batch) -> StepOutput:
         output = self._runner.step(batch)
         assert output is not None  # on a CPU no runner works ahead
         finite = output.finite.copy()
@@ -67,7 +67,7 @@ class Silent:
     def __init__(self, runner: Runner, after: int) -> None:
         self._runner, self._after = runner, after
 
-    def step(self, batch: Batch) -> StepOutput | None:
+    def step(self, batch: Batch) -> StepOutput:
         output = self._runner.step(batch)
         assert output is not None  # on a CPU no runner works ahead
         audio = zip(batch.chunks, output.audio, strict=True)
@@ -81,7 +81,7 @@ class Stuck:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
-    def step(self, batch: Batch) -> StepOutput | None:
+    def step(self, batch: Batch) -> StepOutput:
         output = self._runner.step(batch)
         assert output is not None  # on a CPU no runner works ahead
         return replace(output, codes=np.full_like(output.codes, 5))

@@ -39,7 +39,7 @@ class Recording:
     def __init__(self, runner: Runner) -> None:
         self._runner, self.codes = runner, Codes()
 
-    def step(self, batch: Batch) -> StepOutput | None:
+    def step(self, batch: Batch) -> StepOutput:
         output = self._runner.step(batch)
         assert output is not None  # on a CPU no runner works ahead
         self.codes += map(tuple, output.codes.tolist())
