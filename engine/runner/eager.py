@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from engine.api.observer import StageTiming
+from engine.runner import nvtx
 from engine.runner.codec import CodecStage
 from engine.runner.frame import FrameStage
 from engine.runner.inputs import pack_prefills, pack_rows
@@ -51,11 +52,14 @@ class EagerRunner:
             self._enter(entry)
         if batch.prefills:
             table = pack_prefills(batch.prefills, self._groups)
-            self._prefill.forward(torch.from_numpy(table).to(self._device))
+            with nvtx.stage("prefill"):
+                self._prefill.forward(torch.from_numpy(table).to(self._device))
             watch.lap("prefill", len(table))
-        frames = self._run_rows(batch.rows, watch)
+        with nvtx.stage("frame"):
+            frames = self._run_rows(batch.rows, watch)
         sampled_at = time.monotonic()
-        audio = self._decode(batch.chunks)
+        with nvtx.stage("codec"):
+            audio = self._decode(batch.chunks)
         watch.lap("codec", len(batch.chunks))
         return StepOutput(batch, frames[:, :-1], frames[:, -1].astype(bool), audio, sampled_at, tuple(watch.timings))
 

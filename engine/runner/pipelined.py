@@ -12,6 +12,7 @@ from torch import Tensor
 
 from engine.api.observer import StageTiming
 from engine.api.request import SAMPLES_PER_FRAME
+from engine.runner import nvtx
 from engine.runner.codec import CodecStage
 from engine.runner.cuda_graphs import Graphs, Output, build, sizes_up_to
 from engine.runner.frame import FrameStage
@@ -123,9 +124,11 @@ class PipelinedRunner:
         start, filled, framed, decoding, decoded = buffers.marks
         with torch.cuda.stream(self._main):
             start.record()
-            columns = self._run_prefill(batch, buffers)
+            with nvtx.stage("prefill"):
+                columns = self._run_prefill(batch, buffers)
             filled.record()
-            self._run_rows(batch, buffers)
+            with nvtx.stage("frame"):
+                self._run_rows(batch, buffers)
             framed.record()
             if self._flying is not None:
                 self._pace.launched(dry=self._flying.buffers.framed.query())
@@ -135,7 +138,8 @@ class PipelinedRunner:
                 self._codec.begin(entry.slot, entry.reference, entry.primed, entry.scope)
             self._side.wait_event(framed)
             decoding.record()
-            groups = self._run_chunks(batch.chunks, buffers)
+            with nvtx.stage("codec"):
+                groups = self._run_chunks(batch.chunks, buffers)
             decoded.record()
         kind = _size(self._frames, len(batch.rows)), _size(self._prefill, columns)
         return Launched(batch, buffers, columns, groups, kind, at)
