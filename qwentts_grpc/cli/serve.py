@@ -15,8 +15,8 @@ from qwentts_client.cli.command import UsageError
 from qwentts_grpc.admission.tenants import Access
 from qwentts_grpc.rpc.tls import TlsFiles
 from qwentts_grpc.rpc.tracing import OpenTelemetry, Tracing
+from qwentts_grpc.server.config import ServerConfig
 from qwentts_grpc.server.process import serve
-from qwentts_grpc.server.server import ServerConfig
 from qwentts_grpc.telemetry import logs
 
 log = logging.getLogger(__name__)

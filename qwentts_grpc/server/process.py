@@ -8,7 +8,9 @@ import threading
 from collections.abc import Callable
 
 from qwentts_grpc.rpc.tracing import Tracing
-from qwentts_grpc.server.server import CLOSE_LIMIT, Server, ServerConfig, address, first
+from qwentts_grpc.server.config import ServerConfig
+from qwentts_grpc.server.ports import address
+from qwentts_grpc.server.server import CLOSE_LIMIT, Server, first
 
 EXIT_FAULT = 70  # EX_SOFTWARE of sysexits.h: a supervisor should start the process again
 SLACK = 5.0  # seconds by which a stop may be late before the process ends as it is

@@ -3,47 +3,32 @@
 import asyncio
 import gc
 import logging
-import socket
 import threading
 import time
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Coroutine
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-import grpc
-from grpc_health.v1 import health_pb2_grpc
-
-from engine.api.config import EngineConfig
 from engine.api.errors import EngineFailed
 from engine.build import build_engine
 from engine.checkpoint.shared_weights import SharedCodecs
 from engine.engine import Engine
-from qwentts_client.channels import LARGEST_MESSAGE
-from qwentts_client.v1 import tts_pb2, tts_pb2_grpc
 from qwentts_grpc import __version__
-from qwentts_grpc.admission.auth import AuthInterceptor, Tokens
-from qwentts_grpc.admission.call_limits import CONNECTIONS, CallLimits
-from qwentts_grpc.admission.call_rate import CallRate
-from qwentts_grpc.admission.refusals import Refusals
-from qwentts_grpc.admission.tenants import Access, Tenants
+from qwentts_grpc.admission.auth import Tokens
+from qwentts_grpc.admission.call_limits import CONNECTIONS
+from qwentts_grpc.admission.tenants import Tenants
 from qwentts_grpc.host import memory, unsafe_settings
-from qwentts_grpc.recordings.recordings import TRAILING_SILENCE, Recordings
-from qwentts_grpc.rpc import connections, health, path_decoding, reset
-from qwentts_grpc.rpc.call_metrics import CallMetricsInterceptor
-from qwentts_grpc.rpc.decode_errors import DecodeErrorInterceptor
-from qwentts_grpc.rpc.reflection import add_reflection
-from qwentts_grpc.rpc.tls import ServerTls, TlsFiles
+from qwentts_grpc.recordings.recordings import Recordings
+from qwentts_grpc.rpc import health, path_decoding, reset
+from qwentts_grpc.rpc.tls import ServerTls
 from qwentts_grpc.rpc.tracing import Tracing, Untraced
 from qwentts_grpc.server.admin_http import MetricsPage, SidePort, probe
+from qwentts_grpc.server.config import ServerConfig
+from qwentts_grpc.server.grpc_server import SERVICES, make_grpc_server
+from qwentts_grpc.server.ports import address, check_free, named
 from qwentts_grpc.server.watchdog import watch
 from qwentts_grpc.service.audit import AuditLog
-from qwentts_grpc.service.inline_cloning import InlineCloning
 from qwentts_grpc.service.lifecycle import ServerState
-from qwentts_grpc.service.tts import TTSService
-from qwentts_grpc.service.voices import VoiceService
 from qwentts_grpc.telemetry import logs
 from qwentts_grpc.telemetry.metrics import Metrics
 from qwentts_grpc.voices.catalog import VoiceCatalog
@@ -51,9 +36,8 @@ from qwentts_grpc.voices.consent import Consent
 from qwentts_grpc.voices.models import ModelRegistry
 from qwentts_grpc.voices.storage import DirectoryBlobStore, MemoryBlobStore
 from qwentts_grpc.voices.store import VoiceStore
-from qwentts_grpc.wire.limits import Limits, RecordingLimits
+from qwentts_grpc.wire.limits import RecordingLimits
 
-SERVICES = tuple(service.full_name for service in tts_pb2.DESCRIPTOR.services_by_name.values())
 WATCHDOG = 8.0  # seconds; with the watchdog's own pace liveness fails within 10 s
 PREWARM_SECONDS = 20.0  # seconds that kept voices may take to get ready before the server serves; on a GPU all are
 VOICES_REFRESH = 1.0  # seconds between looks at what other servers changed in the voice directory
@@ -61,62 +45,7 @@ CLOSE_TIMEOUT = 2.0  # seconds each for the calls, the step that runs and the la
 CLOSE_LIMIT = 4 * CLOSE_TIMEOUT  # seconds that `Server.close` takes at most, and a bit
 SPARE_CALLS = 64  # of one connection, beyond slots and queue: lists, and refusals with their details
 
-OPTIONS = (
-    ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a share of another server's calls
-    ("grpc.server_handshake_timeout_ms", 10_000),  # a connection that says nothing is closed
-    ("grpc.keepalive_time_ms", 10_000),  # a caller who has vanished holds a slot for 15 s at most
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.ping_timeout_ms", 5_000),  # without it a network that acknowledges and drops holds a slot for a minute
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.http2.min_ping_interval_without_data_ms", 4_500),  # callers may ping each 5 s, more or less
-    ("grpc.max_receive_message_length", LARGEST_MESSAGE),
-    ("grpc.max_send_message_length", LARGEST_MESSAGE),
-    ("grpc.max_metadata_size", 8 * 2**10),
-    ("grpc.server.max_pending_requests", 10_000),  # past a thousand gRPC turns some away at random, whoever they are
-    ("grpc.server.max_pending_requests_hard_limit", 20_000),
-)
-
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ServerConfig:
-    """`model`: a folder or hub id, of the default checkpoint; `more_models` are served beside it.
-
-    Port 0 picks a free one. Times in seconds: `drain_delay` is the least time for which new calls are refused before
-    the port closes, `drain_seconds` the most that open turns get to end.
-    After `max_connection_age` (0: never) a connection takes no new calls, and its open ones have `max_call_age` left,
-    which is the most for any turn. `max_call_rate`: calls that a tenant may begin in a second, 0 for any number.
-    `tls` None serves plaintext; `reflection` lets tools ask for the contract. `watchdog_seconds` without a step end
-    the server; None for `WATCHDOG` on a GPU and the engine's own limit on a CPU, whose steps may be long.
-    `voice_dir` keeps created voices, and may be shared with other servers; None for as long as the process lives.
-    `insecure` serves where others could do harm, with a warning in place of a refusal.
-    `require_consent` takes no recording without a reference to a consent, and none that `denied_recordings` lists;
-    `audit_log` gets a line for each. `reference_silence` is heard behind each."""
-
-    model: str
-    host: str = "127.0.0.1"
-    port: int = 50_051
-    metrics_host: str = "127.0.0.1"
-    metrics_port: int = 9_464
-    drain_delay: float = 0.5
-    drain_seconds: float = 30.0
-    max_connection_age: float = 3_600.0
-    max_call_age: float = 24_000.0
-    max_call_rate: float = 0.0
-    tls: TlsFiles | None = None
-    access: Access = field(default_factory=Access)
-    reflection: bool = True
-    watchdog_seconds: float | None = None
-    voice_dir: Path | None = None
-    insecure: bool = False
-    require_consent: bool = False
-    denied_recordings: Path | None = None
-    audit_log: Path | None = None
-    more_models: tuple[str, ...] = ()
-    reference_silence: float = TRAILING_SILENCE
-    engine: EngineConfig = field(default_factory=EngineConfig)
 
 
 class Server:
@@ -141,7 +70,19 @@ class Server:
         self._audit = AuditLog(config.audit_log)
         self._health = health.Health(SERVICES)
         self.recordings = Recordings(RecordingLimits(), known, config.reference_silence)
-        self._grpc = self._make_grpc()
+        self._grpc = make_grpc_server(
+            config,
+            calls=self._calls,
+            state=self.gate,
+            tenants=self.tenants,
+            tokens=self._tokens,
+            metrics=self.metrics,
+            tracing=self._tracing,
+            consent=self._consent,
+            audit=self._audit,
+            recordings=self.recordings,
+            health_service=self._health,
+        )
         self._housekeeping: asyncio.Task[None] | None = None
         self._side = SidePort(
             {
@@ -165,50 +106,6 @@ class Server:
         """Open calls of our own services."""
         return CONNECTIONS * (self._models * self._places + SPARE_CALLS)
 
-    def _make_grpc(self) -> grpc.aio.Server:
-        engine = self.config.engine
-        limits = Limits(
-            text_characters=engine.max_text_characters,
-            audio_seconds=engine.max_audio_seconds,
-            write_timeout=engine.slow_consumer_timeout,
-            call_age=self.config.max_call_age,
-        )
-        refusals = Refusals()
-        door = AuthInterceptor(self.config.access, self._tokens, refusals, self.metrics.calls.unauthenticated)
-        call_limits = CallLimits(
-            self._calls, self.tenants, CallRate(self.config.max_call_rate), limits, refusals, self.metrics.calls.refused
-        )
-        server = grpc.aio.server(
-            interceptors=[
-                CallMetricsInterceptor(self.metrics.registry),
-                door,
-                call_limits,
-                DecodeErrorInterceptor(self.metrics.calls.refused),
-            ],
-            options=(
-                *OPTIONS,
-                *connections.options(
-                    self._calls // CONNECTIONS, self.config.max_connection_age, self.config.max_call_age
-                ),
-            ),
-        )
-        speaking = TTSService(
-            self.gate,
-            self.tenants,
-            InlineCloning(self._consent, self._audit, self.recordings),
-            self.metrics.calls,
-            self._tracing,
-            limits,
-            engine.max_speeches,
-        )
-        voices = VoiceService(self.gate, self.tenants, self._consent, self._audit, self.recordings, limits)
-        tts_pb2_grpc.add_TTSServiceServicer_to_server(speaking, server)
-        tts_pb2_grpc.add_VoiceServiceServicer_to_server(voices, server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        if self.config.reflection:
-            add_reflection((*SERVICES, health.NAME), server)
-        return server
-
     @property
     def engine(self) -> Engine | None:
         """The default checkpoint's, once it is loaded."""
@@ -219,9 +116,9 @@ class Server:
         self._check_exposure()
         path_decoding.install()
         reset.install()
-        with _named("turns", self.config.host, self.config.port):
-            _check_free(self.config.host, self.config.port)
-        with _named("metrics", self.config.metrics_host, self.config.metrics_port):
+        with named("turns", self.config.host, self.config.port):
+            check_free(self.config.host, self.config.port)
+        with named("metrics", self.config.metrics_host, self.config.metrics_port):
             side_port = await self._side.start(self.config.metrics_host, self.config.metrics_port)
         port = self._listen(address(self.config.host, self.config.port))
         await self._grpc.start()
@@ -383,27 +280,6 @@ async def first(*waits: Coroutine[Any, Any, object]) -> int:
     finally:
         for task in tasks:
             task.cancel()
-
-
-@contextmanager
-def _named(what: str, host: str, port: int) -> Iterator[None]:
-    """Say in errors what was to be served where."""
-    try:
-        yield
-    except OSError as error:
-        why = (error.strerror or str(error)).partition(" (while")[0]
-        raise OSError(f"cannot serve {what} on {address(host, port)}: {why}") from error
-
-
-def _check_free(host: str, port: int) -> None:
-    """Raise OSError where a port is taken or a host is not here; gRPC would write lines of its own to stderr."""
-    with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
-        return
-
-
-def address(host: str, port: int) -> str:
-    """Both as gRPC and people write them."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _torch() -> dict[str, str]:

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from qwentts_grpc.server.server import Server, ServerConfig
+from qwentts_grpc.server.config import ServerConfig
+from qwentts_grpc.server.server import Server
 from tests.service.conftest import cancel, config, failure, send, serving, text, turn
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]

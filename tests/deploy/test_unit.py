@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from qwentts_grpc.cli import flags
-from qwentts_grpc.server.server import ServerConfig
+from qwentts_grpc.server.config import ServerConfig
 
 UNIT = Path("deploy/qwentts-grpc.service")
 MOST_EXPOSED = 3.0

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from qwentts_client.v1 import tts_pb2_grpc
-from qwentts_grpc.server import server as server_module
+from qwentts_grpc.server import grpc_server
 from tests.service.conftest import Running, config, send, text
 
 from .conftest import steady
@@ -28,13 +28,13 @@ CALLERS = 4
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server(checkpoint: Path) -> AsyncIterator[Running]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server_module, "OPTIONS", tuple((dict(server_module.OPTIONS) | SHORTER).items()))
+        patch.setattr(grpc_server, "OPTIONS", tuple((dict(grpc_server.OPTIONS) | SHORTER).items()))
         async with steady(checkpoint, step_seconds=0.002, max_speeches=16) as running:
             yield running
 
 
 async def test_as_served_a_lost_caller_is_gone_within_fifteen_seconds() -> None:
-    served = dict(server_module.OPTIONS)
+    served = dict(grpc_server.OPTIONS)
     for wait in ("grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms"):
         assert served["grpc.keepalive_time_ms"] + served[wait] <= 15_000
 

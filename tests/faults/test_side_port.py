@@ -12,7 +12,8 @@ import pytest
 import pytest_asyncio
 
 from qwentts_grpc.server import admin_http
-from qwentts_grpc.server.server import Server, ServerConfig
+from qwentts_grpc.server.config import ServerConfig
+from qwentts_grpc.server.server import Server
 from tests.service.conftest import Running
 from tests.service.test_lifecycle import page
 

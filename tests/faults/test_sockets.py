@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from qwentts_grpc.server import server as server_module
+from qwentts_grpc.server import grpc_server
 from tests.service.conftest import Running
 
 from .conftest import steady
@@ -129,8 +129,8 @@ ATTACKS: list[tuple[Callable[[random.Random], bytes], int]] = [
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server(checkpoint: Path) -> AsyncIterator[Running]:
     with pytest.MonkeyPatch.context() as patch:
-        shorter = dict(server_module.OPTIONS) | {"grpc.server_handshake_timeout_ms": HANDSHAKE}
-        patch.setattr(server_module, "OPTIONS", tuple(shorter.items()))
+        shorter = dict(grpc_server.OPTIONS) | {"grpc.server_handshake_timeout_ms": HANDSHAKE}
+        patch.setattr(grpc_server, "OPTIONS", tuple(shorter.items()))
         async with steady(checkpoint, step_seconds=0.002, max_speeches=8) as running:
             yield running
 

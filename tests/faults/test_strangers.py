@@ -16,7 +16,8 @@ from engine.api.config import EngineConfig
 from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc.admission import call_limits
 from qwentts_grpc.admission.tenants import Access
-from qwentts_grpc.server.server import Server, ServerConfig
+from qwentts_grpc.server.config import ServerConfig
+from qwentts_grpc.server.server import Server
 from qwentts_grpc.telemetry.log_floods import LINES, PERIOD
 from tests.service.conftest import Running, config, failure, kinds, send, serving, text
 from tests.service.fakes import Breaking

@@ -20,7 +20,8 @@ from engine.scheduler.batch import Runner
 from qwentts_client.status import FinalStatus
 from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_client.v1 import tts_pb2_grpc
-from qwentts_grpc.server.server import Server, ServerConfig
+from qwentts_grpc.server.config import ServerConfig
+from qwentts_grpc.server.server import Server
 
 Requests = Sequence[pb.SynthesizeRequest | float]  # a number is a pause in seconds
 

@@ -14,7 +14,8 @@ from qwentts_client.client import AsyncClient
 from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc.admission.auth import Tokens, read_tokens
 from qwentts_grpc.admission.tenants import Access
-from qwentts_grpc.server.server import Server, ServerConfig
+from qwentts_grpc.server.config import ServerConfig
+from qwentts_grpc.server.server import Server
 from qwentts_grpc.wire.errors import Unauthenticated
 
 from .conftest import Running, config, failure, kinds, send, text

@@ -10,7 +10,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from grpc_reflection.v1alpha import reflection_pb2
 
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc.server.server import SERVICES
+from qwentts_grpc.server.grpc_server import SERVICES
 
 from .conftest import Running
 

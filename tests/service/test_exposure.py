@@ -11,7 +11,8 @@ from qwentts_grpc.admission.auth import Tokens, read_tokens
 from qwentts_grpc.admission.tenants import Access
 from qwentts_grpc.host import unsafe_settings
 from qwentts_grpc.rpc.tls import ServerTls, TlsFiles
-from qwentts_grpc.server.server import Server, ServerConfig
+from qwentts_grpc.server.config import ServerConfig
+from qwentts_grpc.server.server import Server
 
 from .certificates import Authority
 from .test_cli import check_one_line, run

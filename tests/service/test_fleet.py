@@ -11,7 +11,8 @@ import pytest_asyncio
 from engine.api.errors import CheckpointError
 from engine.checkpoint.dummy import write_checkpoint
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc.server.server import Server, ServerConfig
+from qwentts_grpc.server.config import ServerConfig
+from qwentts_grpc.server.server import Server
 
 from .conftest import Running, config, failure, kinds, pcm, send, serving, text, turn
 from .fakes import Breaking

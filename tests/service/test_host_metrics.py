@@ -9,7 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from qwentts_grpc.rpc.tls import TlsFiles
-from qwentts_grpc.server.server import Server, ServerConfig
+from qwentts_grpc.server.config import ServerConfig
+from qwentts_grpc.server.server import Server
 from qwentts_grpc.telemetry.host_metrics import HostMetrics
 
 from .certificates import Authority

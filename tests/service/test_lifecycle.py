@@ -9,7 +9,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from engine.api.errors import CheckpointError
 from qwentts_client.v1 import tts_pb2 as pb
-from qwentts_grpc.server.server import Server, ServerConfig
+from qwentts_grpc.server.config import ServerConfig
+from qwentts_grpc.server.server import Server
 
 from .conftest import Running, config, decoded, failure, kinds, send, serving, text, turn
 from .fakes import Breaking, Infinite, Slow

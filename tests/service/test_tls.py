@@ -11,7 +11,8 @@ import pytest
 
 from qwentts_client.client import AsyncClient
 from qwentts_grpc.rpc.tls import ServerTls, TlsFiles, client_credentials
-from qwentts_grpc.server.server import Server, ServerConfig
+from qwentts_grpc.server.config import ServerConfig
+from qwentts_grpc.server.server import Server
 
 from .certificates import Authority
 from .conftest import config

@@ -1,0 +1,48 @@
+"""Settings of a server."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.api.config import EngineConfig
+from qwentts_grpc.admission.tenants import Access
+from qwentts_grpc.recordings.recordings import TRAILING_SILENCE
+from qwentts_grpc.rpc.tls import TlsFiles
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """`model`: a folder or hub id, of the default checkpoint; `more_models` are served beside it.
+
+    Port 0 picks a free one. Times in seconds: `drain_delay` is the least time for which new calls are refused before
+    the port closes, `drain_seconds` the most that open turns get to end.
+    After `max_connection_age` (0: never) a connection takes no new calls, and its open ones have `max_call_age` left,
+    which is the most for any turn. `max_call_rate`: calls that a tenant may begin in a second, 0 for any number.
+    `tls` None serves plaintext; `reflection` lets tools ask for the contract. `watchdog_seconds` without a step end
+    the server; None for `WATCHDOG` on a GPU and the engine's own limit on a CPU, whose steps may be long.
+    `voice_dir` keeps created voices, and may be shared with other servers; None for as long as the process lives.
+    `insecure` serves where others could do harm, with a warning in place of a refusal.
+    `require_consent` takes no recording without a reference to a consent, and none that `denied_recordings` lists;
+    `audit_log` gets a line for each. `reference_silence` is heard behind each."""
+
+    model: str
+    host: str = "127.0.0.1"
+    port: int = 50_051
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 9_464
+    drain_delay: float = 0.5
+    drain_seconds: float = 30.0
+    max_connection_age: float = 3_600.0
+    max_call_age: float = 24_000.0
+    max_call_rate: float = 0.0
+    tls: TlsFiles | None = None
+    access: Access = field(default_factory=Access)
+    reflection: bool = True
+    watchdog_seconds: float | None = None
+    voice_dir: Path | None = None
+    insecure: bool = False
+    require_consent: bool = False
+    denied_recordings: Path | None = None
+    audit_log: Path | None = None
+    more_models: tuple[str, ...] = ()
+    reference_silence: float = TRAILING_SILENCE
+    engine: EngineConfig = field(default_factory=EngineConfig)
