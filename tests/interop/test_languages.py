@@ -17,7 +17,7 @@ from .conftest import CONFIG, ROOT, SAMPLES, found, messages
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(400)]
 
-CLIENTS, PROTO = Path(__file__).parent / "clients", "qwentts/v1/tts.proto"
+CLIENTS, PROTO = ROOT / "clients", "qwentts/v1/tts.proto"
 GOCODE, JARS = Path("/usr/share/gocode"), Path("/usr/share/java")  # where Debian's packages put them
 JAVA = (
     "grpc-api grpc-context grpc-core grpc-netty grpc-protobuf grpc-protobuf-lite grpc-stub guava protobuf "
@@ -43,7 +43,7 @@ def stubs(folder: Path, *outputs: str, plugin: str = "") -> None:
 def oldest_python(folder: Path) -> Command:
     if not OLDEST.exists():
         pytest.skip(f"{OLDEST.parents[1].name} is not there (make proto)")
-    return [str(OLDEST), str(CLIENTS / "client.py")], {"PYTHONPATH": str(ROOT / "clients" / "python")}
+    return [str(OLDEST), str(CLIENTS / "python/by_stubs.py")], {"PYTHONPATH": str(CLIENTS / "python")}
 
 
 def go(folder: Path) -> Command:
@@ -55,7 +55,7 @@ def go(folder: Path) -> Command:
     package.mkdir(parents=True)
     stubs(folder / "src", "go", "go-grpc")
     paths = {"GO111MODULE": "off", "GOPATH": f"{folder}:{GOCODE}", "GOCACHE": str(folder / "cache")}
-    sh(found("go"), "build", "-o", folder / "client", CLIENTS / "client.go", **paths)
+    sh(found("go"), "build", "-o", folder / "client", CLIENTS / "go/client.go", **paths)
     return [str(folder / "client")], {}
 
 
@@ -65,7 +65,7 @@ def java(folder: Path) -> Command:
         pytest.skip("grpc-java is not installed (libgrpc-java)")
     compiler = found("javac")
     stubs(folder, "java", "grpc", plugin="grpc_java_plugin")
-    sh(compiler, "-nowarn", "-cp", path, "-d", folder, CLIENTS / "Client.java", *folder.rglob("*.java"))
+    sh(compiler, "-nowarn", "-cp", path, "-d", folder, CLIENTS / "java/Client.java", *folder.rglob("*.java"))
     return [found("java"), "-cp", f"{folder}:{path}", "Client"], {}
 
 
@@ -75,8 +75,8 @@ def cpp(folder: Path) -> Command:
         pytest.skip("gRPC's C++ is not installed (libgrpc++-dev)")
     stubs(folder, "cpp", "grpc", plugin="grpc_cpp_plugin")
     libraries = subprocess.check_output([config, "--libs", "grpc++", "protobuf"], text=True, timeout=30).split()
-    program = folder / "client"
-    sh(compiler, "-std=c++17", f"-I{folder}", CLIENTS / "client.cc", *folder.rglob("*.cc"), "-o", program, *libraries)
+    program, sources = folder / "client", [CLIENTS / "cpp/client.cc", *folder.rglob("*.cc")]
+    sh(compiler, "-std=c++17", f"-I{folder}", *sources, "-o", program, *libraries)
     return [str(program)], {}
 
 
@@ -85,7 +85,7 @@ def ruby(folder: Path) -> Command:
     if subprocess.run([interpreter, "-e", "require 'grpc'"], capture_output=True, timeout=30).returncode:
         pytest.skip("Ruby's gRPC is not installed (ruby-grpc)")
     stubs(folder, "ruby", "grpc", plugin="grpc_ruby_plugin")
-    return [interpreter, "-I", str(folder), str(CLIENTS / "client.rb")], {}
+    return [interpreter, "-I", str(folder), str(CLIENTS / "ruby/client.rb")], {}
 
 
 @pytest.fixture(scope="module", params=[oldest_python, go, java, cpp, ruby], ids=lambda build: build.__name__)

@@ -24,7 +24,7 @@ async def turn(server: Running, config: dict[str, Any]) -> dict[str, Any]:
     node = found("node")
     if not (MODULES / "@grpc" / "grpc-js").is_dir():
         pytest.skip("@grpc/grpc-js is not installed (tools/install_tools.sh)")
-    script = str(ROOT / "tests/interop/clients/client.js")
+    script = str(ROOT / "clients/node/client.js")
     command = [node, script, str(MODULES), str(ROOT / "proto"), server.address, dumped(config)]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)

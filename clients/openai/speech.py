@@ -1,6 +1,6 @@
 """`POST /v1/audio/speech` as OpenAI's clients ask for it, in starlette; PyAV makes MP3 and AAC.
 
-Run it with `uvicorn openai_speech:app`, with QWENTTS_SERVER in the environment.
+Run it with `uvicorn speech:app`, with QWENTTS_SERVER in the environment.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A turn by the committed stubs alone: client.py ADDRESS PCM_FILE REQUEST... (hexadecimal) -> facts, one a line."""
+"""A turn by the committed stubs alone: by_stubs.py ADDRESS PCM_FILE REQUEST... (hexadecimal) -> facts, one a line."""
 
 import sys
 
