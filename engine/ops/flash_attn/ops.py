@@ -7,7 +7,7 @@ from torch import Tensor
 from engine.ops.attention_metadata import AttentionMetadata
 from engine.ops.base import HeadNorms, LayerCache, Rope
 from engine.ops.flash_attn import paged
-from engine.ops.triton import attention
+from engine.ops.triton.attention.paged import store_kv
 from engine.ops.triton.ops import TritonOps
 
 
@@ -21,9 +21,9 @@ class FlashOps(TritonOps):
     def paged_decode(
         self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata
     ) -> Tensor:
-        return paged.decode(attention.fill(qkv, norms, rope, cache, places), cache, places)
+        return paged.decode(store_kv(qkv, norms, rope, cache, places), cache, places)
 
     def paged_prefill(
         self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata
     ) -> Tensor:
-        return paged.prefill(attention.fill(qkv, norms, rope, cache, places), cache, places)
+        return paged.prefill(store_kv(qkv, norms, rope, cache, places), cache, places)

@@ -6,7 +6,8 @@ from engine.ops.attention_metadata import AttentionMetadata
 from engine.ops.base import HeadNorms, LayerCache, Rope, SamplingTensors
 from engine.ops.fallbacks import Fallbacks
 from engine.ops.reference import ReferenceOps
-from engine.ops.triton import attention, rows, sampling
+from engine.ops.triton import rows, sampling
+from engine.ops.triton.attention import dense, heads, paged
 from engine.ops.triton.gemm import plan
 
 
@@ -46,21 +47,21 @@ class TritonOps(ReferenceOps):
     def paged_decode(
         self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata
     ) -> Tensor:
-        if self._plain("paged_decode", attention.misfit(qkv, cache)):
+        if self._plain("paged_decode", heads.misfit(qkv, cache)):
             return super().paged_decode(qkv, norms, rope, cache, places)
-        return attention.decode(qkv, norms, rope, cache, places)
+        return paged.decode(qkv, norms, rope, cache, places)
 
     def paged_prefill(
         self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata
     ) -> Tensor:
-        if self._plain("paged_prefill", attention.misfit(qkv, cache)):
+        if self._plain("paged_prefill", heads.misfit(qkv, cache)):
             return super().paged_prefill(qkv, norms, rope, cache, places)
-        return attention.fill_and_attend(qkv, norms, rope, cache, places)
+        return paged.prefill(qkv, norms, rope, cache, places)
 
     def dense_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, start: int) -> Tensor:
-        if self._plain("dense_attention", attention.short_misfit(qkv, cache)):
+        if self._plain("dense_attention", dense.misfit(qkv, cache)):
             return super().dense_attention(qkv, norms, rope, cache, start)
-        return attention.short(qkv, norms, rope, cache, start)
+        return dense.attend(qkv, norms, rope, cache, start)
 
     def embed(self, table: Tensor, ids: Tensor, text: Tensor) -> Tensor:
         return rows.embed(table, ids, text)
@@ -89,7 +90,7 @@ class TritonOps(ReferenceOps):
         allowed: Tensor,
         end_id: int,
     ) -> Tensor:
-        if self._plain("sample_first", sampling.misfit(logits)):
+        if self._plain("sample_talker", sampling.misfit(logits)):
             return super().sample_talker(logits, picks, penalty, seen, slots, may_end, allowed, end_id)
         rules = sampling.Rules(penalty, seen, slots, may_end, allowed, end_id)
         return sampling.sample(logits, picks, rules)[0]

@@ -1,9 +1,8 @@
-"""Attention of decoding, with everything around it in the same kernel: head norms, rotation, cache write.
+"""Attention over the paged cache, with head norms, rotation and cache write in the same kernel.
 
 A program owns one row, one key-value head and one split of the positions. Positions are cut into spans of fixed size
 dealt out to the splits in turn, and the split that finishes last adds the parts in split order: neither the spans nor
-the order depend on how many rows run, and the host plans nothing. Tiles are powers of two: heads of other widths are
-padded with zeros.
+the order depend on how many rows run, and the host plans nothing.
 """
 
 import functools
@@ -15,74 +14,26 @@ from torch import Tensor
 
 from engine.ops.attention_metadata import AttentionMetadata
 from engine.ops.base import HeadNorms, LayerCache, Rope
+from engine.ops.triton.attention.heads import (
+    MOST_PROGRAMS,
+    padded,
+    pick,
+    query_heads,
+    rotate,
+    spread,
+    take,
+    within,
+)
 from engine.ops.triton.launch import arrive, overlap, start
 
 TILE = 64  # positions taken at a time
 SPAN = 128  # positions dealt to a program at a time: few speeches are longer than one
 SPLITS = 4  # programs that share one row and head
 DECODE_WARPS = 4
-SHORT_WARPS = 2
-MOST_PROGRAMS = 1 << 16  # rows x key-value heads of one launch
-LEAST_TILE = 16  # rows, and columns that are summed over, of a matrix product
-MOST_WIDTH, MOST_HEADS, MOST_LENGTH = (
-    256,
-    31,
-    64,
-)  # what registers hold: of a head, of queries a group, of a short cache
 
 
 @triton.jit
-def _take(at, d, D: tl.constexpr, PAD: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Load heads (n, PAD), zeros beyond their width D."""
-    if D == PAD:
-        return tl.load(at)
-    else:
-        return tl.load(at, mask=d < D, other=0.0)
-
-
-@triton.jit
-def _within(keep, d, D: tl.constexpr, PAD: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The mask `keep` (n, 1) of rows, and of a head's own width."""
-    if D == PAD:
-        return keep
-    else:
-        return keep & (d < D)
-
-
-@triton.jit
-def _round_to(x, dtype):  # type: ignore[no-untyped-def]
-    """Round fp32 values as a store to `dtype` would, and go on in fp32."""
-    return x.to(dtype).to(tl.float32)
-
-
-@triton.jit
-def _rotated(raw, mate, scale, mate_scale, cos, sin, eps, D: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Norm, then rotate heads (n, D); every step rounds to the model's dtype as separate operations would.
-
-    `mate` and `mate_scale` are `raw` and `scale` with their halves swapped; sin is negated on the low half.
-    """
-    dtype = raw.dtype
-    wide = raw.to(tl.float32)
-    rate = tl.rsqrt(tl.sum(wide * wide, 1) / D + eps)[:, None]
-    own = _round_to(_round_to(wide * rate, dtype) * scale, dtype)
-    other = _round_to(_round_to(mate.to(tl.float32) * rate, dtype) * mate_scale, dtype)
-    return (_round_to(own * cos, dtype) + _round_to(other * sin, dtype)).to(dtype)
-
-
-@triton.jit
-def _spread(x, n: tl.constexpr, ROWS: tl.constexpr, D: tl.constexpr):  # type: ignore[no-untyped-def]
-    """x (n, D) -> (ROWS, D), each row ROWS / n times: a matrix product takes no fewer than LEAST_TILE."""
-    return tl.reshape(tl.broadcast_to(x[:, None, :], (n, ROWS // n, D)), (ROWS, D))
-
-
-@triton.jit
-def _pick(x, chosen):  # type: ignore[no-untyped-def]
-    """The one row of x (n, D) where `chosen` (n,) holds -> (1, D)."""
-    return tl.sum(tl.where(chosen[:, None], x.to(tl.float32), 0.0), 0)[None, :].to(x.dtype)
-
-
-@triton.jit
-def _decode(
+def _decode_kernel(
     qkv_ptr,  # (R, (H + 2 G) D)
     q_norm_ptr,  # (D,)
     k_norm_ptr,  # (D,)
@@ -125,10 +76,10 @@ def _decode(
         e = tl.arange(0, ROWS) * HEADS // ROWS  # the head of each row of the matrix products
         is_query = (e < E) & (tl.arange(0, ROWS) % (ROWS // HEADS) == 0)
         from_q = (h < E)[:, None]
-        norm = tl.where(from_q, _take(q_norm_ptr + d, d, D, PAD), _take(k_norm_ptr + d, d, D, PAD)).to(tl.float32)
+        norm = tl.where(from_q, take(q_norm_ptr + d, d, D, PAD), take(k_norm_ptr + d, d, D, PAD)).to(tl.float32)
         mate_norm = tl.where(from_q, tl.load(q_norm_ptr + mate_d), tl.load(k_norm_ptr + mate_d)).to(tl.float32)
-        cos = _take(cos_ptr + position * D + d, d, D, PAD).to(tl.float32)
-        sin = _take(sin_ptr + position * D + d, d, D, PAD).to(tl.float32)
+        cos = take(cos_ptr + position * D + d, d, D, PAD).to(tl.float32)
+        sin = take(sin_ptr + position * D + d, d, D, PAD).to(tl.float32)
         sin = tl.where(d < D // 2, -sin, sin)
         table = table_ptr + tl.load(slots_ptr + row * slots_stride).to(tl.int64) * table_stride
         own_block = tl.load(table + position // B).to(tl.int64)
@@ -137,13 +88,13 @@ def _decode(
         arrive(OVERLAP)
         heads = qkv_ptr + row.to(tl.int64) * ((G * E + 2 * G) * D)
         head_at = heads + (tl.where(h < E, group * E + h, G * E + group) * D)[:, None]
-        raw, mate = _take(head_at + d, d, D, PAD), _take(head_at + mate_d, d, D, PAD)
-        rotated = _rotated(raw, mate, norm, mate_norm, cos, sin, eps, D)
-        queries = _spread(rotated, HEADS, ROWS, PAD)
-        own_mask, query_mask = _within(d >= 0, d, D, PAD), _within(is_query[:, None], d, D, PAD)
+        raw, mate = take(head_at + d, d, D, PAD), take(head_at + mate_d, d, D, PAD)
+        rotated = rotate(raw, mate, norm, mate_norm, cos, sin, eps, D)
+        queries = spread(rotated, HEADS, ROWS, PAD)
+        own_mask, query_mask = within(d >= 0, d, D, PAD), within(is_query[:, None], d, D, PAD)
         if OWN:
-            own_key = _pick(rotated, h == E)
-            own_value = _take(heads + (G * E + G + group) * D + d, d, D, PAD)
+            own_key = pick(rotated, h == E)
+            own_value = take(heads + (G * E + G + group) * D + d, d, D, PAD)
             if split == (spans - 1) % SPLITS:
                 own_at = ((own_block * B + position % B) * G + group) * D + d
                 tl.store(keys_ptr + own_at, own_key, mask=own_mask)
@@ -158,7 +109,7 @@ def _decode(
                 block = first_block
                 if turn > 0:
                     block = tl.load(table + p // B, mask=p <= position, other=0).to(tl.int64)
-                cached = _within((p < position if OWN else p <= position)[:, None], d, D, PAD)
+                cached = within((p < position if OWN else p <= position)[:, None], d, D, PAD)
                 at = ((block * B + p % B) * G + group)[:, None] * D + d
                 keys = tl.load(keys_ptr + at, mask=cached, other=0.0)
                 values = tl.load(values_ptr + at, mask=cached, other=0.0)
@@ -204,7 +155,7 @@ def _decode(
 
 
 @triton.jit
-def _fill(
+def _store_kernel(
     qkv_ptr,  # (R, (H + 2 G) D)
     q_norm_ptr,
     k_norm_ptr,
@@ -235,118 +186,30 @@ def _fill(
     row = tl.program_id(0)
     d = tl.arange(0, PAD)[None, :]
     mate_d = (d + D // 2) % D
-    norm, mate_norm = _take(k_norm_ptr + d, d, D, PAD).to(tl.float32), tl.load(k_norm_ptr + mate_d).to(tl.float32)
-    q_norm, q_mate_norm = _take(q_norm_ptr + d, d, D, PAD).to(tl.float32), tl.load(q_norm_ptr + mate_d).to(tl.float32)
+    norm, mate_norm = take(k_norm_ptr + d, d, D, PAD).to(tl.float32), tl.load(k_norm_ptr + mate_d).to(tl.float32)
+    q_norm, q_mate_norm = take(q_norm_ptr + d, d, D, PAD).to(tl.float32), tl.load(q_norm_ptr + mate_d).to(tl.float32)
     position = tl.load(positions_ptr + row * positions_stride).to(tl.int32)
-    cos = _take(cos_ptr + position * D + d, d, D, PAD).to(tl.float32)
-    sin = _take(sin_ptr + position * D + d, d, D, PAD).to(tl.float32)
+    cos = take(cos_ptr + position * D + d, d, D, PAD).to(tl.float32)
+    sin = take(sin_ptr + position * D + d, d, D, PAD).to(tl.float32)
     sin = tl.where(d < D // 2, -sin, sin)
     table = table_ptr + tl.load(slots_ptr + row * slots_stride).to(tl.int64) * table_stride
     block = tl.load(table + position // B).to(tl.int64)
     arrive(OVERLAP)
     g = tl.arange(0, GROUPS)[:, None]
-    keep = _within(g < G, d, D, PAD)
+    keep = within(g < G, d, D, PAD)
     own = qkv_ptr + row.to(tl.int64) * ((G * E + 2 * G) * D)
     heads = own + (G * E + g) * D
     raw, mate = tl.load(heads + d, mask=keep, other=0.0), tl.load(heads + mate_d, mask=keep, other=0.0)
     value = tl.load(heads + G * D + d, mask=keep, other=0.0)
     at = ((block * B + position % B) * G + g) * D + d
-    tl.store(keys_ptr + at, _rotated(raw, mate, norm, mate_norm, cos, sin, eps, D), mask=keep)
+    tl.store(keys_ptr + at, rotate(raw, mate, norm, mate_norm, cos, sin, eps, D), mask=keep)
     tl.store(values_ptr + at, value, mask=keep)
     if QUERIES:
         h = tl.arange(0, HEADS)[:, None]
-        keep, heads = _within(h < G * E, d, D, PAD), own + h * D
+        keep, heads = within(h < G * E, d, D, PAD), own + h * D
         raw, mate = tl.load(heads + d, mask=keep, other=0.0), tl.load(heads + mate_d, mask=keep, other=0.0)
-        rotated = _rotated(raw, mate, q_norm, q_mate_norm, cos, sin, eps, D)
+        rotated = rotate(raw, mate, q_norm, q_mate_norm, cos, sin, eps, D)
         tl.store(queries_ptr + row.to(tl.int64) * (G * E * D) + h * D + d, rotated, mask=keep)
-
-
-@triton.jit(do_not_specialize=["first"])
-def _short(
-    qkv_ptr,  # (R, T, (H + 2 G) D)
-    q_norm_ptr,
-    k_norm_ptr,
-    cos_ptr,  # (L, D)
-    sin_ptr,
-    keys_ptr,  # (R, L, G, D)
-    values_ptr,
-    out_ptr,  # (R, T, H D)
-    first,
-    eps,
-    scale,
-    T: tl.constexpr,
-    L: tl.constexpr,
-    LENGTH: tl.constexpr,  # a power of two, L or more
-    G: tl.constexpr,
-    E: tl.constexpr,
-    HEADS: tl.constexpr,
-    ROWS: tl.constexpr,  # of a matrix product: T HEADS or more
-    D: tl.constexpr,
-    PAD: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):  # type: ignore[no-untyped-def]
-    """All positions of one row and key-value head: the cache is short and is taken whole."""
-    start(OVERLAP)
-    row, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    d = tl.arange(0, PAD)[None, :]
-    mate_d = (d + D // 2) % D
-    i = tl.arange(0, T * HEADS)  # of each new position the queries, then the key
-    t, h = i // HEADS, i % HEADS
-    from_q = (h < E)[:, None]
-    norm = tl.where(from_q, _take(q_norm_ptr + d, d, D, PAD), _take(k_norm_ptr + d, d, D, PAD)).to(tl.float32)
-    mate_norm = tl.where(from_q, tl.load(q_norm_ptr + mate_d), tl.load(k_norm_ptr + mate_d)).to(tl.float32)
-    cos = _take(cos_ptr + (first + t)[:, None] * D + d, d, D, PAD).to(tl.float32)
-    sin = _take(sin_ptr + (first + t)[:, None] * D + d, d, D, PAD).to(tl.float32)
-    sin = tl.where(d < D // 2, -sin, sin)
-    arrive(OVERLAP)
-    p = tl.arange(0, LENGTH)
-    at = ((row * L + p) * G + group)[:, None] * D + d
-    cached = _within((p < first)[:, None], d, D, PAD)
-    keys = tl.load(keys_ptr + at, mask=cached, other=0.0)
-    values = tl.load(values_ptr + at, mask=cached, other=0.0)
-    heads = qkv_ptr + row * (T * (G * E + 2 * G) * D)
-    head = t * (G * E + 2 * G) + tl.where(h < E, group * E + h, G * E + group)
-    head_at = heads + head[:, None] * D
-    raw, mate = _take(head_at + d, d, D, PAD), _take(head_at + mate_d, d, D, PAD)
-    is_new = _within(((p >= first) & (p < first + T))[:, None], d, D, PAD)
-    value_at = heads + ((p - first) * (G * E + 2 * G) + G * E + G + group)[:, None] * D
-    values = tl.where(is_new, tl.load(value_at + d, mask=is_new, other=0.0), values)
-    rotated = _rotated(raw, mate, norm, mate_norm, cos, sin, eps, D)
-    for new in tl.static_range(T):
-        keys = tl.where((p == first + new)[:, None], _pick(rotated, i == new * HEADS + E), keys)
-    tl.store(keys_ptr + at, keys, mask=is_new)
-    tl.store(values_ptr + at, values, mask=is_new)
-    scores = tl.dot(_spread(rotated, T * HEADS, ROWS, PAD), tl.trans(keys)) * scale  # (ROWS, LENGTH)
-    r = tl.arange(0, ROWS)
-    head_of = r * (T * HEADS) // ROWS
-    position, e = first + head_of // HEADS, head_of % HEADS
-    scores = tl.where(p[None, :] <= position[:, None], scores, float("-inf"))
-    weights = tl.exp(scores - tl.max(scores, 1)[:, None])
-    weights = weights * (1.0 / tl.sum(weights, 1))[:, None]
-    mixed = tl.dot(weights.to(values.dtype), values)
-    out_at = out_ptr + row * (T * G * E * D) + ((position - first) * (G * E) + group * E + e)[:, None] * D + d
-    is_query = (e < E) & (r % (ROWS // (T * HEADS)) == 0)
-    tl.store(out_at, mixed.to(out_ptr.dtype.element_ty), mask=_within(is_query[:, None], d, D, PAD))
-
-
-def misfit(qkv: Tensor, cache: LayerCache) -> str | None:
-    """What the kernels do not take of these heads."""
-    groups, width = cache.keys.shape[-2:]
-    if qkv.dtype not in (torch.bfloat16, torch.float16):
-        return f"{qkv.dtype}"
-    if width > MOST_WIDTH:
-        return f"heads of {width}"
-    if _heads(qkv, cache) > MOST_HEADS:
-        return f"{_heads(qkv, cache)} query heads a key-value head"
-    if len(qkv) * groups > MOST_PROGRAMS:
-        return f"{len(qkv)} rows of {groups} key-value heads"
-    return None
-
-
-def short_misfit(qkv: Tensor, cache: LayerCache) -> str | None:
-    """What `short` does not take of these heads, and of this cache."""
-    length = cache.keys.shape[1]
-    return misfit(qkv, cache) or (f"{length} positions" if length > MOST_LENGTH else None)
 
 
 def decode(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata) -> Tensor:
@@ -354,16 +217,16 @@ def decode(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places:
     return _attend(qkv, norms, rope, cache, places, own=True)
 
 
-def fill_and_attend(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata) -> Tensor:
+def prefill(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata) -> Tensor:
     """As `decode` where rows may be several positions of one slot: all keys and values are stored first."""
     _store(qkv, norms, rope, cache, places, None)
     return _attend(qkv, norms, rope, cache, places, own=False)
 
 
-def fill(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata) -> Tensor:
+def store_kv(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata) -> Tensor:
     """Store every row's keys and values; its queries, normed and rotated too, are (R, H, D)."""
     groups, width = cache.keys.shape[-2:]
-    queries = torch.empty(len(qkv), groups * _heads(qkv, cache), width, dtype=qkv.dtype, device=qkv.device)
+    queries = torch.empty(len(qkv), groups * query_heads(qkv, cache), width, dtype=qkv.dtype, device=qkv.device)
     _store(qkv, norms, rope, cache, places, queries)
     return queries
 
@@ -372,7 +235,7 @@ def _store(
     qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata, queries: Tensor | None
 ) -> None:
     groups, width = cache.keys.shape[-2:]
-    _fill[(len(qkv),)](
+    _store_kernel[(len(qkv),)](
         qkv,
         norms.query,
         norms.key,
@@ -389,11 +252,11 @@ def _store(
         places.positions.stride(0),
         norms.eps,
         G=groups,
-        E=_heads(qkv, cache),
+        E=query_heads(qkv, cache),
         D=width,
-        PAD=_padded(width),
+        PAD=padded(width),
         GROUPS=triton.next_power_of_2(groups),
-        HEADS=triton.next_power_of_2(groups * _heads(qkv, cache)),
+        HEADS=triton.next_power_of_2(groups * query_heads(qkv, cache)),
         B=cache.keys.shape[1],
         QUERIES=queries is not None,
         num_warps=4,
@@ -401,49 +264,15 @@ def _store(
     )
 
 
-def short(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, first: int) -> Tensor:
-    """Dense attention of the code predictor: qkv (R, T, (H + 2 G) D) at positions first... -> (R, T, H D)."""
-    rows, steps = qkv.shape[:2]
-    length, groups, width = cache.keys.shape[1:]
-    heads = _heads(qkv, cache)
-    queries = triton.next_power_of_2(heads + 1)
-    out = torch.empty(rows, steps, groups * heads * width, dtype=qkv.dtype, device=qkv.device)
-    _short[(rows, groups)](
-        qkv,
-        norms.query,
-        norms.key,
-        rope.cos,
-        rope.sin,
-        cache.keys,
-        cache.values,
-        out,
-        first,
-        norms.eps,
-        width**-0.5,
-        T=steps,
-        L=length,
-        LENGTH=_padded(length),
-        G=groups,
-        E=heads,
-        HEADS=queries,
-        ROWS=_padded(steps * queries),
-        D=width,
-        PAD=_padded(width),
-        num_warps=SHORT_WARPS,
-        **overlap(qkv.device),
-    )
-    return out
-
-
 def _attend(
     qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata, own: bool
 ) -> Tensor:
     groups, width = cache.keys.shape[-2:]
-    heads = _heads(qkv, cache)
+    heads = query_heads(qkv, cache)
     queries = triton.next_power_of_2(heads + 1)
     out = torch.empty(len(qkv), groups * heads * width, dtype=qkv.dtype, device=qkv.device)
     parts = torch.empty(len(qkv), groups, SPLITS, heads, width + 2, dtype=torch.float32, device=qkv.device)
-    _decode[(len(qkv), groups, SPLITS)](
+    _decode_kernel[(len(qkv), groups, SPLITS)](
         qkv,
         norms.query,
         norms.key,
@@ -465,9 +294,9 @@ def _attend(
         G=groups,
         E=heads,
         HEADS=queries,
-        ROWS=_padded(queries),
+        ROWS=padded(queries),
         D=width,
-        PAD=_padded(width),
+        PAD=padded(width),
         B=cache.keys.shape[1],
         TILE=TILE,
         SPAN=SPAN,
@@ -477,17 +306,6 @@ def _attend(
         **overlap(qkv.device),
     )
     return out
-
-
-def _heads(qkv: Tensor, cache: LayerCache) -> int:
-    """Query heads a key-value head."""
-    groups, width = cache.keys.shape[-2:]
-    return (qkv.shape[-1] // width - 2 * groups) // groups
-
-
-def _padded(size: int) -> int:
-    """A power of two that a matrix product takes."""
-    return max(LEAST_TILE, int(triton.next_power_of_2(size)))
 
 
 @functools.cache
