@@ -74,7 +74,7 @@ bench-gpu: $(SERVER)
 	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 eval-voice: $(EVAL)
-	$(BIN)/python -m tools.eval_voice --picture eval-voice.svg $(ARGS)
+	$(BIN)/python -m training.evaluate --picture eval-voice.svg $(ARGS)
 
 # torch goes first: a package that depends on it must find it there, and not choose a build of its own.
 $(SERVER): pyproject.toml clients/python/pyproject.toml constraints.txt
@@ -85,9 +85,9 @@ $(SERVER): pyproject.toml clients/python/pyproject.toml constraints.txt
 	$(PIP) -e clients/python -e '.[server]'
 	touch $@
 
-$(EVAL): $(SERVER) tools/eval_voice/requirements.txt
+$(EVAL): $(SERVER) training/evaluate/requirements.txt
 	@echo "adding a speech recogniser"
-	$(PIP) -r tools/eval_voice/requirements.txt
+	$(PIP) -r training/evaluate/requirements.txt
 	touch $@
 
 # qwen-tts pins packages that only its own demo needs, so it comes without its dependencies.

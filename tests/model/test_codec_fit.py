@@ -10,7 +10,7 @@ from engine.checkpoint.dummy.configs import Json, codec_config, merged
 from engine.checkpoint.dummy.layout import codec_shapes
 from engine.checkpoint.tensors import under
 from engine.ops.triton.codec.support import misfit
-from tools.train_voice.sizes import tokenizer_config
+from training.sizes import tokenizer_config
 
 OTHERS = [  # each alone is too much, or too odd, for a kernel; and what is said of it
     ({"codebook_dim": 384}, "embeddings of 384"),

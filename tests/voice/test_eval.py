@@ -5,15 +5,15 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-pytest.importorskip("faster_whisper", reason="needs tools/eval_voice/requirements.txt")
+pytest.importorskip("faster_whisper", reason="needs training/evaluate/requirements.txt")
 pytest.importorskip("num2words")
 
-from tools.eval_voice import picture, report
-from tools.eval_voice.heard import Count, Heard, counted
-from tools.eval_voice.pace import quarters
-from tools.eval_voice.sentences import HELD_OUT, SETS, Sentence, read, sentences
-from tools.eval_voice.speaking import Spoken
-from tools.eval_voice.teacher import stored
+from training.evaluate import picture, report
+from training.evaluate.heard import Count, Heard, counted
+from training.evaluate.pace import quarters
+from training.evaluate.sentences import HELD_OUT, SETS, Sentence, read, sentences
+from training.evaluate.speaking import Spoken
+from training.evaluate.teacher import stored
 
 
 def heard(text: str, words: str, seconds: float, *, kind: str = "held_out", ended: bool = True) -> Heard:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from tools.train_voice.phonemes import Corpus
-from tools.train_voice.plan import batches, plan
-from tools.train_voice.speakers import SPEAKERS
+from training.corpus.phonemes import Corpus
+from training.teacher.plan import batches, plan
+from training.teacher.speakers import SPEAKERS
 
 SIZES = [5, 40, 13, 90, 7, 22, 61, 33, 8, 15]
 CORPUS = Corpus([f"{size}." for size in SIZES], ["."] * len(SIZES), [np.zeros(size, np.uint8) for size in SIZES])

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from tools.train_voice.quantizer import Codebook, SplitQuantizer, levels_heard
+from training.codec.quantizer import Codebook, SplitQuantizer, levels_heard
 
 
 def test_all_levels_are_heard_mostly_and_each_number_of_them_at_times() -> None:

@@ -8,12 +8,12 @@ from engine.checkpoint.config import ModelConfig
 from engine.prompt.token_stream import HEADING
 from engine.prompt.tokenizer import TextTokenizer
 from tests.voice.conftest import TEXTS
-from tools.train_voice.columns import LEAD, Batch, Batches, Utterance, build_sequences, paragraphs
-from tools.train_voice.guided import Guide, off_pace
-from tools.train_voice.sizes import GROUPS, talker_config
-from tools.train_voice.subwords import train_subwords
-from tools.train_voice.talker_model import SpeechModel
-from tools.train_voice.train_talker import CUT_OFF, dropped, mistold, split
+from training.sizes import GROUPS, talker_config
+from training.talker.columns import LEAD, Batch, Batches, Utterance, build_sequences, paragraphs
+from training.talker.guided import Guide, off_pace
+from training.talker.model import SpeechModel
+from training.talker.subwords import train_subwords
+from training.talker.train import CUT_OFF, dropped, mistold, split
 
 WORDS = train_subwords(TEXTS)
 CONFIG = talker_config(WORDS.config_ids, WORDS.rows)

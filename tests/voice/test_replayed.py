@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from tools.train_voice.sizes import FRAME_SAMPLES
-from tools.train_voice.train_codec import Trainer
+from training.codec.train import Trainer
+from training.sizes import FRAME_SAMPLES
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600), pytest.mark.usefixtures("stream")]
 

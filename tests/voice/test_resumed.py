@@ -8,12 +8,12 @@ import torch
 from engine.checkpoint.config import ModelConfig
 from engine.prompt.tokenizer import TextTokenizer
 from tests.voice.conftest import TEXTS
-from tools.train_voice.coded import load_codec, read_vectors, write_vectors
-from tools.train_voice.columns import VECTOR, Utterance, build_sequences
-from tools.train_voice.export import export
-from tools.train_voice.resumed import read_talker, with_words
-from tools.train_voice.sizes import FRAME_SAMPLES, GROUPS, talker_config
-from tools.train_voice.subwords import train_subwords
+from training.export import export
+from training.resumed import read_talker, with_words
+from training.sizes import FRAME_SAMPLES, GROUPS, talker_config
+from training.talker.coded import load_codec, read_vectors, write_vectors
+from training.talker.columns import VECTOR, Utterance, build_sequences
+from training.talker.subwords import train_subwords
 
 CPU = torch.device("cpu")
 

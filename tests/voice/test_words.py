@@ -2,11 +2,11 @@
 
 import pytest
 
-pytest.importorskip("num2words", reason="needs tools/eval_voice/requirements.txt")
+pytest.importorskip("num2words", reason="needs training/evaluate/requirements.txt")
 
-from tools.eval_voice.speaking import pieces
-from tools.eval_voice.words import plain_words, word_error_rate, word_errors
-from tools.spoken import spoken
+from training.corpus.spoken import spoken
+from training.evaluate.speaking import pieces
+from training.evaluate.words import plain_words, word_error_rate, word_errors
 
 
 @pytest.mark.parametrize(
