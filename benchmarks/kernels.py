@@ -132,7 +132,7 @@ def line(parts: Parts, rows: int) -> str:
     x = torch.randn(rows, config.talker.hidden, device=DEVICE, dtype=torch.bfloat16)
     first = torch.randint(config.predictor.vocab, (rows,), device=DEVICE)
     uniform = torch.rand(rows, config.code_groups, device=DEVICE)
-    picks = state.predictor_picks(table[:, 0], uniform[:, 1])
+    picks = state.predictor_sampling(table[:, 0], uniform[:, 1])
     talker = milliseconds(lambda: parts.talker.decode(x, state.block_table, table[:, 0], table[:, 1]))
     predictor = milliseconds(lambda: parts.predictor.forward(x, first, lambda _: picks))
     frame = milliseconds(lambda: parts.frame.forward(table))

@@ -49,7 +49,10 @@ from engine.warmup import speak_once
 
 logger = logging.getLogger(__name__)
 CPU_CACHE_BYTES = 1 << 30
-COLUMNS = {"cuda": 256, "cpu": 64}  # of prompts in a step: some 2 ms, and 20 ms of the embedded voice on two cores
+PREFILL_TOKENS = {
+    "cuda": 256,
+    "cpu": 64,
+}  # of prompts in a step: some 2 ms, and 20 ms of the embedded voice on two cores
 POSITIONS_PER_SLOT = 4096  # more than this a slot on average is never worth its memory
 
 
@@ -95,24 +98,24 @@ class _Parts:
         self.model_config = self.checkpoint.config
         self.ops = choose(config, self.model_config.talker, self.device, self.dtype)
         self.block_size = config.block_size or self.ops.block_size
-        self.columns = config.max_prefill_tokens or COLUMNS[self.device.type]
+        self.prefill_tokens = config.max_prefill_tokens or PREFILL_TOKENS[self.device.type]
         self.pool = BlockPool(self._capacity(), self.block_size)
         self.positions = min(self.model_config.max_positions, self.pool.capacity * self.block_size)
         self.codec = self._codec(config.max_speeches)
-        self.layouts = PromptBuilder(self.model_config, self.tokenizer, self._cloner(), self.positions)
+        self.prompt_builder = PromptBuilder(self.model_config, self.tokenizer, self._cloner(), self.positions)
         self.runner = self._runner()
 
     def engine(self, observer: Observer) -> Engine:
         """Start the loop; to be called on it."""
         limits = Limits(
             slots=self.config.max_speeches,
-            prefill_columns=self.columns,
+            prefill_tokens=self.prefill_tokens,
             positions=self.positions,
             frames=int(self.config.max_audio_seconds / FRAME_SECONDS),
         )
         scheduler = Scheduler(limits, self.pool, observer)
         defaults = self.checkpoint.defaults
-        return Engine(self._card(), defaults, self.config, self.layouts, scheduler, self.runner, observer)
+        return Engine(self._card(), defaults, self.config, self.prompt_builder, scheduler, self.runner, observer)
 
     def warm_up_request(self) -> SpeechRequest:
         """A request of the kind that this checkpoint serves."""
@@ -166,7 +169,7 @@ class _Parts:
         frame = FrameStage(config, talker, predictor, state, self.ops)
         prefill = PrefillStage(talker, state)
         if self.graphs:
-            return PipelinedRunner(state, prefill, frame, self.codec, self.columns)
+            return PipelinedRunner(state, prefill, frame, self.codec, self.prefill_tokens)
         return EagerRunner(state, prefill, frame, self.codec)
 
     def _cache(self, sizes: Any, rows: int, length: int) -> list[LayerCache]:

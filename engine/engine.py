@@ -28,7 +28,7 @@ from engine.api.queue_wait import QueueWaitEstimator
 from engine.api.request import FRAME_SECONDS, Reference, Sampling, SpeechRequest, TextFilter
 from engine.api.voice import Voice
 from engine.prompt.builder import PromptBuilder, PromptLayout
-from engine.prompt.splitter import SENTENCE, Sentences
+from engine.prompt.splitter import SENTENCE, TextSplitter
 from engine.prompt.text_filter import MarkupFilter
 from engine.scheduler.batch import Batch, Runner, StepOutput
 from engine.scheduler.outboxes import FRAME_BYTES, Outboxes
@@ -64,7 +64,7 @@ class Engine:
         card: ModelCard,
         defaults: Sampling,
         config: EngineConfig,
-        layouts: PromptBuilder,
+        prompt_builder: PromptBuilder,
         scheduler: Scheduler,
         runner: Runner,
         observer: Observer,
@@ -73,10 +73,10 @@ class Engine:
         self.failed: BaseException | None = None
         self.last_step = time.monotonic()
         self._next_by = 0.0  # until when the next step may wait for newcomers
-        self._config, self._layouts, self._scheduler = config, layouts, scheduler
+        self._config, self._prompt_builder, self._scheduler = config, prompt_builder, scheduler
         self._runner, self._observer = runner, observer
         self._speeches: dict[Sequence, Speech] = {}
-        self._turnover = QueueWaitEstimator(config.max_speeches)
+        self._wait_estimator = QueueWaitEstimator(config.max_speeches)
         self._outboxes = Outboxes(
             round(config.max_unread_seconds / FRAME_SECONDS), config.max_unread_bytes // FRAME_BYTES
         )
@@ -108,7 +108,7 @@ class Engine:
             self._cancelled,
         )
         self._speeches[speech.sequence] = speech
-        if self._layouts.prepared(request):
+        if self._prompt_builder.is_ready(request):
             self._enqueue(speech)
         else:
             self._prepare(speech)
@@ -118,18 +118,18 @@ class Engine:
         """The layout of a request that `open` would take now; raises what `open` would raise."""
         request.validate()
         self._check_capacity(request)
-        return self._layouts.of(request)
+        return self._prompt_builder.build(request)
 
     async def clone(self, reference: Reference) -> Voice:
         """What is to be kept of a recording, for `SpeechRequest.kept`. Raises `InvalidRequest`, `Unsupported`."""
         reference.validate()
-        return await asyncio.get_running_loop().run_in_executor(self._encoder, self._layouts.cloner, reference)
+        return await asyncio.get_running_loop().run_in_executor(self._encoder, self._prompt_builder.cloner, reference)
 
     async def prime(self, kept: Voice) -> None:
         """Let speeches in a kept voice begin at once, for as long as it is remembered. Raises `Unsupported`."""
         request = SpeechRequest(kept=kept)
-        self._layouts.of(request)
-        await asyncio.get_running_loop().run_in_executor(self._encoder, self._layouts.prepare, request)
+        self._prompt_builder.build(request)
+        await asyncio.get_running_loop().run_in_executor(self._encoder, self._prompt_builder.prepare, request)
 
     def state(self) -> EngineState:
         """Gauges of this moment."""
@@ -144,7 +144,7 @@ class Engine:
         if ahead < 0:
             return 0.0
         later = sum(sequence.admitted is None for sequence in self._speeches) - self._scheduler.ahead(tenant)
-        return self._turnover.wait(max(0, ahead - max(0, later))) or 0.0
+        return self._wait_estimator.estimate(max(0, ahead - max(0, later))) or 0.0
 
     async def close(self) -> None:
         """Cancel whatever runs and stop the loop; idempotent."""
@@ -234,16 +234,16 @@ class Engine:
     # ---- everything else
 
     def _sequence(self, request: SpeechRequest, seed: int, layout: PromptLayout, arrived: float) -> Sequence:
-        config, tokenizer = self._config, self._layouts.tokenizer
+        config, tokenizer = self._config, self._prompt_builder.tokenizer
         guard = RunawayDetector(0.0 if request.sampling.greedy else config.guard_seconds)
         least = SENTENCE if request.delivery.sentence_segments else None
-        sentences = Sentences(config.segment_characters, least)
+        splitter = TextSplitter(config.segment_characters, least)
         return Sequence(
             request,
             seed,
             layout,
             tokenizer,
-            sentences,
+            splitter,
             guard,
             arrived,
             markup=MarkupFilter() if request.delivery.text_filter is TextFilter.MARKUP else None,
@@ -284,7 +284,7 @@ class Engine:
         loop = asyncio.get_running_loop()
         request = speech.sequence.request
         try:
-            layout = await loop.run_in_executor(self._encoder, self._layouts.prepare, request)
+            layout = await loop.run_in_executor(self._encoder, self._prompt_builder.prepare, request)
         except EngineError as error:
             self._end(speech, error)
         except Exception as error:  # whatever broke the encoder concerns this speech alone
@@ -301,7 +301,7 @@ class Engine:
         """Take a speech out of the engine: its slot and blocks are free from here on."""
         self._scheduler.remove(speech.sequence)
         if self._speeches.pop(speech.sequence, None) and speech.sequence.admitted is not None:
-            self._turnover.left(time.monotonic() - speech.sequence.admitted)
+            self._wait_estimator.record(time.monotonic() - speech.sequence.admitted)
         self._wake.set()
 
     def _cancelled(self, speech: Speech) -> None:

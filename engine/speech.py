@@ -90,7 +90,7 @@ class Speech:
             raise InvalidRequest("text", "came after the end of the text")
         if self.sequence.characters + len(text) > self._characters:
             raise TextTooLong(f"the text is over {self._characters} characters")
-        self.sequence.feed(text)
+        self.sequence.append_text(text)
         self._note_text(text, came)
 
     def flush(self, mark: str, came: float | None = None) -> None:

@@ -153,7 +153,7 @@ def _enter(runner: AnyRunner, sampling: Sampling, slot: int) -> DecodeRow:
     state = runner._state
     blocks = -(-(CONTEXT + 1) // state.block_size)
     first = 1 + slot * blocks
-    state.enter(SlotInit(slot, sampling, slot, None, None, (), (), 0, ()))
+    state.load_sampling_params(SlotInit(slot, sampling, slot, None, None, (), (), 0, ()))
     state.block_table[slot, :blocks] = torch.arange(first, first + blocks, device=state.block_table.device)
     block = first + CONTEXT // state.block_size
     return DecodeRow(slot, CONTEXT, block, TEXT_ID, codes=None, index=0, frame=slot, may_end=False)

@@ -25,7 +25,7 @@ from engine.checkpoint.embedded import embedded_checkpoint
 from engine.prompt.builder import PromptLayout
 from engine.prompt.tokenizer import TextTokenizer
 from engine.runner.cuda_graphs import ROW_SIZES, sizes_up_to
-from engine.runner.pipelined import COLUMN_SIZES, STREAM_SIZES
+from engine.runner.pipelined import PREFILL_SIZES, STREAM_SIZES
 from engine.scheduler.batch import Batch, StepOutput
 from engine.scheduler.batch_builder import Limits
 from engine.scheduler.block_pool import BlockPool
@@ -97,7 +97,7 @@ class Simulation:
     def _sequence(self, arrived: float, prompt: Prompt) -> Sequence:
         request = SpeechRequest(sampling=Sampling(max_frames=prompt.frames), delivery=self._delivery)
         made = Sequence(request, 0, self._layout, self._tokenizer, guard=RunawayDetector(0.0), arrived=arrived)
-        made.feed(prompt.text)
+        made.append_text(prompt.text)
         made.end()
         return made
 
@@ -142,8 +142,8 @@ def _requests(rate: float, length: float) -> list[tuple[float, Prompt]]:
 
 def _work(batch: Batch) -> float:
     """Seconds of the device."""
-    columns = sum(len(prefill.columns) for prefill in batch.prefills)
-    work = _replay(PREFILL, columns, sizes_up_to(COLUMNS, COLUMN_SIZES))
+    columns = sum(len(prefill.tokens) for prefill in batch.prefills)
+    work = _replay(PREFILL, columns, sizes_up_to(COLUMNS, PREFILL_SIZES))
     work += _replay(FRAME, len(batch.rows), ROW_SIZES)
     calls = Counter(fit(chunk.count) for chunk in batch.chunks)
     return work + sum(_replay(CODEC[size], count, sizes_up_to(SLOTS, STREAM_SIZES)) for size, count in calls.items())

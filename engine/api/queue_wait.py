@@ -14,11 +14,11 @@ class QueueWaitEstimator:
         self._places = places
         self._held: deque[float] = deque(maxlen=LATELY)
 
-    def left(self, held: float) -> None:
+    def record(self, held: float) -> None:
         """A place that was held for so many seconds is free again."""
         self._held.append(held)
 
-    def wait(self, ahead: int) -> float | None:
+    def estimate(self, ahead: int) -> float | None:
         """Seconds until one has a place who finds them all taken and `ahead` others before it in the queue.
 
         So many departures have to come, at the rate that Little's law gives. None while too little is known.

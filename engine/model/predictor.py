@@ -34,7 +34,7 @@ class Predictor:
         self.cache = cache
         self._ops = ops
 
-    def forward(self, hidden: Tensor, first: Tensor, picks: SamplingTensorsAt) -> Tensor:
+    def forward(self, hidden: Tensor, first: Tensor, params_at: SamplingTensorsAt) -> Tensor:
         """hidden (R, K of the talker), first = codebook 0 (R,) -> codes (R, code groups) int64."""
         codes = [first]
         cache = [LayerCache(layer.keys[: len(first)], layer.values[: len(first)]) for layer in self.cache]
@@ -43,9 +43,9 @@ class Predictor:
             last = self._run(x, step + 2 - x.shape[1], cache)
             logits = self._ops.norm_linear(last, self.stack.norm, self.heads[step], self.stack.eps)
             if step == self.steps - 1:
-                codes.append(self._ops.sample(logits, picks(step)))
+                codes.append(self._ops.sample(logits, params_at(step)))
             else:
-                code, rows = self._ops.sample_embed(logits, picks(step), self.tables[step + 1])
+                code, rows = self._ops.sample_embed(logits, params_at(step), self.tables[step + 1])
                 codes.append(code)
                 x = rows[:, None]
         return torch.stack(codes, 1)

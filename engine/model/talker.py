@@ -93,20 +93,20 @@ class Talker:
 
     def decode(self, x: Tensor, block_table: Tensor, slots: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """One position a row: x (R, K) -> hidden state after the final norm (R, K), logits (R, V)."""
-        places = AttentionMetadata(block_table, slots, positions)
+        metadata = AttentionMetadata(block_table, slots, positions)
 
         def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
-            return self._ops.paged_decode(qkv, norms, self.rope, self.cache[layer], places)
+            return self._ops.paged_decode(qkv, norms, self.rope, self.cache[layer], metadata)
 
         hidden = self.stack.forward(x, attend)
         return hidden, self._ops.linear(hidden, self.head)
 
     def prefill(self, x: Tensor, block_table: Tensor, slots: Tensor, positions: Tensor) -> None:
         """Write keys and values of rows that may be several positions of a slot: x (R, K); there is no output."""
-        places = AttentionMetadata(block_table, slots, positions)
+        metadata = AttentionMetadata(block_table, slots, positions)
 
         def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
-            return self._ops.paged_prefill(qkv, norms, self.rope, self.cache[layer], places)
+            return self._ops.paged_prefill(qkv, norms, self.rope, self.cache[layer], metadata)
 
         self.stack.run_layers(x, attend)
 

@@ -72,7 +72,7 @@ class Ops(Protocol):
         """`silu(g) * u` of the normed and projected x: x (R, K), weight (2 I, K), gate rows first -> (R, I)."""
 
     def paged_decode(
-        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata
+        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata
     ) -> Tensor:
         """One new position a row: norm and rotate q and k, write k and v to the cache, attend to positions 0..own.
 
@@ -80,7 +80,7 @@ class Ops(Protocol):
         """
 
     def paged_prefill(
-        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata
+        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata
     ) -> Tensor:
         """As `paged_decode` where rows may be several positions of one slot, all stored before any is read.
 
@@ -104,27 +104,27 @@ class Ops(Protocol):
         output word w gives ((w >> 8) + 0.5) / 2^24. seeds (R,) int64 (the bits of a uint64), frames (R,) int64.
         """
 
-    def sample(self, logits: Tensor, picks: SamplingTensors) -> Tensor:
-        """Draw one id a row from logits (R, V) by inverse transform of `picks.uniform` -> (R,) int64.
+    def sample(self, logits: Tensor, params: SamplingTensors) -> Tensor:
+        """Draw one id a row from logits (R, V) by inverse transform of `params.uniform` -> (R,) int64.
 
         Temperature, then top-k (ties with the k-th survive), then top-p (the best always survives), softmax in fp32;
         the id is the first whose cumulative probability, in index order, reaches uniform x total.
         """
 
-    def sample_embed(self, logits: Tensor, picks: SamplingTensors, table: Tensor) -> tuple[Tensor, Tensor]:
+    def sample_embed(self, logits: Tensor, params: SamplingTensors, table: Tensor) -> tuple[Tensor, Tensor]:
         """`sample`, and the rows of `table` (V, K) at the drawn ids: (R,) int64, (R, K)."""
 
     def sample_talker(
         self,
         logits: Tensor,
-        picks: SamplingTensors,
+        params: SamplingTensors,
         penalty: Tensor,
-        seen: Tensor,
+        generated_mask: Tensor,
         slots: Tensor,
         may_end: Tensor,
         allowed: Tensor,
         end_id: int,
     ) -> Tensor:
         """`sample` after the talker's processors, in this order: repetition penalty (R,) on ids marked in
-        `seen[slots]` (S, V) bool, `end_id` forbidden where may_end (R,) bool is False, ids outside allowed (V,) bool
-        suppressed. The drawn ids are then marked in `seen`."""
+        `generated_mask[slots]` (S, V) bool, `end_id` forbidden where may_end (R,) bool is False, ids outside allowed
+        (V,) bool suppressed. The drawn ids are then marked in `generated_mask`."""

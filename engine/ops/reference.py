@@ -38,18 +38,18 @@ class ReferenceOps:
         return F.silu(gate) * up
 
     def paged_decode(
-        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata
+        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata
     ) -> Tensor:
-        q, k, v = self._heads(qkv, norms, rope, cache, places.positions)
-        _write(cache, places.tables, places.positions, k, v)
-        return _attend_rows(q, cache, places)
+        q, k, v = self._heads(qkv, norms, rope, cache, metadata.positions)
+        _write(cache, metadata.tables, metadata.positions, k, v)
+        return _attend_rows(q, cache, metadata)
 
     def paged_prefill(
-        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata
+        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata
     ) -> Tensor:
-        q, k, v = self._heads(qkv, norms, rope, cache, places.positions)
-        _write(cache, places.tables, places.positions, k, v)
-        return _attend_rows(q, cache, places) if q.is_cuda else _attend_slots(q, cache, places)
+        q, k, v = self._heads(qkv, norms, rope, cache, metadata.positions)
+        _write(cache, metadata.tables, metadata.positions, k, v)
+        return _attend_rows(q, cache, metadata) if q.is_cuda else _attend_slots(q, cache, metadata)
 
     def dense_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, start: int) -> Tensor:
         end = start + qkv.shape[1]
@@ -67,29 +67,29 @@ class ReferenceOps:
     def uniforms(self, seeds: Tensor, frames: Tensor, count: int) -> Tensor:
         return uniforms(seeds, frames, count)
 
-    def sample(self, logits: Tensor, picks: SamplingTensors) -> Tensor:
-        needs = _needs(picks)
+    def sample(self, logits: Tensor, params: SamplingTensors) -> Tensor:
+        needs = _needs(params)
         if not needs.draws:
             return logits.argmax(-1)
-        cold = picks.temperature == 0
-        scores = logits.float() / torch.where(cold, 1.0, picks.temperature)[:, None]
+        cold = params.temperature == 0
+        scores = logits.float() / torch.where(cold, 1.0, params.temperature)[:, None]
         if needs.top_k:
-            scores = torch.where(scores < _threshold(scores, picks.top_k), -torch.inf, scores)
+            scores = torch.where(scores < _threshold(scores, params.top_k), -torch.inf, scores)
         if needs.top_p:
-            scores = _top_p(scores, picks.top_p)
-        drawn = _invert(scores.softmax(-1).cumsum(-1), picks.uniform)
+            scores = _top_p(scores, params.top_p)
+        drawn = _invert(scores.softmax(-1).cumsum(-1), params.uniform)
         return torch.where(cold, logits.argmax(-1), drawn) if needs.greedy else drawn
 
-    def sample_embed(self, logits: Tensor, picks: SamplingTensors, table: Tensor) -> tuple[Tensor, Tensor]:
-        ids = self.sample(logits, picks)
+    def sample_embed(self, logits: Tensor, params: SamplingTensors, table: Tensor) -> tuple[Tensor, Tensor]:
+        ids = self.sample(logits, params)
         return ids, F.embedding(ids, table)
 
     def sample_talker(
         self,
         logits: Tensor,
-        picks: SamplingTensors,
+        params: SamplingTensors,
         penalty: Tensor,
-        seen: Tensor,
+        generated_mask: Tensor,
         slots: Tensor,
         may_end: Tensor,
         allowed: Tensor,
@@ -98,10 +98,10 @@ class ReferenceOps:
         scores = logits.float()
         rate = penalty[:, None]
         penalised = torch.where(scores < 0, scores * rate, scores / rate)
-        scores = torch.where(seen.index_select(0, slots), penalised, scores).masked_fill(~allowed, -torch.inf)
+        scores = torch.where(generated_mask.index_select(0, slots), penalised, scores).masked_fill(~allowed, -torch.inf)
         scores[:, end_id].masked_fill_(~may_end, -torch.inf)
-        ids = self.sample(scores, picks)
-        seen[slots, ids] = True
+        ids = self.sample(scores, params)
+        generated_mask[slots, ids] = True
         return ids
 
     def _heads(
@@ -142,14 +142,14 @@ def _read(cache: LayerCache, table: Tensor, length: int) -> tuple[Tensor, Tensor
     return cache.keys[blocks].flatten(1, 2), cache.values[blocks].flatten(1, 2)
 
 
-def _attend_rows(q: Tensor, cache: LayerCache, places: AttentionMetadata) -> Tensor:
+def _attend_rows(q: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
     """Every row to its own keys and values, without waiting for a device: q (R, H, D) -> (R, H D).
 
     A device reads all that a block table can hold, so many rows at a time as memory allows.
     """
-    length = _longest(places.positions, places.tables, cache)
+    length = _longest(metadata.positions, metadata.tables, cache)
     rows = max(1, MOST_GATHERED // (2 * length * cache.keys[0, 0].nbytes))
-    pieces = zip(q.split(rows), places.tables.split(rows), places.positions.split(rows), strict=True)
+    pieces = zip(q.split(rows), metadata.tables.split(rows), metadata.positions.split(rows), strict=True)
     return torch.cat([_attend_piece(*piece, cache, length) for piece in pieces])
 
 
@@ -159,13 +159,13 @@ def _attend_piece(q: Tensor, table: Tensor, positions: Tensor, cache: LayerCache
     return _attend(q[:, None], keys, values, visible[:, None])[:, 0]
 
 
-def _attend_slots(q: Tensor, cache: LayerCache, places: AttentionMetadata) -> Tensor:
+def _attend_slots(q: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
     """The rows of a slot together, so that its keys and values are read once: q (R, H, D) -> (R, H D)."""
-    slots, positions = places.slots, places.positions
+    slots, positions = metadata.slots, metadata.positions
     out = torch.empty_like(q).flatten(1)
     for slot in slots.unique():
         mine = slots == slot
-        keys, values = _read(cache, places.block_table[slot][None], int(positions[mine].max()) + 1)
+        keys, values = _read(cache, metadata.block_table[slot][None], int(positions[mine].max()) + 1)
         visible = torch.arange(keys.shape[1], device=q.device) <= positions[mine, None]
         out[mine] = _attend(q[mine][None], keys, values, visible[None])[0]
     return out
@@ -199,10 +199,10 @@ class _Needs(NamedTuple):
     top_p: bool = True
 
 
-def _needs(picks: SamplingTensors) -> _Needs:
-    if picks.temperature.is_cuda:
+def _needs(params: SamplingTensors) -> _Needs:
+    if params.temperature.is_cuda:
         return _Needs()
-    temperature, top_k, top_p = picks.temperature.tolist(), picks.top_k.tolist(), picks.top_p.tolist()
+    temperature, top_k, top_p = params.temperature.tolist(), params.top_k.tolist(), params.top_p.tolist()
     return _Needs(any(temperature), not all(temperature), any(top_k), min(top_p) < 1)
 
 

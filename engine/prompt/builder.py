@@ -57,7 +57,7 @@ class PromptBuilder:
         self.voices = {name: Voice(row=row, dialect=config.dialects.get(name)) for name, row in config.speakers.items()}
         self._cloner, self._positions = cloner, positions
 
-    def of(self, request: SpeechRequest) -> PromptLayout:
+    def build(self, request: SpeechRequest) -> PromptLayout:
         """The layout of a request, without what its reference recording will add.
 
         Raises `InvalidRequest`, `VoiceNotFound` or `Unsupported`.
@@ -79,8 +79,8 @@ class PromptBuilder:
         there."""
         return TextMode.INCREMENTAL if self.config.kind == "base" else None
 
-    def prepared(self, request: SpeechRequest) -> bool:
-        """Whether `of` gives all there is: no recording has to be encoded, or heard by the codec, first."""
+    def is_ready(self, request: SpeechRequest) -> bool:
+        """Whether `build` gives all there is: no recording has to be encoded, or heard by the codec, first."""
         if request.kept is not None and self._cloner is not None:
             return self._cloner.is_primed(request.kept)
         return request.reference is None
@@ -90,9 +90,9 @@ class PromptBuilder:
         if request.reference is None:
             assert request.kept is not None
             self.cloner.prime(request.kept)
-            return self.of(request)
+            return self.build(request)
         voice = self.cloner(request.reference)
-        return replace(self.of(request), voice=voice, reference_text=self._reference_text(voice))
+        return replace(self.build(request), voice=voice, reference_text=self._reference_text(voice))
 
     @property
     def cloner(self) -> Cloner:

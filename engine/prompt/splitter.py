@@ -28,7 +28,7 @@ class _Seen(Enum):
     LINE = 5  # a line's end
 
 
-class Sentences:
+class TextSplitter:
     """Cuts one speech's text. A budget of 0 never cuts, but at sentence ends past `least` characters."""
 
     def __init__(self, budget: int = BUDGET, least: int | None = None) -> None:
@@ -38,11 +38,11 @@ class Sentences:
         self._seen = _Seen.INSIDE
         self._word = ""  # that the text ends in
 
-    def begin(self) -> None:
+    def restart(self) -> None:
         """A segment begins, because a flush ended the one before."""
         self._length, self._seen, self._word = 0, _Seen.INSIDE, ""
 
-    def feed(self, text: str) -> list[str]:
+    def split(self, text: str) -> list[str]:
         """`text` in parts: the first belongs to the segment so far, each other one begins a new segment."""
         parts, start = [], 0
         place = self._skip(text, 0)
@@ -50,7 +50,7 @@ class Sentences:
             if self._cuts_before(text[place]):
                 parts.append(text[start:place])
                 start = place
-                self.begin()
+                self.restart()
                 place = self._skip(text, place)
             else:
                 self._note(text[place])

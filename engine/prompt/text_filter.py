@@ -33,7 +33,7 @@ class MarkupFilter:
         self._start = 0  # of what is held, in the text that came
         self._begin()
 
-    def feed(self, text: str) -> Filtered:
+    def push(self, text: str) -> Filtered:
         """What stays of all text so far, behind what came out before, as far as later text cannot change it."""
         self._held += text
         return self._run(len(self._held))

@@ -16,14 +16,14 @@ def speakable(text: str) -> bool:
     return _SPOKEN.search(text) is not None
 
 
-class TextStream:
+class TokenStream:
     """Feed pieces of any size; the ids returned by all calls together equal those of the whole text at once."""
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self._tokenizer = tokenizer
         self._open = HEADING
 
-    def feed(self, text: str) -> list[int]:
+    def push(self, text: str) -> list[int]:
         """Append `text` verbatim; return the ids that have become certain."""
         grows = text.isalpha() and self._open[-1:].isalpha()
         self._open += text

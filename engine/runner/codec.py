@@ -34,7 +34,7 @@ class CodecStage:
     ) -> None:
         self.decoder, self.device = decoder, device
         self.state = decoder.new_state(slots, device, decoder.dtype)
-        self._learned: ByteCache[bytes, CodecState] = ByteCache(cache_bytes)
+        self._primed: ByteCache[bytes, CodecState] = ByteCache(cache_bytes)
         self._lock = Lock()
 
     @torch.inference_mode()
@@ -43,7 +43,9 @@ class CodecStage:
         for slot in slots:
             self.state.reset(torch.full((1,), slot, dtype=torch.int64, device=self.device))
 
-    def begin(self, slot: int, reference: Codes | None, decoded: Sequence[tuple[int, ...]], scope: str = "") -> None:
+    def start_stream(
+        self, slot: int, reference: Codes | None, decoded: Sequence[tuple[int, ...]], scope: str = ""
+    ) -> None:
         """Start `slot` anew as if it had just decoded `reference` (T, 16) and then `decoded`."""
         self.reset([slot])
         if reference is not None and len(decoded) < self.decoder.config.reach:
@@ -52,34 +54,34 @@ class CodecStage:
             self._run(self.state, slot, torch.tensor(decoded, device=self.device))
 
     def is_primed(self, reference: Codes, scope: str = "") -> bool:
-        """Whether `begin` finds the state after this recording ready."""
+        """Whether `start_stream` finds the state after this recording ready."""
         with self._lock:
-            return self._learned.get(_key(reference, scope)) is not None
+            return self._primed.get(_key(reference, scope)) is not None
 
     @torch.inference_mode()
     def prime(self, reference: Codes, scope: str = "") -> CodecState:
         """The state of one stream after a recording's codes (T, 16); run once, then remembered while it fits."""
         key = _key(reference, scope)
         with self._lock:
-            learned = self._learned.get(key)
-        if learned is None:
+            primed = self._primed.get(key)
+        if primed is None:
             state = self.decoder.new_state(1, self.device, self.decoder.dtype)
             self._run(state, 0, torch.tensor(reference, dtype=torch.int64, device=self.device))
-            learned = state.saved(0)
+            primed = state.saved(0)
             if self.device.type == "cuda":
                 torch.cuda.current_stream(self.device).synchronize()  # other streams read it
             with self._lock:
-                self._learned.put(key, learned, learned.bytes)
-        return learned
+                self._primed.put(key, primed, primed.bytes)
+        return primed
 
     @torch.inference_mode()
     def _run(self, state: CodecState, slot: int, codes: Tensor) -> None:
         """Hear `codes` (T, 16) int64 without keeping the audio; only frames still in memory at the end are run."""
-        rows, heard = self._rows([slot]), codes[-self.decoder.config.reach :][None]
+        rows, kept = self._rows([slot]), codes[-self.decoder.config.reach :][None]
         start = 0
-        while left := heard.shape[1] - start:
+        while left := kept.shape[1] - start:
             size = max(size for size in SIZES if size <= left)  # sizes that kernels have been compiled for
-            self.decoder.forward(heard[:, start : start + size], state, rows)
+            self.decoder.forward(kept[:, start : start + size], state, rows)
             start += size
 
     @torch.inference_mode()

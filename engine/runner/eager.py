@@ -48,8 +48,8 @@ class EagerRunner:
     def step(self, batch: Batch) -> StepOutput:
         """Run one batch; raises whatever the device raises."""
         watch = Stopwatch(False if self._device.type == "cuda" else None)
-        for entry in batch.entries:
-            self._enter(entry)
+        for init in batch.inits:
+            self._init_slot(init)
         if batch.prefills:
             table = pack_prefills(batch.prefills, self._groups)
             with nvtx.stage("prefill"):
@@ -63,10 +63,10 @@ class EagerRunner:
         watch.lap("codec", len(batch.chunks))
         return StepOutput(batch, frames[:, :-1], frames[:, -1].astype(bool), audio, sampled_at, tuple(watch.timings))
 
-    def _enter(self, entry: SlotInit) -> None:
-        self._state.introduce(entry)
-        self._state.enter(entry)
-        self._codec.begin(entry.slot, entry.reference, entry.primed, entry.scope)
+    def _init_slot(self, init: SlotInit) -> None:
+        self._state.load_prompt_inputs(init)
+        self._state.load_sampling_params(init)
+        self._codec.start_stream(init.slot, init.reference, init.primed, init.scope)
 
     def _run_rows(self, rows: Sequence[DecodeRow], watch: Stopwatch) -> npt.NDArray[np.int32]:
         if not rows:

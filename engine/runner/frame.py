@@ -22,7 +22,7 @@ class FrameStage:
     def __init__(self, config: ModelConfig, talker: Talker, predictor: Predictor, state: SlotState, ops: Ops) -> None:
         self._talker, self._predictor, self._state, self._ops = talker, predictor, state, ops
         self._groups, self._audio_ids, self._end = config.code_groups, config.predictor.vocab, config.codec.eos
-        ids = torch.arange(config.talker.vocab, device=state.seen.device)
+        ids = torch.arange(config.talker.vocab, device=state.generated_mask.device)
         # Audio ids and end of speech; the others are control ids that the talker must never say.
         self._allowed = (ids < config.predictor.vocab) | (ids == config.codec.eos)
 
@@ -51,15 +51,15 @@ class FrameStage:
 
     def _first(self, logits: Tensor, slots: Tensor, uniform: Tensor, may_end: Tensor) -> Tensor:
         state = self._state
-        picks = state.talker_picks(slots, uniform)
+        params = state.talker_sampling(slots, uniform)
         return self._ops.sample_talker(
-            logits, picks, state.penalty[slots], state.seen, slots, may_end, self._allowed, self._end
+            logits, params, state.penalty[slots], state.generated_mask, slots, may_end, self._allowed, self._end
         )
 
     def _predict(self, hidden: Tensor, first: Tensor, slots: Tensor, uniform: Tensor) -> Tensor:
-        picks = self._state.predictor_picks(slots, uniform[1])
+        params = self._state.predictor_sampling(slots, uniform[1])
 
         def sampling_at(step: int) -> SamplingTensors:
-            return SamplingTensors(picks.temperature, picks.top_k, picks.top_p, uniform[step + 1])
+            return SamplingTensors(params.temperature, params.top_k, params.top_p, uniform[step + 1])
 
         return self._predictor.forward(hidden, first, sampling_at)

@@ -53,14 +53,14 @@ def pack_rows(rows: Sequence[DecodeRow], groups: int) -> npt.NDArray[np.int64]:
 
 def pack_prefills(prefills: Sequence[Prefill], groups: int) -> npt.NDArray[np.int64]:
     """The table of prompt columns, one prompt after the other."""
-    columns = [(work, i, column) for work in prefills for i, column in enumerate(work.columns)]
-    table = np.full((len(columns), FIELDS + groups), -1, np.int64)
+    tokens = [(work, i, token) for work in prefills for i, token in enumerate(work.tokens)]
+    table = np.full((len(tokens), FIELDS + groups), -1, np.int64)
     table[:, :FIELDS] = [
-        (work.slot, work.start + i, work.blocks[i], column.text, column.codes == VECTOR, 0, 0, 0)
-        for work, i, column in columns
+        (work.slot, work.start + i, work.blocks[i], token.text, token.codes == VECTOR, 0, 0, 0)
+        for work, i, token in tokens
     ]
-    for line, (_, _, column) in enumerate(columns):
-        table[line, FIELDS : FIELDS + len(column.codes)] = column.codes
+    for line, (_, _, token) in enumerate(tokens):
+        table[line, FIELDS : FIELDS + len(token.codes)] = token.codes
     return table
 
 

@@ -16,11 +16,11 @@ class StepPacer:
         self._margin = MOST
         self._expected: dict[Hashable, float] = {}
 
-    def launched(self, dry: bool) -> None:
+    def record_launch(self, underran: bool) -> None:
         """A step was handed over; `dry`: the one before it had ended by then."""
-        self._margin = min(MOST, 2 * self._margin) if dry else max(LEAST, 0.98 * self._margin)
+        self._margin = min(MOST, 2 * self._margin) if underran else max(LEAST, 0.98 * self._margin)
 
-    def took(self, kind: Hashable, seconds: float) -> None:
+    def observe(self, kind: Hashable, seconds: float) -> None:
         """A step of this kind took so long on the device."""
         self._expected[kind] = min(seconds, RISE * self._expected.get(kind, seconds))
 

@@ -23,7 +23,7 @@ from engine.runner.slot_state import RING, SlotState
 from engine.scheduler.batch import NOTHING, Batch, Chunk, StepOutput
 from engine.scheduler.chunk_policy import SIZES, fit
 
-COLUMN_SIZES = (16, 32, 64, 128)
+PREFILL_SIZES = (16, 32, 64, 128)
 STREAM_SIZES = (1, 2, 4, 8, 16, 32, 64)
 DEPTH = 3  # sets of host buffers: the step being filled, the one in flight, the one being read
 Pcm = npt.NDArray[np.int16]
@@ -50,7 +50,7 @@ class StagingBuffer:
 class StepBuffers:
     """Pinned host memory of one step, and events on its way through the device."""
 
-    columns: StagingBuffer
+    tokens: StagingBuffer
     rows: StagingBuffer
     places: dict[int, StagingBuffer]  # of chunks, by their size: slot and first frame
     frames: Tensor  # (slots, code groups + 1) int32
@@ -75,11 +75,11 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A batch on the device since `at`; `columns` of prompts are in it, and `kind` says how long it takes."""
+    """A batch on the device since `at`; `tokens` of prompts are in it, and `kind` says how long it takes."""
 
     batch: Batch
     buffers: StepBuffers
-    columns: int
+    tokens: int
     groups: Sequence[Group]
     kind: tuple[int, int]
     at: float
@@ -90,9 +90,9 @@ class PipelinedRunner:
 
     @torch.inference_mode()
     def __init__(
-        self, state: SlotState, prefill: PrefillStage, frame: FrameStage, codec: CodecStage, columns: int
+        self, state: SlotState, prefill: PrefillStage, frame: FrameStage, codec: CodecStage, tokens: int
     ) -> None:
-        """`columns`: the most prompt columns that a step may hold."""
+        """`tokens`: the most prompt tokens that a step may hold."""
         self._state, self._frame, self._codec = state, frame, codec
         self._device, self._groups = state.codes.device, state.codes.shape[1]
         self._main, self._side = torch.cuda.Stream(self._device), torch.cuda.Stream(self._device)
@@ -100,13 +100,13 @@ class PipelinedRunner:
         pool = torch.cuda.graph_pool_handle()
         rows = self._padded(state.dummy)
         self._frames = Graphs(frame.forward, rows, sizes_up_to(state.dummy), pool)
-        prompt = self._padded(columns)
-        self._prefill = Graphs(prefill.forward, prompt, sizes_up_to(columns, COLUMN_SIZES), pool)
+        prompt = self._padded(tokens)
+        self._prefill = Graphs(prefill.forward, prompt, sizes_up_to(tokens, PREFILL_SIZES), pool)
         self._decoders = self._codec_graphs()
         build([self._frames, self._prefill, *self._decoders.values()])
         self._buffers = cycle([self._new_buffers() for _ in range(DEPTH)])
         self._flying: Launched | None = None
-        self._pace = StepPacer()
+        self._pacer = StepPacer()
 
     @torch.inference_mode()
     def step(self, batch: Batch) -> StepOutput:
@@ -125,38 +125,38 @@ class PipelinedRunner:
         with torch.cuda.stream(self._main):
             start.record()
             with nvtx.stage("prefill"):
-                columns = self._run_prefill(batch, buffers)
+                tokens = self._run_prefill(batch, buffers)
             filled.record()
             with nvtx.stage("frame"):
                 self._run_rows(batch, buffers)
             framed.record()
             if self._flying is not None:
-                self._pace.launched(dry=self._flying.buffers.framed.query())
+                self._pacer.record_launch(underran=self._flying.buffers.framed.query())
             at = time.monotonic()
         with torch.cuda.stream(self._side):
-            for entry in batch.entries:
-                self._codec.begin(entry.slot, entry.reference, entry.primed, entry.scope)
+            for init in batch.inits:
+                self._codec.start_stream(init.slot, init.reference, init.primed, init.scope)
             self._side.wait_event(framed)
             decoding.record()
             with nvtx.stage("codec"):
                 groups = self._run_chunks(batch.chunks, buffers)
             decoded.record()
-        kind = _size(self._frames, len(batch.rows)), _size(self._prefill, columns)
-        return Launched(batch, buffers, columns, groups, kind, at)
+        kind = _size(self._frames, len(batch.rows)), _size(self._prefill, tokens)
+        return Launched(batch, buffers, tokens, groups, kind, at)
 
     def _run_prefill(self, batch: Batch, buffers: StepBuffers) -> int:
-        for entry in batch.entries:
-            self._state.introduce(entry)
+        for init in batch.inits:
+            self._state.load_prompt_inputs(init)
         if not batch.prefills:
             return 0
         packed = pack_prefills(batch.prefills, self._groups)
-        buffers.columns.load(packed, self._prefill)
+        buffers.tokens.load(packed, self._prefill)
         self._prefill.replay(len(packed))
         return len(packed)
 
     def _run_rows(self, batch: Batch, buffers: StepBuffers) -> None:
-        for entry in batch.entries:
-            self._state.enter(entry)
+        for init in batch.inits:
+            self._state.load_sampling_params(init)
         if not batch.rows:
             return
         count = len(batch.rows)
@@ -190,11 +190,11 @@ class PipelinedRunner:
         start, filled, framed, decoding, decoded = buffers.marks
         framed.synchronize()
         sampled_at = time.monotonic()
-        self._pace.took(launched.kind, start.elapsed_time(framed) / 1e3)
+        self._pacer.observe(launched.kind, start.elapsed_time(framed) / 1e3)
         decoded.synchronize()
         frames = buffers.frames[: len(batch.rows)].numpy().copy()
         timings = [
-            StageTiming("prefill", launched.columns, start.elapsed_time(filled) / 1e3, graph=True),
+            StageTiming("prefill", launched.tokens, start.elapsed_time(filled) / 1e3, graph=True),
             StageTiming("frame", len(batch.rows), filled.elapsed_time(framed) / 1e3, graph=True),
             StageTiming("codec", len(batch.chunks), decoding.elapsed_time(decoded) / 1e3, graph=True),
         ]
@@ -211,7 +211,7 @@ class PipelinedRunner:
     def _next_by(self, sampled_at: float) -> float:
         """When the step behind the one that is flying is due; the flying one began when the one before it ended."""
         flying = self._flying
-        return 0.0 if flying is None else self._pace.next_by(flying.kind, max(sampled_at, flying.at))
+        return 0.0 if flying is None else self._pacer.next_by(flying.kind, max(sampled_at, flying.at))
 
     # ---- when it is built
 
@@ -243,7 +243,7 @@ class PipelinedRunner:
         audio = torch.empty((slots * SIZES[-1] * SAMPLES_PER_FRAME,), dtype=torch.int16, pin_memory=True)
         places = {size: StagingBuffer((slots, 0), graphs.sizes) for size, graphs in self._decoders.items()}
         return StepBuffers(
-            columns=StagingBuffer(self._padding, self._prefill.sizes),
+            tokens=StagingBuffer(self._padding, self._prefill.sizes),
             rows=StagingBuffer(self._padding, self._frames.sizes),
             places=places,
             frames=frames,

@@ -23,50 +23,50 @@ class SlotState:
         self.codes = torch.full((rows, groups), -1, dtype=torch.int64, device=device)
         self.frames = torch.zeros(rows, RING, groups, dtype=torch.int64, device=device)
         self.vector = like.new_zeros(rows, config.talker.hidden)
-        self.seen = torch.zeros(rows, config.talker.vocab, dtype=torch.bool, device=device)
+        self.generated_mask = torch.zeros(rows, config.talker.vocab, dtype=torch.bool, device=device)
         self.seed = torch.zeros(rows, dtype=torch.int64, device=device)
         self.penalty = torch.ones(rows, device=device)
         self._temperature = torch.zeros(2, rows, device=device)  # row 0: talker, row 1: predictor
         self._top_k = torch.zeros(2, rows, dtype=torch.int32, device=device)
         self._top_p = torch.ones(2, rows, device=device)
 
-    def introduce(self, entry: SlotInit) -> None:
+    def load_prompt_inputs(self, init: SlotInit) -> None:
         """Set up what the prompt reads: the speaker's vector."""
-        if entry.vector is not None:
-            self.vector[entry.slot] = torch.tensor(entry.vector).to(self.vector)
+        if init.vector is not None:
+            self.vector[init.slot] = torch.tensor(init.vector).to(self.vector)
 
-    def enter(self, entry: SlotInit) -> None:
+    def load_sampling_params(self, init: SlotInit) -> None:
         """Set up what frames read, for a speech or for the next segment of the one that holds the slot."""
-        slot, sampling = entry.slot, entry.sampling
+        slot, sampling = init.slot, init.sampling
         for side, pick in enumerate((sampling.talker, sampling.predictor)):
             self._temperature[side, slot] = pick.temperature
             self._top_k[side, slot] = pick.top_k
             self._top_p[side, slot] = pick.top_p
         self.penalty[slot] = sampling.repetition_penalty
-        self.seed[slot] = entry.seed - (1 << 64) if entry.seed >= 1 << 63 else entry.seed
-        self.seen[slot] = False
-        if entry.seen:
-            self.seen[slot, self._moved(entry.seen)] = True
-        if entry.pending:
-            numbers = range(entry.first_pending, entry.first_pending + len(entry.pending))
-            self.frames[slot, self._moved([number % RING for number in numbers])] = self._moved(entry.pending)
+        self.seed[slot] = init.seed - (1 << 64) if init.seed >= 1 << 63 else init.seed
+        self.generated_mask[slot] = False
+        if init.generated:
+            self.generated_mask[slot, self._to_device(init.generated)] = True
+        if init.pending:
+            numbers = range(init.first_pending, init.first_pending + len(init.pending))
+            self.frames[slot, self._to_device([number % RING for number in numbers])] = self._to_device(init.pending)
 
     def map_blocks(self, slots: Tensor, positions: Tensor, blocks: Tensor) -> None:
         """Note in the block table which block holds each row's position; repeating what is there does no harm."""
         self.block_table[slots, positions // self.block_size] = blocks.int()
 
-    def _moved(self, values: Sequence[object]) -> Tensor:
+    def _to_device(self, values: Sequence[object]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=self.codes.device)
 
-    def talker_picks(self, slots: Tensor, uniform: Tensor) -> SamplingTensors:
+    def talker_sampling(self, slots: Tensor, uniform: Tensor) -> SamplingTensors:
         """Sampling parameters of codebook 0 for rows at `slots`, with their random numbers (R,)."""
-        return self._picks(0, slots, uniform)
+        return self._sampling(0, slots, uniform)
 
-    def predictor_picks(self, slots: Tensor, uniform: Tensor) -> SamplingTensors:
+    def predictor_sampling(self, slots: Tensor, uniform: Tensor) -> SamplingTensors:
         """Sampling parameters of codebooks 1 to 15 for rows at `slots`, with their random numbers (R,)."""
-        return self._picks(1, slots, uniform)
+        return self._sampling(1, slots, uniform)
 
-    def _picks(self, side: int, slots: Tensor, uniform: Tensor) -> SamplingTensors:
+    def _sampling(self, side: int, slots: Tensor, uniform: Tensor) -> SamplingTensors:
         return SamplingTensors(
             self._temperature[side, slots], self._top_k[side, slots], self._top_p[side, slots], uniform
         )

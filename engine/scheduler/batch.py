@@ -20,7 +20,7 @@ class SlotInit:
     `reference` (frames, code groups) int32, remembered within `scope`, then `primed`: what the codec has to have heard
     before, the recording's frames and those decoded before;
     `pending`: frames from number `first_pending` of the segment on, made and not yet decoded;
-    `seen`: codebook-0 ids already generated in this segment.
+    `generated`: codebook-0 ids already generated in this segment.
     """
 
     slot: int
@@ -31,7 +31,7 @@ class SlotInit:
     primed: Sequence[tuple[int, ...]]
     pending: Sequence[tuple[int, ...]]
     first_pending: int
-    seen: Sequence[int]
+    generated: Sequence[int]
     scope: str = ""
 
 
@@ -41,7 +41,7 @@ class Prefill:
 
     slot: int
     start: int
-    columns: Sequence[PromptToken]
+    tokens: Sequence[PromptToken]
     blocks: Sequence[int]
 
 
@@ -74,9 +74,9 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One engine step, in this order: entries, prefills, rows, chunks."""
+    """One engine step, in this order: inits, prefills, rows, chunks."""
 
-    entries: Sequence[SlotInit] = ()
+    inits: Sequence[SlotInit] = ()
     prefills: Sequence[Prefill] = ()
     rows: Sequence[DecodeRow] = ()
     chunks: Sequence[Chunk] = ()
@@ -84,7 +84,7 @@ class Batch:
     @property
     def empty(self) -> bool:
         """Nothing to run: the step only fetches results that are outstanding."""
-        return not (self.entries or self.prefills or self.rows or self.chunks)
+        return not (self.inits or self.prefills or self.rows or self.chunks)
 
 
 @dataclass(frozen=True, slots=True)

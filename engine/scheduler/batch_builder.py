@@ -15,7 +15,7 @@ class Limits:
     """What bounds a step and a speech, in the unit of each name."""
 
     slots: int
-    prefill_columns: int
+    prefill_tokens: int
     positions: int  # the most one speech can hold
     frames: int  # the longest speech
 
@@ -30,22 +30,25 @@ class InFlightBatch:
 
 
 class BatchBuilder:
-    """`columns`: how many prompt columns the step may still take. Speeches are marked as the device will leave them."""
+    """Builds one `Batch`; marks its sequences as scheduled.
 
-    def __init__(self, columns: int, block_size: int) -> None:
-        self.columns = columns
+    `token_budget`: prompt tokens that the step may still take.
+    """
+
+    def __init__(self, token_budget: int, block_size: int) -> None:
+        self.token_budget = token_budget
         self._block_size = block_size
-        self._entries: list[SlotInit] = []
+        self._inits: list[SlotInit] = []
         self._prefills: list[Prefill] = []
         self._rows: list[tuple[DecodeRow, Sequence]] = []
         self._chunks: list[tuple[Chunk, Sequence]] = []
 
-    def enter(self, sequence: Sequence) -> None:
+    def init_slot(self, sequence: Sequence) -> None:
         """Set the slot up for the speech's segment, unless that has been done."""
-        if sequence.entered:
+        if sequence.slot_loaded:
             return
         segment, voice = sequence.segment, sequence.layout.voice
-        self._entries.append(
+        self._inits.append(
             SlotInit(
                 slot=slot_of(sequence),
                 sampling=sequence.request.sampling,
@@ -55,23 +58,23 @@ class BatchBuilder:
                 primed=segment.frames[: segment.decoded],
                 pending=segment.frames[segment.decoded :],
                 first_pending=segment.decoded,
-                seen=[frame[0] for frame in segment.frames],
+                generated=[frame[0] for frame in segment.frames],
                 scope=voice.scope,
             )
         )
-        sequence.entered = True
+        sequence.slot_loaded = True
 
-    def prefill(self, sequence: Sequence, stop: int) -> None:
+    def add_prefill(self, sequence: Sequence, stop: int) -> None:
         """Read the prompt's columns up to position `stop`; nothing if they are in the cache."""
         if sequence.cached >= stop:
             return
-        columns = sequence.segment.columns(sequence.cached, stop)
+        tokens = sequence.segment.inputs(sequence.cached, stop)
         blocks = [self._block(sequence, position) for position in range(sequence.cached, stop)]
-        self._prefills.append(Prefill(slot_of(sequence), sequence.cached, columns, blocks))
-        self.columns -= len(columns)
+        self._prefills.append(Prefill(slot_of(sequence), sequence.cached, tokens, blocks))
+        self.token_budget -= len(tokens)
         sequence.cached, sequence.warm = stop, False
 
-    def row(self, sequence: Sequence) -> None:
+    def add_row(self, sequence: Sequence) -> None:
         """Make the next frame."""
         segment = sequence.segment
         position = segment.position
@@ -89,22 +92,22 @@ class BatchBuilder:
         segment.launched += 1
         sequence.cached, sequence.warm = sequence.cached + 1, True
 
-    def chunk(self, sequence: Sequence, count: int) -> None:
+    def add_chunk(self, sequence: Sequence, count: int) -> None:
         """Decode the next `count` frames."""
-        self.enter(sequence)
+        self.init_slot(sequence)
         self._chunks.append((Chunk(slot_of(sequence), sequence.segment.decoded, count), sequence))
         sequence.segment.decoded += count
 
     def drop(self, slot: int) -> None:
         """Forget what was planned for a slot whose speech has just lost it."""
-        self._entries = [entry for entry in self._entries if entry.slot != slot]
+        self._inits = [init for init in self._inits if init.slot != slot]
         self._prefills = [work for work in self._prefills if work.slot != slot]
         self._rows = [(row, sequence) for row, sequence in self._rows if row.slot != slot]
 
-    def flight(self) -> InFlightBatch:
+    def build(self) -> InFlightBatch:
         """The finished batch with its owners."""
         rows, chunks = [row for row, _ in self._rows], [chunk for chunk, _ in self._chunks]
-        batch = Batch(self._entries, self._prefills, rows, chunks)
+        batch = Batch(self._inits, self._prefills, rows, chunks)
         return InFlightBatch(batch, _owners(self._rows), _owners(self._chunks))
 
     def _block(self, sequence: Sequence, position: int) -> int:

@@ -29,18 +29,18 @@ class RunawayDetector:
         """The next frames and their audio; True once the speech has run away."""
         if not self._limit or not frames:
             return False
-        self._listen(len(frames), pcm)
+        self._update_silence(len(frames), pcm)
         for codes in frames:
-            self._compare(codes)
+            self._update_period(codes)
         return self._quiet >= self._limit or self._same >= self._limit
 
-    def _listen(self, frames: int, pcm: npt.NDArray[np.int16]) -> None:
+    def _update_silence(self, frames: int, pcm: npt.NDArray[np.int16]) -> None:
         if max(pcm.max(), -int(pcm.min())) > QUIET:
             self._spoken, self._quiet = True, 0
         elif self._spoken:
             self._quiet += frames
 
-    def _compare(self, codes: Codes) -> None:
+    def _update_period(self, codes: Codes) -> None:
         if len(self._recent) >= self._period and self._recent[-self._period] == codes:
             self._same += 1
         else:

@@ -34,7 +34,7 @@ class Scheduler:
         self._limits, self._pool, self._observer = limits, pool, observer
         self._free = list(range(limits.slots - 1, -1, -1))
         self._flights: deque[InFlightBatch] = deque()
-        self._scheduled = 0.0  # when the last step was
+        self._last_scheduled = 0.0  # when the last step was
 
     def add(self, sequence: Sequence) -> None:
         """Queue a speech, by its time of arrival."""
@@ -52,7 +52,7 @@ class Scheduler:
     def admit(self, now: float) -> list[Sequence]:
         """Give free slots to waiting speeches in their fair order; return those admitted for the first time."""
         fresh = []
-        for sequence in fair_order([waiting for waiting in self.waiting if waiting.wants_slot], tuple(self.running)):
+        for sequence in fair_order([waiting for waiting in self.waiting if waiting.needs_slot], tuple(self.running)):
             if not self._make_room(sequence, now):
                 if sequence.segment.ready:
                     break  # nobody overtakes one who could go on
@@ -70,14 +70,15 @@ class Scheduler:
 
     def schedule(self, now: float) -> Batch | None:
         """The next step's work; an empty batch while results are outstanding, None when there is nothing to do."""
-        step, self._scheduled = now - self._scheduled, now  # after a rest too long, which only hurries chunks once
-        plan = BatchBuilder(self._limits.prefill_columns, self._pool.block_size)
+        # After a rest this is too long, which only decodes chunks sooner, once.
+        step, self._last_scheduled = now - self._last_scheduled, now
+        builder = BatchBuilder(self._limits.prefill_tokens, self._pool.block_size)
         by_urgency = sorted(self.running, key=lambda running: _urgency(running, now))
         for sequence in by_urgency:
             if sequence.slot is not None:  # an earlier one's need for blocks may have evicted it
-                self._plan_frame(plan, sequence, now)
-        self._plan_chunks(plan, by_urgency, now, step)
-        flight = plan.flight()
+                self._plan_frame(builder, sequence, now)
+        self._plan_chunks(builder, by_urgency, now, step)
+        flight = builder.build()
         if flight.batch.empty:
             return flight.batch if self._flights else None
         self._flights.append(flight)
@@ -104,7 +105,7 @@ class Scheduler:
         self._observer.record(CODEC_FRAMES, discarded, "discarded")
         for (sequence, segment), chunk, pcm in zip(flight.chunks, flight.batch.chunks, output.audio, strict=True):
             if not sequence.closed:
-                self._listen(sequence, segment, chunk, pcm)
+                self._check_runaway(sequence, segment, chunk, pcm)
                 audio = _audio(sequence, segment, chunk, pcm, output.sampled_at)
                 outcomes += [(sequence, audio)] if audio is not None else []
         return outcomes
@@ -159,7 +160,7 @@ class Scheduler:
         self._free.append(sequence.slot)
         sequence.slot = None
         self._pool.release(sequence.blocks)
-        sequence.forget_slot()
+        sequence.reset_slot()
 
     def _evict(self, sequence: Sequence, reason: str) -> None:
         """Forget and recompute: back to the queue with nothing but text and codes."""
@@ -214,11 +215,11 @@ class Scheduler:
         segment = sequence.segment
         return not segment.frames and segment.ready and segment.position >= self._limits.positions
 
-    def _grow(self, plan: BatchBuilder, sequence: Sequence, positions: int) -> bool:
+    def _grow(self, builder: BatchBuilder, sequence: Sequence, positions: int) -> bool:
         """Blocks for `positions`, at the cost of speeches that came later, or of its own place."""
         while not self._pool.grow(sequence.blocks, positions):
             victim = max((s for s in self.running if s.blocks or s is sequence), key=lambda s: s.arrived)
-            plan.drop(slot_of(victim))
+            builder.drop(slot_of(victim))
             self._evict(victim, "kv")
             if victim is sequence:
                 return False
@@ -226,7 +227,7 @@ class Scheduler:
 
     # ---- one speech's share of a step
 
-    def _plan_frame(self, plan: BatchBuilder, sequence: Sequence, now: float) -> None:
+    def _plan_frame(self, builder: BatchBuilder, sequence: Sequence, now: float) -> None:
         segment = sequence.segment
         able = segment.finish is None and segment.ready and not self._at_limit(sequence)
         paced = able and sequence.paced(now)
@@ -234,12 +235,12 @@ class Scheduler:
         if paced or not able:
             return
         position = segment.position
-        stop = min(position, sequence.cached + plan.columns)
-        if self._grow(plan, sequence, stop + 1):
-            plan.enter(sequence)
-            plan.prefill(sequence, stop)
+        stop = min(position, sequence.cached + builder.token_budget)
+        if self._grow(builder, sequence, stop + 1):
+            builder.init_slot(sequence)
+            builder.add_prefill(sequence, stop)
             if sequence.cached == position:
-                plan.row(sequence)
+                builder.add_row(sequence)
 
     def _at_limit(self, sequence: Sequence) -> bool:
         segment = sequence.segment
@@ -253,7 +254,7 @@ class Scheduler:
         server = self._limits.frames - sequence.total_frames
         return min(server, sequence.segment.cap if wanted is None else wanted - sequence.total_frames)
 
-    def _plan_chunks(self, plan: BatchBuilder, by_urgency: Iterable[Sequence], now: float, step: float) -> None:
+    def _plan_chunks(self, builder: BatchBuilder, by_urgency: Iterable[Sequence], now: float, step: float) -> None:
         """Codec calls for what is due, most urgent first; chunks of one size share a call, for calls cost most."""
         counts = ((sequence, _frames_due(sequence, now, step)) for sequence in by_urgency if sequence.slot is not None)
         due = [(sequence, count) for sequence, count in counts if count > 0]
@@ -263,7 +264,7 @@ class Scheduler:
             most, taken, left = chunk_policy.most_streams(budget, size), 0, []
             for sequence, count in due:
                 if taken < most and _joins(sequence, count, size):
-                    plan.chunk(sequence, count)
+                    builder.add_chunk(sequence, count)
                     taken += 1
                 else:
                     left.append((sequence, count))
@@ -290,7 +291,7 @@ class Scheduler:
             self._pool.release(sequence.blocks)
         return speech
 
-    def _listen(self, sequence: Sequence, segment: Segment, chunk: Chunk, pcm: Audio) -> None:
+    def _check_runaway(self, sequence: Sequence, segment: Segment, chunk: Chunk, pcm: Audio) -> None:
         """Let the guard hear a chunk that goes out, and end a speech that has run away."""
         frames = segment.frames[chunk.first : chunk.first + chunk.count]
         if sequence.guard.update(frames, pcm[: len(frames) * SAMPLES_PER_FRAME]) and segment.finish is None:

@@ -5,7 +5,7 @@ from engine.api.request import TextMode
 from engine.prompt import prompt_tokens
 from engine.prompt.builder import ROLE, PromptLayout
 from engine.prompt.prompt_tokens import PromptToken
-from engine.prompt.token_stream import TextStream, speakable
+from engine.prompt.token_stream import TokenStream, speakable
 from engine.prompt.tokenizer import TextTokenizer
 
 # A runaway ends at 8 s plus 2 s a text token; speech of real text needs less than a fifth of that.
@@ -34,7 +34,7 @@ class Segment:
         self._layout = layout
         self._known: list[int] = []
         self._unread = ""
-        self._stream = TextStream(tokenizer)
+        self._stream = TokenStream(tokenizer)
         self._begun: TextMode | None = None  # where the text goes, once a column has been read
         self._prefix: list[PromptToken] | None = None
         self._start = 0  # position of the first frame's input, once the prefix is known
@@ -47,7 +47,7 @@ class Segment:
         self._layout = layout
         self._spoken = ((layout.config.codec.bos,), *layout.voice.frames)
 
-    def feed(self, text: str) -> None:
+    def append(self, text: str) -> None:
         """Append text; legal until `end`."""
         assert not self.ended
         self.speakable = self.speakable or speakable(text)
@@ -115,7 +115,7 @@ class Segment:
             assert self.prefix is not None
         return self._start + self.launched
 
-    def columns(self, start: int, stop: int) -> list[PromptToken]:
+    def inputs(self, start: int, stop: int) -> list[PromptToken]:
         """Columns at positions start...stop-1, all of them known; from here on it is decided where the text goes."""
         self._begun = self.mode
         return [self._column(position) for position in range(start, stop)]
@@ -139,10 +139,10 @@ class Segment:
     def _build_prefix(self) -> list[PromptToken]:
         layout = self._layout
         role = (layout.config.text.im_start, *self._ids[:ROLE])
-        columns = prompt_tokens.prefix(layout.config, role, layout.instruct, layout.language, layout.voice)
+        tokens = prompt_tokens.prefix(layout.config, role, layout.instruct, layout.language, layout.voice)
         if self._whole:
-            columns += prompt_tokens.whole_text(layout.config, (*layout.reference_text, *self._ids[ROLE:]))
-        return columns
+            tokens += prompt_tokens.whole_text(layout.config, (*layout.reference_text, *self._ids[ROLE:]))
+        return tokens
 
     @property
     def _ids(self) -> list[int]:
@@ -153,7 +153,7 @@ class Segment:
         """
         if self._unread:
             text, self._unread = self._unread, ""
-            self._known += self._stream.feed(text)
+            self._known += self._stream.push(text)
         if self.ended and not self._all_known:
             self._known += self._stream.end()
             self._all_known = True

@@ -9,7 +9,7 @@ from itertools import islice
 from engine.api.events import FinishReason
 from engine.api.request import FRAME_SECONDS, SpeechRequest, TextMode
 from engine.prompt.builder import PromptLayout
-from engine.prompt.splitter import Sentences
+from engine.prompt.splitter import TextSplitter
 from engine.prompt.text_filter import MarkupFilter
 from engine.prompt.token_stream import speakable
 from engine.prompt.tokenizer import TextTokenizer
@@ -31,7 +31,7 @@ class Sequence:
     seed: int
     layout: PromptLayout
     tokenizer: TextTokenizer
-    sentences: Sentences = field(default_factory=Sentences)
+    splitter: TextSplitter = field(default_factory=TextSplitter)
     guard: RunawayDetector = field(default_factory=RunawayDetector)
     arrived: float = field(default_factory=time.monotonic)
     queued: float | None = None  # when it joined the queue, its reference recording encoded
@@ -40,7 +40,7 @@ class Sequence:
     slot: int | None = None
     blocks: list[Block] = field(default_factory=list)
     cached: int = 0
-    entered: bool = False  # the slot has been set up for this segment
+    slot_loaded: bool = False  # the slot has been set up for this segment
     warm: bool = False  # the slot's last codes are this segment's
     admitted: float | None = None
     lent: bool = False  # its slot has gone to another tenant, who had fewer
@@ -76,13 +76,13 @@ class Sequence:
         for segment in self.segments:
             segment.use(layout)
 
-    def feed(self, text: str) -> None:
+    def append_text(self, text: str) -> None:
         """Append text to the newest segment; a long text goes on in further segments."""
         start, self.characters = self.characters, self.characters + len(text)
         if self.markup is None:
             self._append(text, range(start, self.characters))
         else:
-            self._append(*self.markup.feed(text))
+            self._append(*self.markup.push(text))
 
     def drain(self) -> None:
         """No text follows that could make markup of what is held: it is spoken."""
@@ -92,7 +92,7 @@ class Sequence:
     def flush(self, mark: str) -> None:
         """End the newest segment and open the next."""
         self.drain()
-        self.sentences.begin()
+        self.splitter.restart()
         self._next_segment(mark, self.characters)
 
     def end(self) -> None:
@@ -106,14 +106,14 @@ class Sequence:
         self.queued = now
         came = self._early_text()
         if came is not None:
-            self.waits.feed(0, came)
+            self.waits.record_text(0, came)
 
     def note_text(self, text: str | None, came: float) -> None:
         """Note that `text`, or with None the end of a segment, came, in case the next frame has waited for it."""
         if self.queued is None:
             self.early.append((came, text))
         elif self.waits.for_text and self.segment.finish is None and not self.starving:
-            self.waits.feed(self.total_frames + self.segment.launched, came)
+            self.waits.record_text(self.total_frames + self.segment.launched, came)
 
     def next_segment(self) -> None:
         """The segment being spoken is over: go on with the next one, whose cache starts empty."""
@@ -122,11 +122,11 @@ class Sequence:
         self.tokens += done.tokens
         if self.segments:
             self.segment.first_frame = self.total_frames
-        self.forget_slot()
+        self.reset_slot()
 
-    def forget_slot(self) -> None:
+    def reset_slot(self) -> None:
         """What the slot held for this segment is gone; the next entry starts from the prompt."""
-        self.cached, self.entered, self.warm = 0, False, False
+        self.cached, self.slot_loaded, self.warm = 0, False, False
 
     @property
     def over(self) -> bool:
@@ -140,7 +140,7 @@ class Sequence:
         return self.finish is not FinishReason.STOP or (self.text_ended and not unspoken)
 
     @property
-    def wants_slot(self) -> bool:
+    def needs_slot(self) -> bool:
         """Whether a slot would be of use: to begin, to go on, or to decode what has been made."""
         segment = self.segment
         undecoded = segment.finish is not None and segment.decoded < len(segment.frames)
@@ -201,7 +201,7 @@ class Sequence:
         probe = Segment(self.layout, self.tokenizer, 0, 0)
         for came, text in self.early:
             if text is not None:
-                probe.feed(text)
+                probe.append(text)
             else:
                 probe.end(None)
             if probe.finish is None and probe.ready:
@@ -213,12 +213,12 @@ class Sequence:
     def _append(self, text: str, places: SequenceOf[int]) -> None:
         """Append what is spoken of the text; `places`: where its characters lie in the turn's."""
         self.speakable = self.speakable or speakable(text)
-        first, *more = self.sentences.feed(text)
-        self.segments[-1].feed(first)
+        first, *more = self.splitter.split(text)
+        self.segments[-1].append(first)
         at = len(first)
         for part in more:
             self._next_segment(None, places[at])
-            self.segments[-1].feed(part)
+            self.segments[-1].append(part)
             at += len(part)
 
     def _next_segment(self, mark: str | None, place: int) -> None:

@@ -24,7 +24,7 @@ class Waits:
         self.for_text = True
         self.starved_since = self.starved_since or now
 
-    def feed(self, frame: int, came: float) -> None:
+    def record_text(self, frame: int, came: float) -> None:
         """Text for the turn's `frame` has come."""
         self.for_text = False
         self.text_came = self.text_came or came

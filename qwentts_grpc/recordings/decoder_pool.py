@@ -37,7 +37,7 @@ class DecoderPool:
         self._idle: list[Decoder] = []
         self._free = FairSemaphore(WORKERS)
         self._recordings = 0
-        self._turnover = QueueWaitEstimator(WORKERS)
+        self._wait_estimator = QueueWaitEstimator(WORKERS)
         self._first: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -70,7 +70,7 @@ class DecoderPool:
     @contextmanager
     def _counted(self) -> Iterator[None]:
         if self._recordings >= MAX_RECORDINGS:
-            raise Busy(self._turnover.wait(self._recordings) or UNKNOWN_WAIT)
+            raise Busy(self._wait_estimator.estimate(self._recordings) or UNKNOWN_WAIT)
         self._recordings += 1
         try:
             yield
@@ -94,7 +94,7 @@ class DecoderPool:
             log.warning("a decoder of recordings broke and is replaced: %s, exit code %d", error, code)
             raise unusable(TOO_SLOW if code == CPU_EXIT else BROKE) from None
         self._idle.append(decoder)
-        self._turnover.left(time.monotonic() - began)
+        self._wait_estimator.record(time.monotonic() - began)
         return recording
 
     async def _decoder(self) -> Decoder:

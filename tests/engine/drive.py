@@ -45,7 +45,7 @@ class Talk:
 
     def feed(self, text: str) -> None:
         self.texts[-1] = (self.texts[-1][0] + text, None)
-        self.sequence.feed(text)
+        self.sequence.append_text(text)
 
     def flush(self, mark: str) -> None:
         self.texts[-1] = (self.texts[-1][0], mark)

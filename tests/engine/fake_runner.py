@@ -70,8 +70,8 @@ class FakeRunner:
         if self.error is not None:
             raise self.error
         _check(batch)
-        for entry in batch.entries:
-            self._enter(entry)
+        for init in batch.inits:
+            self._enter(init)
         for work in batch.prefills:
             self._prefill(work)
         frames = [self._frame(row) for row in batch.rows]
@@ -80,34 +80,34 @@ class FakeRunner:
         codes = np.array(frames, np.int32).reshape(len(frames), self.model.groups)
         return StepOutput(batch, codes, finite, [self._decode(chunk) for chunk in batch.chunks], 0.0)
 
-    def _enter(self, entry: SlotInit) -> None:
-        slot = entry.slot
-        self._entries[slot] = entry
+    def _enter(self, init: SlotInit) -> None:
+        slot = init.slot
+        self._entries[slot] = init
         self._codes[slot] = ()
-        self._seen[slot] = set(entry.seen)
+        self._seen[slot] = set(init.generated)
         self._heard[slot] = 0
-        reference = () if entry.reference is None else map(tuple, entry.reference.tolist())
-        for codes in (*reference, *entry.primed):
+        reference = () if init.reference is None else map(tuple, init.reference.tolist())
+        for codes in (*reference, *init.primed):
             self._heard[slot] = self.model.listen(self._heard[slot], codes)
-        for number, codes in enumerate(entry.pending, entry.first_pending):
+        for number, codes in enumerate(init.pending, init.first_pending):
             self._frames[slot][number % RING] = codes
 
     def _prefill(self, work: Prefill) -> None:
-        entry = self._entries[work.slot]
-        assert entry is not None
-        for i, (column, block) in enumerate(zip(work.columns, work.blocks, strict=True)):
-            assert column.codes != VECTOR or entry.vector is not None
+        init = self._entries[work.slot]
+        assert init is not None
+        for i, (column, block) in enumerate(zip(work.tokens, work.blocks, strict=True)):
+            assert column.codes != VECTOR or init.vector is not None
             self._write(work.slot, work.start + i, block, column.text, column.codes)
 
     def _frame(self, row: DecodeRow) -> Codes:
-        entry = self._entries[row.slot]
-        assert entry is not None
+        init = self._entries[row.slot]
+        assert init is not None
         self._write(
             row.slot, row.position, row.block, row.text, self._codes[row.slot] if row.codes is None else row.codes
         )
         cells = [self._read(row.slot, position) for position in range(row.position + 1)]
         seen = self._seen[row.slot]
-        codes = self.model.frame(cells, entry.seed, row.frame, frozenset(seen), row.may_end)
+        codes = self.model.frame(cells, init.seed, row.frame, frozenset(seen), row.may_end)
         seen.add(codes[0])
         self._codes[row.slot] = codes
         self._frames[row.slot][row.index % RING] = codes
@@ -148,6 +148,6 @@ class OneAhead:
 
 def _check(batch: Batch) -> None:
     """No slot may appear twice where order would matter."""
-    for works in (batch.entries, batch.prefills, batch.rows, batch.chunks):
+    for works in (batch.inits, batch.prefills, batch.rows, batch.chunks):
         slots = [work.slot for work in works]
         assert len(set(slots)) == len(slots)

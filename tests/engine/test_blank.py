@@ -6,7 +6,7 @@ import pytest
 
 from engine.api.events import FinishReason
 from engine.api.request import Delivery, SpeechRequest, TextMode
-from engine.prompt.splitter import Sentences
+from engine.prompt.splitter import TextSplitter
 from engine.prompt.token_stream import speakable
 from tests.engine.drive import FLAVOURS, INCREMENTAL, WHOLE, Drive, Flavour, Talk, check_whole
 
@@ -38,7 +38,7 @@ def speak(flavour: Flavour, mode: TextMode, *parts: Part, budget: int = 1_000) -
     """A turn whose text comes at once: None is a flush."""
     drive = Drive(flavour)
     talk = drive.open(SpeechRequest(delivery=Delivery(text_mode=mode)))
-    talk.sequence.sentences = Sentences(budget)
+    talk.sequence.splitter = TextSplitter(budget)
     for part in parts:
         if part is None:
             talk.flush(f"m{len(talk.texts)}")
@@ -112,7 +112,7 @@ def test_what_follows_a_sentence_stays_with_it(flavour: Flavour, mode: TextMode)
 def test_parts_of_a_long_text_without_speech_are_passed_over(flavour: Flavour, mode: TextMode) -> None:
     text = "Here it begins. And here " + "." * 120 + " It ends."
     drive, talk = speak(flavour, mode, text, budget=20)
-    parts = Sentences(20).feed(text)
+    parts = TextSplitter(20).split(text)
     talk.texts = [(part, None) for part in parts]
     assert [speakable(part) for part in parts] == [True, False, False, True]
     drive.run()

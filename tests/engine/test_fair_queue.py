@@ -110,7 +110,7 @@ def test_those_ahead_are_those_who_go_first(held: list[str], queued: list[str]) 
     for tenant in TENANTS:
         drive.now += 1e-4
         mine = open_turn(drive, tenant)
-        waiting = [sequence for sequence in drive.scheduler.waiting if sequence.wants_slot]
+        waiting = [sequence for sequence in drive.scheduler.waiting if sequence.needs_slot]
         going = list(fair_order(waiting, drive.scheduler.running))
         assert going.index(mine.sequence) == foreseen[tenant]
         drive.cancel(mine)

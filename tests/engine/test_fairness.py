@@ -5,7 +5,7 @@ import pytest
 
 from engine.api.request import Delivery, Sampling, SpeechRequest
 from engine.api.voice import Voice
-from engine.prompt.splitter import Sentences
+from engine.prompt.splitter import TextSplitter
 from engine.scheduler.batch import Batch, StepOutput
 from tests.engine.drive import FLAVOURS, INCREMENTAL, WHOLE, Drive, Flavour, Talk
 
@@ -27,7 +27,7 @@ class Watched:
 
     def columns(self) -> int:
         """The most prompt columns of one step."""
-        return max(sum(len(work.columns) for work in batch.prefills) for batch in self.batches)
+        return max(sum(len(work.tokens) for work in batch.prefills) for batch in self.batches)
 
     def longest_gap(self, slot: int) -> int:
         """The most steps from one frame of a slot to its next."""
@@ -58,8 +58,8 @@ def test_others_have_a_frame_in_every_step(flavour: Flavour, giant: str) -> None
     request = SpeechRequest(sampling=Sampling(max_frames=3), delivery=Delivery(text_mode=mode))
     big = drive.open(request, voice=voice)
     if giant == "one segment":
-        big.sequence.sentences = Sentences(0)
-    big.sequence.feed("Hello." if giant == "recording" else LONG[:6_000] if giant == "one segment" else LONG)
+        big.sequence.splitter = TextSplitter(0)
+    big.sequence.append_text("Hello." if giant == "recording" else LONG[:6_000] if giant == "one segment" else LONG)
     big.sequence.end()
     slots = [talk.sequence.slot for talk in others]
     drive.run()

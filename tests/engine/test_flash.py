@@ -44,7 +44,7 @@ class Scene:
         torch.manual_seed(0)
         blocks, held = 9, 3
         table = torch.tensor([[0] * held, [5, 2, 7], [1, 8, 3]], dtype=torch.int32)
-        self.places = AttentionMetadata(table, torch.tensor(slots), torch.tensor(positions))
+        self.metadata = AttentionMetadata(table, torch.tensor(slots), torch.tensor(positions))
         shape = (blocks, PAGE, GROUPS, WIDTH)
         self.cache = LayerCache(torch.randn(shape), torch.randn(shape))
         self.norms = HeadNorms(torch.rand(WIDTH) + 0.5, torch.rand(WIDTH) + 0.5, 1e-6)
@@ -54,17 +54,17 @@ class Scene:
     def queries(self) -> Tensor:
         raw = self.qkv.view(len(self.qkv), -1, WIDTH)[:, :HEADS]
         normed = REFERENCE.rms_norm(raw, self.norms.query, self.norms.eps)
-        return rotate(normed, self.rope, self.places.positions)
+        return rotate(normed, self.rope, self.metadata.positions)
 
     def attend(self, name: str) -> Tensor:
         """The definition, which stores the rows' keys and values too."""
-        return cast(Tensor, getattr(REFERENCE, name)(self.qkv, self.norms, self.rope, self.cache, self.places))
+        return cast(Tensor, getattr(REFERENCE, name)(self.qkv, self.norms, self.rope, self.cache, self.metadata))
 
 
 def test_decode_is_the_definition(flash: Any) -> None:
     scene = Scene([1, 2, 0, 2], [600, 0, 0, 255])
     wanted = scene.attend("paged_decode")
-    torch.testing.assert_close(flash.decode(scene.queries(), scene.cache, scene.places), wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(flash.decode(scene.queries(), scene.cache, scene.metadata), wanted, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_prefill_is_the_definition(flash: Any, slots: list[int], positions: list
     padding = 3  # the dummy slot, whose output nobody reads
     scene = Scene(slots + [0] * padding, positions + [0] * padding)
     wanted = scene.attend("paged_prefill")
-    out = flash.prefill(scene.queries(), scene.cache, scene.places)
+    out = flash.prefill(scene.queries(), scene.cache, scene.metadata)
     torch.testing.assert_close(out[:-padding], wanted[:-padding], atol=1e-5, rtol=1e-5)
     assert out.isfinite().all()
 

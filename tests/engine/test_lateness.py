@@ -54,14 +54,14 @@ def test_an_underrun_counts_under_its_largest_share() -> None:
 def test_waits_are_no_work() -> None:
     waits = Waits()
     waits.starve(1.0)  # before it has a slot, at 2.0
-    waits.feed(0, 4.0)
+    waits.record_text(0, 4.0)
     assert waits.resume(4.5, admitted=2.0) == 3.0  # the text came before anybody looked
     waits.pace(True, 6.0)
     waits.pace(True, 6.5)
     waits.pace(False, 7.0)
     waits.starve(8.0)
     assert waits.work(2.0, 10.0) == pytest.approx(8.0 - 2.0 - 1.0 - 2.0)
-    waits.feed(5, 9.0)
+    waits.record_text(5, 9.0)
     waits.resume(9.0, admitted=2.0)
     waits.pace(True, 9.5)
     assert waits.work(2.0, 10.0) == pytest.approx(8.0 - 2.0 - 1.0 - 1.0 - 0.5)
@@ -70,6 +70,6 @@ def test_waits_are_no_work() -> None:
 def test_text_belongs_to_the_chunk_whose_frame_waited_for_it() -> None:
     waits = Waits()
     for frame, came in ((0, 1.0), (3, 2.0), (3, 3.0), (9, 4.0)):  # 3 twice: a segment without anything to speak
-        waits.feed(frame, came)
+        waits.record_text(frame, came)
     assert [waits.text_for(frames) for frames in (1, 3, 4, 8, 12, 24)] == [1.0, None, 3.0, None, 4.0, None]
     assert waits.text_came == 1.0

@@ -48,12 +48,12 @@ def layouts(kind: str) -> PromptBuilder:
 def table(layout: PromptLayout, text: str, made: int = 0) -> list[PromptToken]:
     """The columns of a prompt and of `made` frames after it."""
     segment = Segment(layout, tiny_tokenizer(), 0, 0)
-    segment.feed(text)
+    segment.append(text)
     segment.end(None)
     for number in range(made):
         segment.launched += 1
         segment.frames.append((1_000 + number,) * 16)
-    return segment.columns(0, segment.position + 1)
+    return segment.inputs(0, segment.position + 1)
 
 
 def asked(mode: TextMode, **fields: object) -> SpeechRequest:
@@ -82,7 +82,7 @@ def made(count: int) -> list[tuple[int, ...]]:
 )
 def test_custom_voice(speaker: str, language: str, tags: tuple[int, ...], row: int) -> None:
     shared = head(tags, under_pad(row))
-    of = layouts("1.7B-CustomVoice").of
+    of = layouts("1.7B-CustomVoice").build
     streamed = of(asked(TextMode.INCREMENTAL, voice=speaker, language=language))
     assert table(streamed, "Hello world.") == [*shared, PromptToken(BODY[0], (CODEC_BEGIN,))]
     count = len(BODY) + 2
@@ -100,12 +100,12 @@ def test_instructions_come_first_as_a_turn_of_the_user() -> None:
     turn = [START, USER, NEWLINE, *encode("Be happy."), STOP, NEWLINE]
     instruct = [PromptToken(token, ()) for token in turn]
     request = asked(TextMode.INCREMENTAL, voice="ryan", instructions="Be happy.")
-    with_them = table(layouts("1.7B-CustomVoice").of(request), "Hello world.")
+    with_them = table(layouts("1.7B-CustomVoice").build(request), "Hello world.")
     assert with_them == [*instruct, *head(AUTO, under_pad(RYAN)), PromptToken(BODY[0], (CODEC_BEGIN,))]
-    small = layouts("0.6B-CustomVoice").of(request)
+    small = layouts("0.6B-CustomVoice").build(request)
     assert table(small, "Hello world.") == with_them[len(instruct) :]
     design = asked(TextMode.INCREMENTAL, instructions="Be happy.", language="english")
-    assert table(layouts("1.7B-VoiceDesign").of(design), "Hello world.") == [
+    assert table(layouts("1.7B-VoiceDesign").build(design), "Hello world.") == [
         *instruct,
         *head(ENGLISH, []),
         PromptToken(BODY[0], (CODEC_BEGIN,)),
@@ -114,7 +114,7 @@ def test_instructions_come_first_as_a_turn_of_the_user() -> None:
 
 def test_clone_from_the_embedding_alone() -> None:
     request = asked(TextMode.INCREMENTAL, kept=Voice(embedding=EMBEDDING))
-    assert table(layouts("0.6B-Base").of(request), "Hello world.") == [
+    assert table(layouts("0.6B-Base").build(request), "Hello world.") == [
         *head(AUTO, [PromptToken(PAD, VECTOR)]),
         PromptToken(BODY[0], (CODEC_BEGIN,)),
     ]
@@ -126,11 +126,11 @@ def test_clone_with_a_transcript_reads_recording_and_text_as_one() -> None:
     codes = [(CODEC_BEGIN,), *FRAMES]
     texts = [*SPOKEN, *BODY, END]
     assert len(texts) > len(codes)
-    streamed = layouts("0.6B-Base").of(asked(TextMode.INCREMENTAL, kept=voice))
+    streamed = layouts("0.6B-Base").build(asked(TextMode.INCREMENTAL, kept=voice))
     assert table(streamed, "Hello world.") == shared + live(texts[:4], codes)
     count = len(texts)
     assert table(streamed, "Hello world.", count) == shared + live(texts + [PAD] * 4, codes + made(count))
-    whole = layouts("0.6B-Base").of(asked(TextMode.WHOLE, kept=voice))
+    whole = layouts("0.6B-Base").build(asked(TextMode.WHOLE, kept=voice))
     assert table(whole, "Hello world.", 1) == shared + beside_pad(texts) + live([PAD] * 5, codes + made(1))
 
 
@@ -140,7 +140,7 @@ def test_clone_of_a_recording_longer_than_the_text() -> None:
     (reference,) = tiny_tokenizer().encode(" the")[:1]
     spoken = tiny_tokenizer().encode("assistant\nthe")[2:]
     assert reference not in spoken  # no space before it, so another token
-    streamed = layouts("0.6B-Base").of(asked(TextMode.INCREMENTAL, kept=voice))
+    streamed = layouts("0.6B-Base").build(asked(TextMode.INCREMENTAL, kept=voice))
     texts = [*spoken, *tiny_tokenizer().encode("Hi"), END]
     padded = texts + [PAD] * (21 - len(texts))
     expected = live(padded, [(CODEC_BEGIN,), *map(tuple, frames.tolist())])
@@ -150,7 +150,7 @@ def test_clone_of_a_recording_longer_than_the_text() -> None:
 def test_a_line_break_at_the_start_joins_the_heading() -> None:
     """Tokens are cut from the whole turn by position, as the reference does it."""
     merged = tiny_tokenizer().encode("assistant\n\nHello")
-    layout = layouts("1.7B-CustomVoice").of(asked(TextMode.INCREMENTAL, voice="ryan"))
+    layout = layouts("1.7B-CustomVoice").build(asked(TextMode.INCREMENTAL, voice="ryan"))
     columns = table(layout, "\nHello")
     assert [column.text for column in columns[:3]] == [START, *merged[:2]]
     assert merged[1] != NEWLINE
@@ -203,11 +203,11 @@ def test_a_dialect_speakers_chinese_by_code() -> None:
 )
 def test_a_kept_voice_of_another_checkpoint_is_refused(voice: Voice) -> None:
     with pytest.raises(Unsupported):
-        layouts("0.6B-Base").of(asked(TextMode.WHOLE, kept=voice))
+        layouts("0.6B-Base").build(asked(TextMode.WHOLE, kept=voice))
 
 
 def test_voices_by_name() -> None:
-    of = layouts("1.7B-CustomVoice").of
+    of = layouts("1.7B-CustomVoice").build
     assert of(SpeechRequest()).voice is of(SpeechRequest(voice=next(iter(CONFIG.speakers)))).voice
     with pytest.raises(VoiceNotFound, match="'nobody' is not known; there are aiden, dylan"):
         of(SpeechRequest(voice="nobody"))

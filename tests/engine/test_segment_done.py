@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from engine.api.events import FinishReason
 from engine.api.request import Delivery, Sampling, SamplingParams, SpeechRequest
-from engine.prompt.splitter import SENTENCE, Sentences
+from engine.prompt.splitter import SENTENCE, TextSplitter
 from engine.prompt.text_filter import MarkupFilter
 from engine.scheduler.sequence import RESERVE
 from tests.engine.drive import FLAVOURS, INCREMENTAL, WHOLE, Drive, Flavour, Talk, check_whole
@@ -20,7 +20,7 @@ SENTENCES = ["This is the first one. ", "And here the second comes! ", "Dr. Who 
 def open_talk(drive: Drive, by_sentence: bool = True, **fields: object) -> Talk:
     request = SpeechRequest(sampling=Sampling(**fields))  # type: ignore[arg-type]
     talk = drive.open(request)
-    talk.sequence.sentences = Sentences(1_000, SENTENCE if by_sentence else None)
+    talk.sequence.splitter = TextSplitter(1_000, SENTENCE if by_sentence else None)
     return talk
 
 
@@ -43,9 +43,9 @@ def test_each_sentence_is_told_where_that_is_asked_for(flavour: Flavour, size: i
     drive = Drive(flavour)
     talk = open_talk(drive)
     for start in range(0, len(TEXT), size):
-        talk.sequence.feed(TEXT[start : start + size])
+        talk.sequence.append_text(TEXT[start : start + size])
     talk.sequence.flush("m")
-    talk.sequence.feed("  After the flush.")
+    talk.sequence.append_text("  After the flush.")
     talk.sequence.end()
     drive.run()
     assert ranges(talk, TEXT + "  After the flush.") == [*SENTENCES, "  After the flush."]
@@ -85,7 +85,7 @@ OTHERS = ["The second is short enough. ", "So is the third one, I think. "]
 def stream(drive: Drive, talk: Talk, text: str) -> None:
     """A word each 70 ms, which is faster than they are spoken."""
     for word in text.split(" ")[:-1]:
-        talk.sequence.feed(word + " ")
+        talk.sequence.append_text(word + " ")
         drive.steps(2)
         drive.now += 0.05
 
@@ -109,7 +109,7 @@ def test_a_sentence_is_awaited_no_longer_than_the_listener_has_audio(flavour: Fl
     drive = Drive(flavour)
     talk = open_talk(drive)
     stream(drive, talk, LONG)
-    talk.sequence.feed(OTHERS[0][:15])
+    talk.sequence.append_text(OTHERS[0][:15])
     while len(talk.done) < 1:
         drive.step()
     assert not drive.step() and talk.sequence.paced(drive.now)
@@ -119,7 +119,7 @@ def test_a_sentence_is_awaited_no_longer_than_the_listener_has_audio(flavour: Fl
     drive.steps(4)
     assert len(talk.codes) > talk.done[0].frames
     assert talk.sequence.playback.underruns == 0
-    talk.sequence.feed(OTHERS[0][15:])
+    talk.sequence.append_text(OTHERS[0][15:])
     talk.sequence.end()
     drive.run()
     assert [done.text_mode for done in talk.done] == [INCREMENTAL, INCREMENTAL]
@@ -136,9 +136,9 @@ def test_ranges_are_those_of_the_text_as_it_came(flavour: Flavour, size: int) ->
     parts = ["# **This** is one. <br/>\n", "And [here](http://x.y) is 🙂 two. ", "It ends in [three"]
     text = "".join(parts)
     for start in range(0, len(text), size):
-        talk.sequence.feed(text[start : start + size])
+        talk.sequence.append_text(text[start : start + size])
     talk.sequence.flush("m")
-    talk.sequence.feed("<b>- four</b>")
+    talk.sequence.append_text("<b>- four</b>")
     talk.sequence.end()
     drive.run()
     assert ranges(talk, text + "<b>- four</b>") == [*parts, "<b>- four</b>"]
@@ -154,12 +154,12 @@ def test_ranges_are_those_of_the_text_as_it_came(flavour: Flavour, size: int) ->
 def test_the_parts_of_a_long_text_are_told(flavour: Flavour, mode: object) -> None:
     drive = Drive(flavour)
     talk = drive.open(SpeechRequest(delivery=Delivery(text_mode=mode)))  # type: ignore[arg-type]
-    talk.sequence.sentences = Sentences(20)
+    talk.sequence.splitter = TextSplitter(20)
     text = "This is the first one. And here the second comes. Third." + "." * 70
-    talk.sequence.feed(text)
+    talk.sequence.append_text(text)
     talk.sequence.end()
     drive.run()
-    parts = Sentences(20).feed(text)
+    parts = TextSplitter(20).split(text)
     assert ranges(talk, text) == [part for part in parts if part.strip(".")]
     check_places(talk)
 
@@ -177,7 +177,7 @@ def test_what_is_cut_short_is_not_told(flavour: Flavour) -> None:
     drive.run()
     assert limited.end is FinishReason.LENGTH
     assert sum(done.frames for done in limited.done) < 30
-    every = Sentences(1_000, SENTENCE).feed(f"{TEXT} " * 5)
+    every = TextSplitter(1_000, SENTENCE).split(f"{TEXT} " * 5)
     assert ranges(limited, f"{TEXT} " * 5) == every[: len(limited.done)] != every
     assert ranges(cancelled, TEXT) == SENTENCES[: len(cancelled.done)] != SENTENCES
 
@@ -235,7 +235,7 @@ def test_ranges_never_overlap_and_leave_out_what_cannot_be_spoken(
         if piece is None:
             talk.sequence.flush(f"{number}")
         else:
-            talk.sequence.feed(piece)
+            talk.sequence.append_text(piece)
             text += piece
         drive.steps(number % 3)
     talk.sequence.end()

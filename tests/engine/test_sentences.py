@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from engine.api.events import FinishReason
 from engine.api.request import Delivery, Sampling, SpeechRequest, TextMode
-from engine.prompt.splitter import ANYWHERE, SENTENCE, Sentences
+from engine.prompt.splitter import ANYWHERE, SENTENCE, TextSplitter
 from tests.engine.drive import FLAVOURS, INCREMENTAL, WHOLE, Drive, Flavour, check_whole
 
 BUDGET = 20
@@ -14,9 +14,9 @@ BUDGET = 20
 
 def cut(text: str, *, budget: int = BUDGET, least: int | None = None, size: int = 10_000) -> list[str]:
     """The segments of `text`, given in pieces of `size` characters."""
-    sentences, parts = Sentences(budget, least), [""]
+    splitter, parts = TextSplitter(budget, least), [""]
     for start in range(0, len(text), size):
-        first, *more = sentences.feed(text[start : start + size])
+        first, *more = splitter.split(text[start : start + size])
         parts[-1] += first
         parts += more
     return parts
@@ -93,12 +93,12 @@ def test_no_budget_no_cuts() -> None:
 def test_segments_keep_the_voice_the_seed_and_the_count_of_flushes(flavour: Flavour, mode: TextMode, size: int) -> None:
     drive = Drive(flavour)
     talk = drive.open(_request(mode), seed=7)
-    talk.sequence.sentences = Sentences(BUDGET)
+    talk.sequence.splitter = TextSplitter(BUDGET)
     text = "This is the first one. And here the second comes. Third."
     for start in range(0, len(text), size):
-        talk.sequence.feed(text[start : start + size])
+        talk.sequence.append_text(text[start : start + size])
     talk.sequence.flush("m")
-    talk.sequence.feed("After the flush.")
+    talk.sequence.append_text("After the flush.")
     talk.sequence.end()
     assert talk.sequence.characters == len(text) + 16
     numbers = [segment.number for segment in talk.sequence.segments]

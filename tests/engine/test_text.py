@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from engine.api.config import Split
 from engine.api.errors import CheckpointError
-from engine.prompt.token_stream import HEADING, TextStream
+from engine.prompt.token_stream import HEADING, TokenStream
 from engine.prompt.tokenizer import TextTokenizer
 from tests.engine.tiny import tiny_tokenizer
 
@@ -76,8 +76,8 @@ def cut_texts(draw: st.DrawFn) -> list[str]:
 @example(pieces=["XX <\u041f\ub155\u041f", "a"])
 def test_any_cut_of_any_text_gives_the_ids_of_the_whole(split: Split, pieces: list[str]) -> None:
     tokenizer = busy_tokenizer(split)
-    stream = TextStream(tokenizer)
-    ids = [token for piece in pieces for token in stream.feed(piece)]
+    stream = TokenStream(tokenizer)
+    ids = [token for piece in pieces for token in stream.push(piece)]
     assert ids + stream.end() == tokenizer.encode(HEADING + "".join(pieces))
 
 
@@ -90,11 +90,11 @@ def test_the_merges_of_this_test_tell_words_apart() -> None:
 @pytest.mark.parametrize("split", SPLITS)
 def test_words_come_out_as_soon_as_the_next_begins(split: Split) -> None:
     tokenizer = busy_tokenizer(split)
-    stream = TextStream(tokenizer)
-    known = stream.feed("Hello")
-    known += stream.feed(" wor")
+    stream = TokenStream(tokenizer)
+    known = stream.push("Hello")
+    known += stream.push(" wor")
     assert known == tokenizer.encode(HEADING + "Hello")
-    known += stream.feed("ld, and")
+    known += stream.push("ld, and")
     assert known == tokenizer.encode(HEADING + "Hello world,")
     assert known + stream.end() == tokenizer.encode(HEADING + "Hello world, and")
 
@@ -102,8 +102,8 @@ def test_words_come_out_as_soon_as_the_next_begins(split: Split) -> None:
 def test_a_long_text_in_single_characters_takes_no_long_time() -> None:
     """The words that are settled are not looked at again, and a word that only grows is not either."""
     for text in ("word " * 2_000, "x" * 10_000):
-        stream = TextStream(tiny_tokenizer())
-        ids = [token for character in text for token in stream.feed(character)]
+        stream = TokenStream(tiny_tokenizer())
+        ids = [token for character in text for token in stream.push(character)]
         assert ids + stream.end() == tiny_tokenizer().encode(HEADING + text)
 
 

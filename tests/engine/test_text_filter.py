@@ -12,7 +12,7 @@ from engine.prompt.text_filter import HELD, MarkupFilter
 def filtered(*pieces: str) -> tuple[str, list[int]]:
     """The text and the places that stay."""
     markup = MarkupFilter()
-    parts = [*map(markup.feed, pieces), markup.end()]
+    parts = [*map(markup.push, pieces), markup.end()]
     return "".join(part.text for part in parts), [place for part in parts for place in part.places]
 
 
@@ -151,9 +151,9 @@ def test_what_never_closes_is_held_for_a_bounded_time_and_cost(opener: str, fill
     text = opener + filler * 3_000
     markup, held, began = MarkupFilter(), 0, time.process_time()
     for start in range(0, 3_000, 3):
-        markup.feed(text[start : start + 3])
+        markup.push(text[start : start + 3])
         held = max(held, len(markup._held))
-    markup.feed(text[3_000:])
+    markup.push(text[3_000:])
     assert held <= HELD + 3
     assert time.process_time() - began < 1.0
     assert filtered(text[:2_500]) == filtered(text[:1_100], *text[1_100:2_500])
@@ -161,10 +161,10 @@ def test_what_never_closes_is_held_for_a_bounded_time_and_cost(opener: str, fill
 
 def test_a_flush_begins_anew() -> None:
     markup = MarkupFilter()
-    assert markup.feed("[open").text == ""
+    assert markup.push("[open").text == ""
     assert markup.end().text == "[open"
-    assert markup.feed("](x) - no").text == "](x) - no"
+    assert markup.push("](x) - no").text == "](x) - no"
     assert markup.end().text == ""
-    assert markup.feed("- item *").text == "item "
+    assert markup.push("- item *").text == "item "
     rest = markup.end()
     assert (rest.text, rest.places) == ("*", [21])

@@ -6,7 +6,7 @@ import pytest
 from engine.api.errors import RequestTooLarge
 from engine.api.request import Delivery, Reference, Sampling, SpeechRequest, TextMode
 from engine.prompt.builder import PROMPT_SHARE, PromptBuilder
-from engine.prompt.splitter import Sentences
+from engine.prompt.splitter import TextSplitter
 from engine.scheduler.segment import Segment
 from tests.engine.drive import FLAVOURS, INCREMENTAL, WHOLE, Drive, Flavour, check_whole
 from tests.engine.tiny import tiny_config, tiny_tokenizer
@@ -120,13 +120,13 @@ def test_blank_segments_are_passed_over_when_the_start_is_told() -> None:
 def test_a_text_that_would_fill_the_cache_goes_in_as_it_is_spoken(flavour: Flavour) -> None:
     """Whatever is not asked for must not fail; what is asked for is exact."""
     drive = Drive(flavour, blocks=60)
-    layout = PromptBuilder(tiny_config(), tiny_tokenizer(), None, positions=240).of(UNASKED)
+    layout = PromptBuilder(tiny_config(), tiny_tokenizer(), None, positions=240).build(UNASKED)
     assert layout.whole_tokens == 240 // PROMPT_SHARE
     words = "word " * 300
     for mode, request in ((INCREMENTAL, UNASKED), (WHOLE, SpeechRequest(delivery=Delivery(text_mode=WHOLE)))):
         talk = drive.open(SpeechRequest(sampling=Sampling(max_frames=20), delivery=request.delivery))
-        talk.sequence.use(PromptBuilder(tiny_config(), tiny_tokenizer(), None, positions=240).of(request))
-        talk.sequence.sentences = Sentences(0)
+        talk.sequence.use(PromptBuilder(tiny_config(), tiny_tokenizer(), None, positions=240).build(request))
+        talk.sequence.splitter = TextSplitter(0)
         talk.say(words)
         assert talk.sequence.text_mode is mode
         drive.run()
@@ -152,8 +152,8 @@ def test_the_default_is_the_references_for_the_kind(kind: str, mode: TextMode) -
     layouts = PromptBuilder(tiny_config(kind), tiny_tokenizer(), None)
     for asked, wanted in ((None, mode), (INCREMENTAL, INCREMENTAL), (WHOLE, WHOLE)):
         assert (layouts.default_mode or WHOLE) is mode
-        segment = Segment(layouts.of(_request(kind, asked)), tiny_tokenizer(), 0, 0)
-        segment.feed(TEXT)
+        segment = Segment(layouts.build(_request(kind, asked)), tiny_tokenizer(), 0, 0)
+        segment.append(TEXT)
         segment.end(None)
         assert segment.mode is wanted
 

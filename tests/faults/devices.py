@@ -28,7 +28,7 @@ class Steady:
     def step(self, batch: Batch) -> StepOutput:
         """One frame for each row, and audio for each chunk."""
         time.sleep(self.seconds)
-        self._seeds |= {entry.slot: entry.seed for entry in batch.entries}
+        self._seeds |= {init.slot: init.seed for init in batch.inits}
         self._offsets |= {row.slot: row.frame - row.index for row in batch.rows}
         codes = np.zeros((len(batch.rows), GROUPS), np.int32)
         for frame, row in zip(codes, batch.rows, strict=True):

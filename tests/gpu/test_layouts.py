@@ -41,9 +41,9 @@ class Follower(ReferenceOps):
         self.given = list[int]()
         self.below = list[float]()
 
-    def sample(self, logits: Tensor, picks: SamplingTensors) -> Tensor:
+    def sample(self, logits: Tensor, params: SamplingTensors) -> Tensor:
         if not self.given:
-            return super().sample(logits, picks)
+            return super().sample(logits, params)
         code = self.given.pop(0)
         self.below.append(float(logits[0].max() - logits[0, code]))
         return torch.full_like(logits.argmax(-1), code)

@@ -138,20 +138,20 @@ LENGTHS = [1, 2, 17, 64, 65, 130, 300, 700] if not INTERPRETED else [1, 64, 65, 
 
 
 def test_decode_attention(paged_ops: TritonOps) -> None:
-    cache, places = paged(LENGTHS, paged_ops.block_size)
+    cache, metadata = paged(LENGTHS, paged_ops.block_size)
     norms, rope = heads_and_rope(1024)
     qkv = normal(len(LENGTHS), (HEADS + 2 * GROUPS) * WIDTH)
     norms_wide, rope_wide, cache_wide = widened(norms, rope, cache)
     ours, theirs = copied(cache), copied(cache)
-    truth = reference.paged_decode(qkv.double(), norms_wide, rope_wide, cache_wide, places)
-    out = paged_ops.paged_decode(qkv, norms, rope, ours, places)
-    plain = reference.paged_decode(qkv, norms, rope, theirs, places)
+    truth = reference.paged_decode(qkv.double(), norms_wide, rope_wide, cache_wide, metadata)
+    out = paged_ops.paged_decode(qkv, norms, rope, ours, metadata)
+    plain = reference.paged_decode(qkv, norms, rope, theirs, metadata)
     report(f"decode_attention {paged_ops.attention}", error(out, truth), error(plain, truth))
     assert error(ours.keys, theirs.keys) < 2e-3
     assert torch.equal(ours.values, theirs.values)
-    assert torch.equal(out, paged_ops.paged_decode(qkv, norms, rope, ours, places))
+    assert torch.equal(out, paged_ops.paged_decode(qkv, norms, rope, ours, metadata))
     for row in range(len(LENGTHS)):
-        own = AttentionMetadata(places.block_table, places.slots[row : row + 1], places.positions[row : row + 1])
+        own = AttentionMetadata(metadata.block_table, metadata.slots[row : row + 1], metadata.positions[row : row + 1])
         alone = paged_ops.paged_decode(qkv[row : row + 1], norms, rope, ours, own)
         assert torch.equal(alone[0], out[row])
 
@@ -164,10 +164,10 @@ def test_prefill_attention(paged_ops: TritonOps) -> None:
     qkv = normal(len(slots), (HEADS + 2 * GROUPS) * WIDTH)
     norms_wide, rope_wide, cache_wide = widened(norms, rope, cache)
     ours, theirs = copied(cache), copied(cache)
-    places = AttentionMetadata(filled.block_table, slots, positions)
-    truth = reference.paged_prefill(qkv.double(), norms_wide, rope_wide, cache_wide, places)
-    out = paged_ops.paged_prefill(qkv, norms, rope, ours, places)
-    plain = reference.paged_prefill(qkv, norms, rope, theirs, places)
+    metadata = AttentionMetadata(filled.block_table, slots, positions)
+    truth = reference.paged_prefill(qkv.double(), norms_wide, rope_wide, cache_wide, metadata)
+    out = paged_ops.paged_prefill(qkv, norms, rope, ours, metadata)
+    plain = reference.paged_prefill(qkv, norms, rope, theirs, metadata)
     report(f"prefill_attention {paged_ops.attention}", error(out, truth), error(plain, truth))
     assert error(ours.keys, theirs.keys) < 2e-3
     assert torch.equal(ours.values, theirs.values)
@@ -183,8 +183,8 @@ def test_attention_is_captured(paged_ops: TritonOps, name: str) -> None:
     slots, positions = filled.slots.clone(), filled.positions.clone()
 
     def attend() -> Tensor:
-        places = AttentionMetadata(filled.block_table, slots, positions)
-        return getattr(paged_ops, name)(qkv, norms, rope, cache, places)  # type: ignore[no-any-return]
+        metadata = AttentionMetadata(filled.block_table, slots, positions)
+        return getattr(paged_ops, name)(qkv, norms, rope, cache, metadata)  # type: ignore[no-any-return]
 
     attend()
     graph = torch.cuda.CUDAGraph()

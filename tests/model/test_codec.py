@@ -120,11 +120,11 @@ def test_a_slot_goes_on_as_if_it_had_decoded_a_recording_and_its_past(
     reference = codes[:recorded].int().numpy() if recorded else None
     stage = CodecStage(exact, SLOTS, CPU)
     if again and reference is not None:
-        stage.begin(2, reference, [])
+        stage.start_stream(2, reference, [])
         stage.decode([2], random_codes(1, 2, seed=8))
         assert stage.is_primed(reference)
     stage.decode([1], random_codes(1, 2, seed=9))
-    stage.begin(1, reference, codes[recorded:start].tolist())
+    stage.start_stream(1, reference, codes[recorded:start].tolist())
     pcm = stage.decode([1], codes[None, start:])[0]
     expected = one_shot(exact, codes)[start * 1920 :] * 32767
     assert (pcm - expected).abs().max() <= 0.5 + SAME * 32767
@@ -144,7 +144,7 @@ def test_what_one_scope_has_made_the_codec_remember_serves_no_other(exact: Codec
     stage = CodecStage(exact, SLOTS, CPU)
     stage.prime(recording, "acme")
     assert [stage.is_primed(recording, scope) for scope in ("acme", "globex", "")] == [True, False, False]
-    stage.begin(1, recording, [], "globex")
+    stage.start_stream(1, recording, [], "globex")
     assert stage.is_primed(recording, "globex")
 
 

@@ -37,7 +37,7 @@ def test_a_prompt_row_by_row_is_the_prompt_together(monkeypatch: pytest.MonkeyPa
     qkv = torch.randn(7, (config.heads + 2 * config.kv_heads) * config.head_dim)
     rope = rope_tables(config, 64, qkv)
     table = torch.tensor([[1, 2, 3, 4], [8, 7, 6, 5]], dtype=torch.int32)
-    places = AttentionMetadata(table, torch.tensor([0, 0, 0, 1, 1, 1, 1]), torch.tensor([14, 15, 16, 0, 1, 2, 3]))
-    together = ops.paged_prefill(qkv, norms, rope, cache, places)
-    queries = ops._heads(qkv, norms, rope, cache, places.positions)[0]
-    torch.testing.assert_close(reference._attend_rows(queries, cache, places), together)
+    metadata = AttentionMetadata(table, torch.tensor([0, 0, 0, 1, 1, 1, 1]), torch.tensor([14, 15, 16, 0, 1, 2, 3]))
+    together = ops.paged_prefill(qkv, norms, rope, cache, metadata)
+    queries = ops._heads(qkv, norms, rope, cache, metadata.positions)[0]
+    torch.testing.assert_close(reference._attend_rows(queries, cache, metadata), together)

@@ -57,7 +57,7 @@ class Running:
     def eos(self) -> int:
         """The code that ends a speech."""
         assert self.server.engine is not None
-        return int(self.server.engine._layouts.config.codec.eos)
+        return int(self.server.engine._prompt_builder.config.codec.eos)
 
     @contextmanager
     def runner(self, change: Callable[[Runner], Runner]) -> Iterator[None]:

@@ -104,7 +104,7 @@ async def test_turns_that_wait_for_text_foretell_no_wait(checkpoint: Path) -> No
     async with serving(checkpoint, max_speeches=1) as busy:
         assert busy.server.engine is not None
         for _ in range(3):
-            busy.server.engine._turnover.left(60.0)
+            busy.server.engine._wait_estimator.record(60.0)
         waiting = busy.stub.Synthesize(send([config(60.0), text("Well, let me "), 60.0]))
         while not (await waiting.read()).HasField("notice"):
             pass

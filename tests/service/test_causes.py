@@ -168,13 +168,13 @@ async def test_encoding_a_reference_is_the_servers(
     async with serving(folder) as running:
         engine = running.server.engine
         assert engine is not None
-        prepare = engine._layouts.prepare
+        prepare = engine._prompt_builder.prepare
 
         def slow(request: SpeechRequest) -> PromptLayout:
             time.sleep(0.5)
             return prepare(request)
 
-        monkeypatch.setattr(engine._layouts, "prepare", slow)
+        monkeypatch.setattr(engine._prompt_builder, "prepare", slow)
         reference = Reference(np.zeros(24_000, np.float32), speaker_embedding_only=True)
         asked = SpeechRequest(reference=reference, sampling=Sampling(seed=1, max_frames=10))
         async with engine.open(asked) as speech:

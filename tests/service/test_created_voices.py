@@ -210,7 +210,7 @@ async def begins_at_once(running: Running, name: str) -> bool:
     cast = running.server.gate.cast()
     engine = cast.fleet.named(cast.home(name, UNKNOWN))
     assert engine is not None
-    return engine._layouts.prepared(SpeechRequest(kept=await cast.kept(name, "")))
+    return engine._prompt_builder.is_ready(SpeechRequest(kept=await cast.kept(name, "")))
 
 
 async def test_a_created_voice_is_heard_as_soon_as_a_built_in_one(base_checkpoint: Path, tmp_path: Path) -> None:

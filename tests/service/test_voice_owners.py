@@ -209,9 +209,9 @@ async def test_nothing_that_one_owner_has_cached_serves_another(shop: Running) -
     await make(shop, ACME, "anna")
     cast = shop.server.gate.cast()
     engine, kept = cast.fleet.default, await cast.kept("anna", "acme")
-    assert engine._layouts.prepared(SpeechRequest(kept=kept))
+    assert engine._prompt_builder.is_ready(SpeechRequest(kept=kept))
     other = replace(kept, scope="another")
-    assert not engine._layouts.prepared(SpeechRequest(kept=other))
+    assert not engine._prompt_builder.is_ready(SpeechRequest(kept=other))
 
 
 async def test_whoever_changes_voices_leaves_a_line(shop: Running, caplog: pytest.LogCaptureFixture) -> None:

@@ -164,12 +164,12 @@ def _columns(
     voice = Voice(row=list(config.speakers.values())[said.speaker]) if known else Voice(embedding=_ANY)
     segment = Segment(PromptLayout(config, voice, mode, language), tokenizer, 0, 0)
     frames = said.codes[LEAD:] if mode is TextMode.WHOLE else said.codes
-    segment.feed(said.text)
+    segment.append(said.text)
     segment.end(None)
     segment.frames = [()] * len(frames)  # they come below, all at once
     assert segment.prefix is not None
     start = len(segment.prefix)
-    columns = segment.columns(0, start + 1 + len(frames))
+    columns = segment.inputs(0, start + 1 + len(frames))
     table = np.full((len(columns), config.code_groups), -1, np.int16)
     for line, column in enumerate(columns[: start + 1]):
         table[line, : len(column.codes)] = VECTOR if column.codes == prompt_tokens.VECTOR else column.codes

@@ -1,6 +1,6 @@
 """The fused kernels, with flash-attn for the talker's attention: one of ours norms, rotates and stores before it."""
 
-from importlib import metadata
+from importlib.metadata import version
 
 from torch import Tensor
 
@@ -14,16 +14,16 @@ from engine.ops.triton.ops import TritonOps
 class FlashOps(TritonOps):
     """For bf16 on one CUDA device; see `Ops` for the meaning of every method."""
 
-    attention = f"flash-attn {metadata.version('flash_attn')}"
+    attention = f"flash-attn {version('flash_attn')}"
     block_size = paged.PAGE
     misfit = staticmethod(paged.misfit)
 
     def paged_decode(
-        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata
+        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata
     ) -> Tensor:
-        return paged.decode(store_kv(qkv, norms, rope, cache, places), cache, places)
+        return paged.decode(store_kv(qkv, norms, rope, cache, metadata), cache, metadata)
 
     def paged_prefill(
-        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata
+        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata
     ) -> Tensor:
-        return paged.prefill(store_kv(qkv, norms, rope, cache, places), cache, places)
+        return paged.prefill(store_kv(qkv, norms, rope, cache, metadata), cache, metadata)

@@ -22,16 +22,16 @@ def misfit(heads: int, groups: int, width: int, device: torch.device) -> str | N
         return f"{heads} heads of {width} over {groups}"
     page = torch.zeros(1, PAGE, groups, width, dtype=torch.bfloat16, device=device)
     nowhere = torch.zeros(1, 1, dtype=torch.int64, device=device)
-    places, queries = AttentionMetadata(nowhere.int(), nowhere[0], nowhere[0]), page.new_zeros(1, heads, width)
+    metadata, queries = AttentionMetadata(nowhere.int(), nowhere[0], nowhere[0]), page.new_zeros(1, heads, width)
     try:
         for attend in (decode, prefill):
-            attend(queries, LayerCache(page, page), places).sum().item()
+            attend(queries, LayerCache(page, page), metadata).sum().item()
     except RuntimeError as error:
         return f"{heads} heads of {width} over {groups} here ({' '.join(str(error).split())[:200]})"
     return None
 
 
-def decode(queries: Tensor, cache: LayerCache, places: AttentionMetadata) -> Tensor:
+def decode(queries: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
     """One position a row: queries (R, H, D) -> (R, H D).
 
     The positions are not split between programs: so no row's rounding depends on how many others there are.
@@ -40,17 +40,17 @@ def decode(queries: Tensor, cache: LayerCache, places: AttentionMetadata) -> Ten
         queries[:, None],
         cache.keys,
         cache.values,
-        cache_seqlens=places.lengths,
-        block_table=places.tables,
+        cache_seqlens=metadata.lengths,
+        block_table=metadata.tables,
         causal=True,
         num_splits=1,
     )
     return cast(Tensor, out).flatten(1)
 
 
-def prefill(queries: Tensor, cache: LayerCache, places: AttentionMetadata) -> Tensor:
+def prefill(queries: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
     """Rows that may be several positions of one slot: queries (R, H, D) -> (R, H D)."""
-    runs = places.runs
+    runs = metadata.runs
     out = flash_attn_varlen_func(
         queries,
         cache.keys,

@@ -45,18 +45,18 @@ class TritonOps(ReferenceOps):
         return plan.linear(x, weight, norm=norm, gated=True, eps=eps)
 
     def paged_decode(
-        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata
+        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata
     ) -> Tensor:
         if self._plain("paged_decode", heads.misfit(qkv, cache)):
-            return super().paged_decode(qkv, norms, rope, cache, places)
-        return paged.decode(qkv, norms, rope, cache, places)
+            return super().paged_decode(qkv, norms, rope, cache, metadata)
+        return paged.decode(qkv, norms, rope, cache, metadata)
 
     def paged_prefill(
-        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata
+        self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata
     ) -> Tensor:
         if self._plain("paged_prefill", heads.misfit(qkv, cache)):
-            return super().paged_prefill(qkv, norms, rope, cache, places)
-        return paged.prefill(qkv, norms, rope, cache, places)
+            return super().paged_prefill(qkv, norms, rope, cache, metadata)
+        return paged.prefill(qkv, norms, rope, cache, metadata)
 
     def dense_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, start: int) -> Tensor:
         if self._plain("dense_attention", dense.misfit(qkv, cache)):
@@ -69,31 +69,31 @@ class TritonOps(ReferenceOps):
     def uniforms(self, seeds: Tensor, frames: Tensor, count: int) -> Tensor:
         return sampling.uniforms(seeds, frames, count)
 
-    def sample(self, logits: Tensor, picks: SamplingTensors) -> Tensor:
+    def sample(self, logits: Tensor, params: SamplingTensors) -> Tensor:
         if self._plain("sample", sampling.misfit(logits)):
-            return super().sample(logits, picks)
-        return sampling.sample(logits, picks)[0]
+            return super().sample(logits, params)
+        return sampling.sample(logits, params)[0]
 
-    def sample_embed(self, logits: Tensor, picks: SamplingTensors, table: Tensor) -> tuple[Tensor, Tensor]:
+    def sample_embed(self, logits: Tensor, params: SamplingTensors, table: Tensor) -> tuple[Tensor, Tensor]:
         if self._plain("sample_embed", sampling.misfit(logits)):
-            return super().sample_embed(logits, picks, table)
-        return sampling.sample(logits, picks, table=table)
+            return super().sample_embed(logits, params, table)
+        return sampling.sample(logits, params, table=table)
 
     def sample_talker(
         self,
         logits: Tensor,
-        picks: SamplingTensors,
+        params: SamplingTensors,
         penalty: Tensor,
-        seen: Tensor,
+        generated_mask: Tensor,
         slots: Tensor,
         may_end: Tensor,
         allowed: Tensor,
         end_id: int,
     ) -> Tensor:
         if self._plain("sample_talker", sampling.misfit(logits)):
-            return super().sample_talker(logits, picks, penalty, seen, slots, may_end, allowed, end_id)
-        rules = sampling.Rules(penalty, seen, slots, may_end, allowed, end_id)
-        return sampling.sample(logits, picks, rules)[0]
+            return super().sample_talker(logits, params, penalty, generated_mask, slots, may_end, allowed, end_id)
+        rules = sampling.Rules(penalty, generated_mask, slots, may_end, allowed, end_id)
+        return sampling.sample(logits, params, rules)[0]
 
     def _plain(self, operation: str, misfit: str | None) -> bool:
         return self._fallbacks.needed(operation, misfit)

@@ -187,7 +187,7 @@ class Rules:
     """What the talker's scores go through before the draw: see `Ops.sample_talker`."""
 
     penalty: Tensor
-    seen: Tensor
+    generated_mask: Tensor
     slots: Tensor
     may_end: Tensor
     allowed: Tensor
@@ -200,7 +200,7 @@ def misfit(logits: Tensor) -> str | None:
 
 
 def sample(
-    logits: Tensor, picks: SamplingTensors, rules: Rules | None = None, table: Tensor | None = None
+    logits: Tensor, params: SamplingTensors, rules: Rules | None = None, table: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Draw one id a row (R,), and fetch the ids' rows of `table`, if there is one: (R, width) or empty."""
     rows, vocab = logits.shape
@@ -210,19 +210,19 @@ def sample(
     exact = rules is None and logits.dtype == torch.bfloat16  # bf16 differs in its upper half alone
     _sample[(rows,)](
         logits,
-        picks.temperature,
-        picks.top_k,
-        picks.top_p,
-        picks.uniform,
+        params.temperature,
+        params.top_k,
+        params.top_p,
+        params.uniform,
         rules and rules.penalty,
-        rules and rules.seen,
+        rules and rules.generated_mask,
         rules and rules.slots,
         rules and rules.may_end,
         rules and rules.allowed,
         ids,
         table,
         fetched,
-        picks.uniform.stride(0),
+        params.uniform.stride(0),
         rules.slots.stride(0) if rules else 0,
         rules.end_id if rules else 0,
         V=vocab,

@@ -212,27 +212,27 @@ def _store_kernel(
         tl.store(queries_ptr + row.to(tl.int64) * (G * E * D) + h * D + d, rotated, mask=keep)
 
 
-def decode(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata) -> Tensor:
+def decode(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
     """One new position a row -> (R, H D)."""
-    return _attend(qkv, norms, rope, cache, places, own=True)
+    return _attend(qkv, norms, rope, cache, metadata, own=True)
 
 
-def prefill(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata) -> Tensor:
+def prefill(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
     """As `decode` where rows may be several positions of one slot: all keys and values are stored first."""
-    _store(qkv, norms, rope, cache, places, None)
-    return _attend(qkv, norms, rope, cache, places, own=False)
+    _store(qkv, norms, rope, cache, metadata, None)
+    return _attend(qkv, norms, rope, cache, metadata, own=False)
 
 
-def store_kv(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata) -> Tensor:
+def store_kv(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
     """Store every row's keys and values; its queries, normed and rotated too, are (R, H, D)."""
     groups, width = cache.keys.shape[-2:]
     queries = torch.empty(len(qkv), groups * query_heads(qkv, cache), width, dtype=qkv.dtype, device=qkv.device)
-    _store(qkv, norms, rope, cache, places, queries)
+    _store(qkv, norms, rope, cache, metadata, queries)
     return queries
 
 
 def _store(
-    qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata, queries: Tensor | None
+    qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata, queries: Tensor | None
 ) -> None:
     groups, width = cache.keys.shape[-2:]
     _store_kernel[(len(qkv),)](
@@ -244,12 +244,12 @@ def _store(
         cache.keys,
         cache.values,
         qkv if queries is None else queries,
-        places.block_table,
-        places.slots,
-        places.positions,
-        places.block_table.stride(0),
-        places.slots.stride(0),
-        places.positions.stride(0),
+        metadata.block_table,
+        metadata.slots,
+        metadata.positions,
+        metadata.block_table.stride(0),
+        metadata.slots.stride(0),
+        metadata.positions.stride(0),
         norms.eps,
         G=groups,
         E=query_heads(qkv, cache),
@@ -265,7 +265,7 @@ def _store(
 
 
 def _attend(
-    qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, places: AttentionMetadata, own: bool
+    qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata, own: bool
 ) -> Tensor:
     groups, width = cache.keys.shape[-2:]
     heads = query_heads(qkv, cache)
@@ -280,15 +280,15 @@ def _attend(
         rope.sin,
         cache.keys,
         cache.values,
-        places.block_table,
-        places.slots,
-        places.positions,
+        metadata.block_table,
+        metadata.slots,
+        metadata.positions,
         out,
         parts,
         _arrivals(qkv.device),
-        places.block_table.stride(0),
-        places.slots.stride(0),
-        places.positions.stride(0),
+        metadata.block_table.stride(0),
+        metadata.slots.stride(0),
+        metadata.positions.stride(0),
         norms.eps,
         width**-0.5,
         G=groups,
