@@ -1,1 +1,1 @@
-"""Who may come in: the server's state, tokens, tenants, limits of calls."""
+"""Admission: state, tokens, tenants, limits of calls."""

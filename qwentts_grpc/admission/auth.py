@@ -1,4 +1,4 @@
-"""Authentication: bearer tokens, in a file that says which callers the server knows, and who each caller is."""
+"""Authentication: bearer tokens from a file, or client certificates."""
 
 import hmac
 from collections.abc import Awaitable, Callable
@@ -25,7 +25,10 @@ SCHEME = "bearer"
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A known caller; of the secret only its digest is kept. `named` is the tenant, or empty."""
+    """A known caller, by the digest of its secret.
+
+    `named`: the tenant, or empty.
+    """
 
     digest: bytes = field(repr=False)
     named: str
@@ -33,32 +36,38 @@ class Token:
 
     @property
     def tenant(self) -> str:
-        """The name, or where there is none the digest."""
+        """The name; without one the digest."""
         return self.named or f"{caller.DIGEST}{self.digest.hex()}"
 
 
 class Tokens:
-    """The tokens of a file: on each line a secret, perhaps its tenant, perhaps `admin`. `#` begins a comment line."""
+    """The tokens of a file.
+
+    Each line: a secret, perhaps its tenant, perhaps `admin`. `#` begins a comment line.
+    """
 
     def __init__(self, path: Path, insecure: bool = False) -> None:
-        """Raises OSError where the file cannot be read or holds no token; for other dangers see `read_tokens`."""
+        """Raises OSError for an unreadable or empty file.
+
+        `read_tokens` lists the other errors.
+        """
         self._path, self._insecure = path, insecure
         self.reload()
 
     def reload(self) -> None:
-        """Read the file again; raises OSError, and then the tokens stay as they were."""
+        """Read the file again; raises OSError, keeping the old tokens."""
         self._known = read_tokens(self._path, self._insecure)
         self._tenants = frozenset(token.tenant for token in self._known)
 
     def tenants(self) -> frozenset[str]:
-        """All tenants that have a token."""
+        """All tenants with a token."""
         return self._tenants
 
     def token(self, metadata: Metadata) -> Token:
-        """The caller's token; raises `Unauthenticated` where there is none, or an unknown one."""
+        """The caller's token; raises `Unauthenticated` if missing or unknown."""
         scheme, _, secret = _authorization(metadata).partition(" ")
         digest = sha256(secret.strip().encode()).digest()
-        # Every token is compared, each in constant time, so that the time taken tells nothing of any.
+        # Every token is compared, each in constant time, so that the duration reveals nothing.
         found = [token for token in self._known if hmac.compare_digest(token.digest, digest)]
         if scheme.casefold() != SCHEME or not found:
             raise Unauthenticated
@@ -66,7 +75,7 @@ class Tokens:
 
 
 def read_tokens(path: Path, insecure: bool = False) -> tuple[Token, ...]:
-    """The tokens in a file; raises OSError where it cannot be read or holds none.
+    """The tokens in a file; raises OSError if unreadable or empty.
 
     Raises PermissionError where all users can read it or a token can be guessed, unless that is `insecure`.
     """
@@ -92,9 +101,9 @@ def _token(secret: str, tenant: str = "", role: str = "") -> Token | None:
 
 
 class AuthInterceptor(grpc.aio.ServerInterceptor):
-    """Identifies callers, and turns away those without a token where `tokens` are needed.
+    """Identifies callers; refuses those without a token.
 
-    `unauthenticated` is called for each.
+    A token is needed where `tokens` are given. `unauthenticated` is called for each refusal.
     """
 
     def __init__(
@@ -110,7 +119,7 @@ class AuthInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """The call's own handler, or one that refuses it before any header and message."""
+        """The original handler, or one that refuses before any header."""
         method, token = handler_call_details.method, None
         metadata = handler_call_details.invocation_metadata or ()
         if self._tokens is not None and not method.startswith(OPEN):
@@ -132,7 +141,10 @@ class AuthInterceptor(grpc.aio.ServerInterceptor):
         return handle
 
     def _refusing(self, method: str) -> Handler:
-        """A handler for calls of every kind: as a stream it need not wait for a message."""
+        """A refusing handler for every kind of call.
+
+        As a stream handler it need not wait for a message.
+        """
 
         async def refuse(requests: Any, context: Context) -> None:
             caller.current.set(Caller(peer=context.peer()))
@@ -147,8 +159,8 @@ class AuthInterceptor(grpc.aio.ServerInterceptor):
 def identified(access: Access, token: Token | None, context: Context) -> Caller:
     """The caller of an authenticated call.
 
-    Its tenant is what the token names; where that names none, what a trusted gateway's metadata names; else the
-    token's own digest; without tokens what the client's certificate names.
+    Its tenant is the one of the token; without one, the one in a trusted gateway's metadata; else the token's own
+    digest; without tokens the one in the client's certificate.
     """
     gateway = caller.from_metadata(access.tenant_key, context.invocation_metadata() or ())
     if token is not None:

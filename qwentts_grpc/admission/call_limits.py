@@ -1,4 +1,4 @@
-"""Concurrency limits: each kind of call lives within a budget of its own."""
+"""Concurrency limits: a budget for each kind of call."""
 
 import asyncio
 import inspect
@@ -24,14 +24,14 @@ from qwentts_grpc.wire import peers
 from qwentts_grpc.wire.errors import CallRateLimit, TenantLimit, TooManyCalls
 from qwentts_grpc.wire.limits import Limits
 
-CONNECTIONS = 4  # how many a caller needs at least to hold every call of the server
+CONNECTIONS = 4  # connections that a caller needs at least to hold every call of the server
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How many calls may be open, and for how many seconds each.
+    """Limits of open calls, with `seconds` each.
 
-    `per_host` None has no limit of its own; `evicts` lets the newest take the place of the oldest.
+    `per_host` None: no limit of its own. `evicts`: the newest call replaces the oldest.
     """
 
     calls: int
@@ -45,7 +45,7 @@ CHECKS = Budget(calls=64, evicts=True, age=1.0)
 WATCHES = Budget(calls=64, per_host=16, age=600.0)
 REFLECTION = Budget(calls=16, per_host=8)
 
-# What is not ours: health checks need no token, and reflection none where the others need none.
+# Foreign services: health checks need no token, reflection none where the others need none.
 PUBLIC: Mapping[str, Budget] = {
     f"/{health.NAME}/Check": CHECKS,
     f"/{health.NAME}/List": CHECKS,
@@ -56,15 +56,15 @@ PUBLIC: Mapping[str, Budget] = {
 
 
 class OpenCalls:
-    """The calls that are open within one budget; belongs to the event loop's thread."""
+    """Open calls within one budget; belongs to the event loop's thread."""
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self._hosts: dict[asyncio.Task[Any] | None, str] = {}  # of each call's handler, the oldest first
+        self._hosts: dict[asyncio.Task[Any] | None, str] = {}  # by each call's handler task, the oldest first
 
     @contextmanager
     def admit(self, peer: str) -> Iterator[None]:
-        """Count the handler that runs now; raises `TooManyCalls`."""
+        """Count the current handler; raises `TooManyCalls`."""
         task, host = asyncio.current_task(), peers.host(peer)
         self._make_room(host)
         self._hosts[task] = host
@@ -87,10 +87,10 @@ class OpenCalls:
 
 
 class CallLimits(grpc.aio.ServerInterceptor):
-    """Serves every call as a stream of requests, so that its first message has a limit too.
+    """Serves every call as a request stream, under one limit.
 
-    `callers`: open calls of our own services, in which each of `tenants` has a share. `refused` takes method and
-    reason of a call that never got to its service.
+    So its first message has a time limit too. `callers`: open calls of the contract's services, shared among `tenants`.
+    `refused(method, reason)` is called for a call that never reached its service.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class CallLimits(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """The call's own handler, within its budget."""
+        """The original handler, within its budget."""
         method = handler_call_details.method
         handler = await continuation(handler_call_details)
         if handler is None:
@@ -141,7 +141,7 @@ class CallLimits(grpc.aio.ServerInterceptor):
         return handle
 
     async def _run(self, handler: Handler, requests: Any, call: Call) -> None:
-        """Let `handler` behave as in its own shape."""
+        """Call `handler` in its own shape, unary or streaming."""
         behavior = _behavior(handler)
         if not handler.request_streaming:
             requests = await self._only(requests, call)
@@ -155,7 +155,7 @@ class CallLimits(grpc.aio.ServerInterceptor):
                 await write(call.context, response, self._limits.write_timeout)
 
     async def _only(self, requests: AsyncIterator[Any], call: Call) -> Any:
-        """The message of a call that has one; None where the caller has left."""
+        """The message of a unary call; None after the caller left."""
         async with call_scope(call):
             try:
                 return await only_message(requests, self._limits.config_timeout)
@@ -166,7 +166,7 @@ class CallLimits(grpc.aio.ServerInterceptor):
 
 
 async def only_message(requests: AsyncIterator[Any], seconds: float) -> Any:
-    """The first of `requests`; raises `InputIdle` and `InvalidRequest` where there is none."""
+    """The first of `requests`; raises `InputIdle` or `InvalidRequest`."""
     try:
         async with asyncio.timeout(seconds):
             first = await anext(requests, None)
@@ -179,7 +179,10 @@ async def only_message(requests: AsyncIterator[Any], seconds: float) -> Any:
 
 
 def _public(handler: Handler, calls: OpenCalls) -> Any:
-    """A handler for strangers, at the least cost: what does not go smoothly leaves no trace, and no line in the log."""
+    """A minimal handler for unauthenticated callers.
+
+    Errors are neither traced nor logged.
+    """
 
     async def handle(requests: Any, context: Context) -> None:
         taken = 0.0

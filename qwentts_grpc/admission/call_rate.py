@@ -1,4 +1,4 @@
-"""Rate limit: how many calls a second each tenant may begin, by token buckets."""
+"""Rate limit on new calls by tenant, as token buckets."""
 
 import time
 from collections import OrderedDict
@@ -9,7 +9,7 @@ from qwentts_grpc.wire.caller import Caller
 from qwentts_grpc.wire.errors import CallRateLimit
 
 BURST = 2.0  # seconds' worth of calls that may begin at once
-MOST = 1_024  # tenants that are told apart; the one longest without a call is forgotten, as if it had been idle
+MOST = 1_024  # tenants tracked; the least recently active is dropped, as if it had been idle
 
 
 @dataclass(slots=True)
@@ -19,14 +19,14 @@ class _Bucket:
 
 
 class CallRate:
-    """Calls by tenant, or by host where there are no tenants; `per_second` 0 allows any number."""
+    """Call rate by tenant, else by host; `per_second` 0 disables it."""
 
     def __init__(self, per_second: float) -> None:
         self._rate = per_second
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def take(self, caller: Caller) -> None:
-        """Count a call that begins now; raises `CallRateLimit`."""
+        """Count a new call; raises `CallRateLimit`."""
         if not self._rate:
             return
         bucket, now = self._bucket(caller.tenant or peers.host(caller.peer)), time.monotonic()

@@ -1,4 +1,4 @@
-"""A semaphore that tenants take turns at, however much each of them waits for."""
+"""A semaphore fair among tenants, whatever their queue lengths."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -7,7 +7,10 @@ from contextlib import asynccontextmanager
 
 
 class FairSemaphore:
-    """`places` in all; those who wait are let in by tenant, round robin. Belongs to the event loop's thread."""
+    """`places` permits; waiters are served round robin by tenant.
+
+    Belongs to the event loop's thread.
+    """
 
     def __init__(self, places: int) -> None:
         self._free = places
@@ -15,7 +18,7 @@ class FairSemaphore:
 
     @asynccontextmanager
     async def place(self, tenant: str) -> AsyncIterator[None]:
-        """Hold a place, once there is one."""
+        """Hold one permit, waiting for it if needed."""
         await self._acquire(tenant)
         try:
             yield
@@ -32,7 +35,7 @@ class FairSemaphore:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._release()  # it came too late
+                self._release()  # granted after the waiter gave up
             raise
 
     def _release(self) -> None:

@@ -1,4 +1,4 @@
-"""Refuses calls before their work begins, at a bounded cost."""
+"""Refuses calls early, at a bounded cost."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,7 +17,7 @@ class Refusals:
         self._draining = 0
 
     async def refuse(self, call: Call, requests: AsyncIterator[object], error: EngineError) -> None:
-        """Answer `call` with `error`, before any header."""
+        """Abort `call` with `error`, before any header."""
         async with call_scope(call), AsyncExitStack() as stack:
             if self._draining < MOST_DRAINED:
                 await stack.enter_async_context(self._drained(requests))

@@ -1,4 +1,4 @@
-"""Tenants: how much of the server each of them may hold at once."""
+"""Tenants: each one's share of the server."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Set
@@ -10,17 +10,17 @@ from qwentts_grpc.telemetry.tenant_metrics import TenantMetrics
 from qwentts_grpc.wire.caller import Caller
 from qwentts_grpc.wire.errors import TenantLimit
 
-RATIO = 4  # of what a tenant holds to what is free: one alone can have four fifths
+RATIO = 4  # of a tenant's share to what is free: one alone can have four fifths
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may call, and how much at once.
+    """Access settings: authentication of callers, limits by tenant.
 
     `tenant_key`: the metadata key that names the tenant where neither tokens nor certificates do; with
-    `trust_tenant_key` also where a token has no tenant, and in place of a certificate's name. `tenant_limit`: turns
-    that one tenant may have open, callers without a tenant being one together; 0 for a share. `tenant_voices`: voices
-    that one tenant may keep.
+    `trust_tenant_key` also where a token has no tenant, and in place of a certificate's name. `tenant_limit`: open
+    turns of one tenant, callers without a tenant being one together; 0 for a share. `tenant_voices`: created voices of
+    one tenant.
     """
 
     token_file: Path | None = None
@@ -31,12 +31,12 @@ class Access:
 
 
 class Shares:
-    """Units of something bounded, of which each tenant holds its share. Belongs to the event loop's thread.
+    """Units of a bounded resource, shared among tenants.
 
-    A tenant may take more while it holds less than `RATIO` times what is free, so that something is left for the
-    next (dynamic thresholds: Choudhury, Hahne 1998). A `reserve` of the `known` tenants who hold nothing, up to a
-    `RATIO`th of all, is free for them alone: so much for each. Callers without a tenant have no share. A `limit`
-    other than 0 takes the share's place, for callers without a tenant too.
+    Belongs to the event loop's thread. A tenant may take more while it holds less than `RATIO` times what is free, so
+    that something is left for the next (dynamic thresholds: Choudhury, Hahne 1998). A `reserve` of the `known` tenants
+    who hold nothing, up to a `RATIO`th of all, is free for them alone: that many units for each. Callers without a
+    tenant have no share. A `limit` other than 0 takes the share's place, for callers without a tenant too.
     """
 
     def __init__(
@@ -48,7 +48,10 @@ class Shares:
         self._reserve, self._most_reserved = reserve, total // RATIO
 
     def take(self, caller: Caller, units: int = 1) -> None:
-        """Hold more; raises `TenantLimit`. What is free in all is not checked here, and may fall below 0."""
+        """Take `units`; raises `TenantLimit`.
+
+        The total is not checked here: the free part may fall below 0.
+        """
         held = self.held[caller.tenant]
         if held >= self._limit if self._limit else caller.tenant and held >= RATIO * self._free_for(caller.tenant):
             raise TenantLimit(held, self._what)
@@ -62,17 +65,18 @@ class Shares:
         return self.free - min(waiting * self._reserve, self._most_reserved)
 
     def give(self, caller: Caller, units: int = 1) -> None:
-        """Give back what was taken."""
+        """Return `units`."""
         self.free += units
         self.held[caller.tenant] -= units
         if not self.held[caller.tenant]:
-            del self.held[caller.tenant]  # names come from outside: only those in use are kept
+            del self.held[caller.tenant]  # names come from outside: only those in use are stored
 
 
 class Tenants:
-    """What each tenant holds: turns, of `places` for each of so many `models`, and `calls` of any kind.
+    """What each tenant holds.
 
-    `known` gives the tenants that the server knows by name.
+    Turns, of `places` for each of `models` checkpoints, plus `calls` of any kind. `known` returns the tenants known by
+    name.
     """
 
     def __init__(
@@ -95,7 +99,7 @@ class Tenants:
 
     @contextmanager
     def turn(self, caller: Caller) -> Iterator[None]:
-        """Hold a turn; raises `TenantLimit`."""
+        """Hold one turn during the body; raises `TenantLimit`."""
         with self._held(self.turns, caller):
             self._metrics.turns(caller, 1)
             try:
@@ -105,13 +109,13 @@ class Tenants:
 
     @contextmanager
     def speech(self, caller: Caller, model: str) -> Iterator[None]:
-        """Hold a place of one model for a turn; raises `TenantLimit`."""
+        """Hold one turn of `model` during the body; raises `TenantLimit`."""
         with self._held(self._speeches[model], caller):
             yield
 
     @contextmanager
     def call(self, caller: Caller) -> Iterator[None]:
-        """Hold a call of any kind; raises `TenantLimit`."""
+        """Hold one call during the body; raises `TenantLimit`."""
         with self._held(self.calls, caller):
             yield
 

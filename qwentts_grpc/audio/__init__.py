@@ -1,1 +1,1 @@
-"""Speech as it leaves: encodings, containers, sample rates."""
+"""Output speech: encodings, containers, sample rates."""

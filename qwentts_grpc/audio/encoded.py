@@ -1,4 +1,4 @@
-"""What an encoder gives: bytes, and the exact count of samples that they stand for."""
+"""Output of an encoder: bytes with their exact sample count."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,7 +8,10 @@ from qwentts_grpc.audio.resample import Pcm
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """`data` follows what came before it; `samples` at the output rate, so durations add up to the turn's length."""
+    """`data` follows earlier bytes; `samples` at the output rate.
+
+    The durations add up to the turn's length.
+    """
 
     data: bytes
     samples: int
@@ -18,7 +21,7 @@ class Encoded:
 
 
 class Body(Protocol):
-    """An encoding at its output rate; `head` is what goes before the first bytes."""
+    """An encoding at its output rate; `head` precedes the first bytes."""
 
     head: bytes
 

@@ -1,4 +1,4 @@
-"""The encodings that callers can ask for: 24 kHz PCM in, frames of the wire out, in step with the audio."""
+"""Encodings of the contract: 24 kHz PCM to wire frames."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -16,7 +16,7 @@ from qwentts_grpc.audio.samplewise import Samplewise, alaw, f32le, mulaw, s16le,
 
 
 class Encoding(StrEnum):
-    """The audio encodings of the contract; the values are the enum's names there."""
+    """Audio encodings; the values are the contract's enum names."""
 
     PCM_S16LE = "PCM_S16LE"
     PCM_F32LE = "PCM_F32LE"
@@ -43,12 +43,13 @@ SHORTEST_FRAME, LONGEST_FRAME = 0.01, 1.0  # seconds
 
 
 class Encoder:
-    """One turn's audio: `encode` every chunk, then `finish` once; the bytes in order are one valid stream.
+    """Encoder of one turn: `encode` each chunk, `finish` once.
 
-    Every frame but the last is a whole multiple of 20 ms, or exactly `exact` samples. What decodes from the bytes does
-    not depend on how a segment's PCM was cut (Opus: the packets are the same bytes). The `samples` of each frame count
-    at `sample_rate`; together they are the resampler's exact output length, so a frame's start is the sum of the
-    durations before it. A header travels with the first bytes of audio. Opus is 6.5 ms behind from its first frame on.
+    The bytes in order are one valid stream. Every frame but the last is a whole multiple of 20 ms, or exactly `exact`
+    samples. The decoded audio does not depend on the division of a segment's PCM (Opus: the packets are the same
+    bytes). The `samples` of each frame count at `sample_rate`; together they are the resampler's exact output length,
+    so a frame's start is the sum of the durations before it. A header travels with the first bytes of audio. Opus is
+    6.5 ms behind from its first frame on.
     """
 
     def __init__(self, sample_rate: int, body: Body, exact: int = 0) -> None:
@@ -65,15 +66,21 @@ class Encoder:
         return self._held.size > 0
 
     def encode(self, pcm: Pcm) -> list[Encoded]:
-        """The frames that (n,) int16 at 24 kHz complete."""
+        """Frames completed by (n,) int16 at 24 kHz."""
         return self._encoded(self._whole(self._resampler.process(pcm)))
 
     def end_segment(self) -> list[Encoded]:
-        """The frames that the end of a segment completes: what follows it is resampled by itself."""
+        """Frames completed by a segment's end.
+
+        Later input is resampled by itself.
+        """
         return self._encoded(self._whole(self._resampler.finish()))
 
     def finish(self, pcm: Pcm) -> list[Encoded]:
-        """The last frames, at least one, with all that is left; a turn without audio is a header at most."""
+        """The last frames, at least one, with all that is left.
+
+        A turn without audio is a header at most.
+        """
         frames = [*self.encode(pcm), *self.end_segment()]
         last = self._headed(self._body.encode(self._held) + self._body.finish())
         if not self._exact:
@@ -83,7 +90,7 @@ class Encoder:
         return [*frames, last]
 
     def _whole(self, pcm: Pcm) -> list[Pcm]:
-        """What is held and `pcm`, in whole frames; the rest is held."""
+        """Held samples plus `pcm` in whole frames; holds the rest."""
         held = np.concatenate((self._held, pcm))
         count = len(held) // self._unit * self._unit
         self._held = held[count:]
@@ -98,14 +105,15 @@ class Encoder:
 
 
 def sample_rates(encoding: Encoding) -> tuple[int, ...]:
-    """The rates in Hz that this encoding can be had at."""
+    """Supported rates of an encoding in Hz."""
     return opus.SAMPLE_RATES if encoding is Encoding.OGG_OPUS else resample.SAMPLE_RATES
 
 
 def make_encoder(encoding: Encoding, sample_rate: int, frame_nanoseconds: int | None = None) -> Encoder:
-    """An encoder for one turn, with frames of that length exactly where it is given.
+    """An encoder for one turn.
 
-    Raises `InvalidRequest` for a rate that the encoding does not have, and for frames that it cannot cut.
+    `frame_nanoseconds`: exact frame length. Raises `InvalidRequest` for a rate or frame length that the encoding does
+    not support.
     """
     rates = sample_rates(encoding)
     if sample_rate not in rates:

@@ -1,4 +1,7 @@
-"""FLAC as a stream: blocks of 20 ms behind a header that leaves length and checksum open."""
+"""FLAC as a stream of 20 ms blocks.
+
+Its header leaves length and checksum open.
+"""
 
 from qwentts_grpc.audio.encoded import Encoded
 from qwentts_grpc.audio.libav import Packet, PacketEncoder
@@ -15,7 +18,6 @@ class Flac:
         self.head = b"fLaC" + _ONLY_BLOCK + self._encoder.extradata
 
     def encode(self, pcm: Pcm) -> Encoded:
-        """The blocks that this input completes."""
         return _join(self._encoder.encode(pcm))
 
     def finish(self) -> Encoded:

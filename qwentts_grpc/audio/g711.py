@@ -1,4 +1,7 @@
-"""ITU-T G.711 companding as two tables of 65,536 bytes, indexed by the sample's 16 bits read as unsigned."""
+"""ITU-T G.711 companding as two tables of 65,536 bytes.
+
+Indexed by the sample's 16 bits read as unsigned.
+"""
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +22,10 @@ def _bytes(codes: npt.NDArray[np.int32]) -> Table:
 
 
 def _mulaw() -> Table:
-    """14-bit magnitudes plus a bias of 33, clipped to 13 bits: sign, 3 bits of segment, 4 of step, all inverted."""
+    """Codes of 14-bit magnitudes plus a bias of 33.
+
+    Clipped to 13 bits: sign, 3 bits of segment, 4 of step, all inverted.
+    """
     biased = np.minimum((_MAGNITUDES >> 2) + 33, 8_191)
     segment = _exponent(biased) - 5
     code = (segment << 4) | ((biased >> (segment + 1)) & 0x0F)
@@ -27,7 +33,10 @@ def _mulaw() -> Table:
 
 
 def _alaw() -> Table:
-    """13-bit magnitudes: the two lowest segments are linear; even bits inverted, positive sign is 1."""
+    """Codes of 13-bit magnitudes.
+
+    The two lowest segments are linear; even bits inverted, positive sign is 1.
+    """
     magnitude = _MAGNITUDES >> 4
     segment = np.maximum(_exponent(np.maximum(magnitude, 1)) - 3, 0)
     step = magnitude >> np.maximum(segment - 1, 0)

@@ -1,4 +1,4 @@
-"""Packetised codecs of libav (FFmpeg): PCM in, packets out, 20 ms a packet."""
+"""Packetised libav (FFmpeg) codecs: PCM to packets of 20 ms."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ PACKETS_PER_SECOND = 50
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One packet; `samples` are those that can be played once it is there, fewer while a decoder starts up.
+    """One packet; `samples` become playable with it.
 
-    `end` is the position in the stream behind its last sample.
+    They are fewer while a decoder starts up. `end`: stream position behind its last sample.
     """
 
     data: bytes
@@ -25,9 +25,10 @@ class Packet:
 
 
 class PacketEncoder:
-    """Mono int16 at `rate` into packets of 20 ms, cut by position alone: never by the size of what was fed.
+    """Mono int16 at `rate` into packets of 20 ms.
 
-    `extradata` is the codec's own header. The samples of all packets add up to the samples fed.
+    Divided by position alone, never by the size of the inputs. `extradata` is the codec's own header. The samples of
+    all packets add up to the samples fed.
     """
 
     def __init__(self, codec: str, rate: int, options: Mapping[str, str]) -> None:
@@ -43,7 +44,6 @@ class PacketEncoder:
         self._end = 0
 
     def encode(self, pcm: Pcm) -> list[Packet]:
-        """The packets that this input completes."""
         if not len(pcm):
             return []
         frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), "s16", "mono")
@@ -52,7 +52,10 @@ class PacketEncoder:
         return self._packets(frame)
 
     def finish(self) -> list[Packet]:
-        """The packets still inside the codec, the last one shortened to the samples that were fed."""
+        """The packets still inside the codec.
+
+        The last one is shortened to the samples that were fed.
+        """
         return self._packets(None) if self._fed else []
 
     def _packets(self, frame: av.AudioFrame | None) -> list[Packet]:

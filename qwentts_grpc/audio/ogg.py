@@ -1,4 +1,7 @@
-"""Ogg pages (RFC 3533) of one logical stream: packets in, pages out, none held back."""
+"""Ogg pages (RFC 3533) of one logical stream.
+
+Packets in, pages out, none held back.
+"""
 
 import struct
 import zlib
@@ -18,7 +21,10 @@ class OggPages:
         self._next = 0
 
     def page(self, packets: Sequence[bytes], granule: int, flags: int = 0) -> bytes:
-        """One page of whole packets; `granule` is the codec's position at its end."""
+        """One page of whole packets.
+
+        `granule`: the codec's position at its end.
+        """
         lacing = b"".join(_lacing(len(packet)) for packet in packets)
         assert len(lacing) <= 255
         fields = (b"OggS", 0, flags, granule, _SERIAL, self._next, 0, len(lacing))

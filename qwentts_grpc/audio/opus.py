@@ -1,4 +1,7 @@
-"""Opus in Ogg (RFC 7845) as a stream: packets of 20 ms, one page for what a call completes."""
+"""Opus in Ogg (RFC 7845) as a stream.
+
+Packets of 20 ms, one page a call.
+"""
 
 import struct
 
@@ -21,10 +24,10 @@ _OPTIONS = {
 
 
 class OggOpus:
-    """Opus takes 24 kHz as it is, so no resampler stands before it there.
+    """Opus at 24 kHz natively, without a resampler.
 
     Holds back less than 20 ms plus the codec's look-ahead of 6.5 ms, which decoders skip at the start (pre-skip); the
-    granule of the last page cuts the padding off at the end. What decodes is as long as what was fed.
+    granule of the last page cuts the padding off at the end. The decoded length equals the input's.
     """
 
     def __init__(self, rate: int) -> None:
@@ -37,11 +40,10 @@ class OggOpus:
         self.head = self._pages.page([identity], 0, FIRST) + self._pages.page([_TAGS], 0)
 
     def encode(self, pcm: Pcm) -> Encoded:
-        """The packets that this input completes."""
         return self._paged(self._encoder.encode(pcm))
 
     def finish(self) -> Encoded:
-        """The look-ahead and the last samples, on the page that ends the stream."""
+        """The look-ahead with the last samples, on the final page."""
         return self._paged(self._encoder.finish(), LAST)
 
     def _paged(self, packets: list[Packet], flags: int = 0) -> Encoded:

@@ -1,4 +1,4 @@
-"""A streaming resampler for the engine's 24 kHz PCM whose output does not depend on how its input was cut."""
+"""A streaming resampler for 24 kHz PCM, independent of chunking."""
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ _FULL_SCALE = 32_768.0
 
 
 class Resampler:
-    """24 kHz int16 mono to `rate`, by soxr at its HQ setting (linear phase).
+    """24 kHz int16 mono to `rate`, by soxr HQ (linear phase).
 
     Exact at seams: the concatenated output is the same, bit for bit, for any division of the input. At `finish`, which
     ends one stream and begins the next, n samples in have become the integer nearest to n * rate / 24000 (exact for
@@ -29,7 +29,7 @@ class Resampler:
         self._stream = None if rate == SAMPLE_RATE else soxr.ResampleStream(SAMPLE_RATE, rate, 1, "float32", "HQ")
 
     def process(self, pcm: Pcm) -> Pcm:
-        """The samples that this input completes: (n,) int16 in, (m,) int16 out, m may be 0."""
+        """Output completed by `pcm`: (n,) int16 to (m,), m >= 0."""
         return self._run(pcm, last=False)
 
     def finish(self) -> Pcm:

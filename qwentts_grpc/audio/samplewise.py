@@ -1,4 +1,7 @@
-"""Encodings that map one sample to one code and hold nothing back: PCM, G.711, and WAV after its header."""
+"""Encodings of one code a sample: PCM, G.711, WAV.
+
+Nothing is held back.
+"""
 
 import struct
 from collections.abc import Callable
@@ -21,11 +24,9 @@ class Samplewise:
         self._to_bytes = to_bytes
 
     def encode(self, pcm: Pcm) -> Encoded:
-        """All of it, at once."""
         return Encoded(self._to_bytes(pcm), len(pcm))
 
     def finish(self) -> Encoded:
-        """Nothing is ever held."""
         return Encoded(b"", 0)
 
 
@@ -35,7 +36,7 @@ def s16le(pcm: Pcm) -> bytes:
 
 
 def f32le(pcm: Pcm) -> bytes:
-    """Little-endian float32 in [-1, 1): exactly the int16 value over 32768."""
+    """Little-endian float32 in [-1, 1): exactly int16 / 32768."""
     return (pcm / np.float32(32_768)).astype("<f4", copy=False).tobytes()
 
 
@@ -50,6 +51,6 @@ def alaw(pcm: Pcm) -> bytes:
 
 
 def wav_head(rate: int) -> bytes:
-    """The 44-byte header of a 16-bit mono WAV whose length is not known yet."""
+    """The 44-byte header of a 16-bit mono WAV, length unknown."""
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, _PCM_TAG, 1, rate, 2 * rate, 2, 16)
     return struct.pack("<4sI4s", b"RIFF", _UNKNOWN_SIZE, b"WAVE") + form + struct.pack("<4sI", b"data", _UNKNOWN_SIZE)

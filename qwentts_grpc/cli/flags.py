@@ -1,4 +1,7 @@
-"""The serve command's flags; the command line itself is the light client's."""
+"""Flags of the serve command.
+
+The command line itself is the light client's.
+"""
 
 import argparse
 import os
@@ -120,9 +123,10 @@ def _add_cloning(parser: argparse.ArgumentParser) -> None:
 
 
 def _quieten_core() -> None:
-    """Begin the process anew where gRPC's core would log: it asks the environment once, when it is imported.
+    """Restart the process where gRPC's core would log.
 
-    Its lines, one for each odd connection and with bytes of whoever connects, would go past our limits.
+    It reads the environment once, when it is imported. Its lines, one for each odd connection and with bytes of the
+    peer, would bypass the limits of log lines.
     """
     if "GRPC_VERBOSITY" not in os.environ:
         os.environ["GRPC_VERBOSITY"] = "NONE"
@@ -141,7 +145,7 @@ def _run(options: argparse.Namespace) -> NoReturn:
 
 
 def _check_folder(model: str) -> None:
-    """Say at once what shows without torch, which takes seconds to import."""
+    """Check what needs no torch, which takes seconds to import."""
     from engine.api.errors import CheckpointError
     from engine.checkpoint.hub import checkpoint_folder, is_hub_id
 

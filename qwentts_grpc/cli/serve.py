@@ -1,4 +1,4 @@
-"""The serve command: flags to configuration, and a process that always ends."""
+"""The serve command: flags to configuration, then a process."""
 
 import argparse
 import asyncio
@@ -23,7 +23,10 @@ log = logging.getLogger(__name__)
 
 
 def run(options: argparse.Namespace) -> NoReturn:
-    """Serve until told to stop, and end the process; raises `UsageError` where it could not begin."""
+    """Serve until a signal, then end the process.
+
+    Raises `UsageError` where the start failed.
+    """
     logs.configure(options.log_level, options.log_format)
     try:
         asyncio.run(_serve(_config(options), _tracing() if options.tracing else None))
@@ -33,7 +36,7 @@ def run(options: argparse.Namespace) -> NoReturn:
 
 
 def _explained(error: Exception, options: argparse.Namespace) -> str:
-    """One line that names the flag, where a file is the matter."""
+    """One line with the flag, for errors about a file."""
     said = " ".join(str(error).split())
     if isinstance(error, OSError) and error.filename is not None:
         said = f"{error.filename}: {error.strerror}"
@@ -43,7 +46,10 @@ def _explained(error: Exception, options: argparse.Namespace) -> str:
 
 
 async def _serve(config: ServerConfig, tracing: Tracing | None) -> None:
-    """Leave from within: `asyncio.run` would wait for threads, and for tasks that cannot be cancelled."""
+    """Exit from inside the loop.
+
+    `asyncio.run` would wait for threads, and for tasks that cannot be cancelled.
+    """
     _leave(await serve(config, logs.announce, tracing))
 
 
@@ -88,7 +94,7 @@ def _access(options: argparse.Namespace) -> Access:
     if options.trust_tenant_key and not options.tenant_key:
         raise UsageError("--trust-tenant-key needs --tenant-key")
     if options.tenant_key and not options.trust_tenant_key and (options.token_file or options.tls_client_ca):
-        log.warning("--tenant-key is not believed beside tokens or certificates without --trust-tenant-key")
+        log.warning("--tenant-key is ignored beside tokens or certificates without --trust-tenant-key")
     return Access(
         token_file=options.token_file,
         tenant_key=options.tenant_key.lower(),
@@ -120,7 +126,10 @@ def _models(options: argparse.Namespace) -> list[str]:
 
 
 def _leave(code: int) -> NoReturn:
-    """End without waiting for threads: one may be loading a model, or hang in a device call."""
+    """Exit without joining threads.
+
+    One may be loading a model, or hang in a device call.
+    """
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

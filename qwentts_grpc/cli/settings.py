@@ -1,4 +1,7 @@
-"""Flags that the environment or a TOML file may give: a flag goes before a variable, which goes before the file."""
+"""Flags from the environment or a TOML file.
+
+A flag precedes a variable, which precedes the file.
+"""
 
 import argparse
 import contextlib
@@ -16,18 +19,20 @@ SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false":
 
 
 class Several(argparse.Action):
-    """A flag that may be given several times, in place of what its default lists."""
+    """A repeatable flag; given ones replace the default's."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
     ) -> None:
-        """Add one value."""
         so_far = getattr(namespace, self.dest)
         setattr(namespace, self.dest, [values] if so_far is self.default else [*so_far, values])
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Let variables and a file, which `--config` names, set the defaults of all the flags that `parser` has so far."""
+    """Let variables or a `--config` file set flags' defaults.
+
+    For all the flags that `parser` has so far.
+    """
     flags = {action.option_strings[0][2:]: action for action in parser._actions if action.dest != "help"}
     parse = parser.parse_known_args
 
@@ -42,7 +47,10 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def _excluded(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> set[str]:
-    """What flags among the arguments exclude: variables and the file must not bring it in."""
+    """Flags excluded by the given ones.
+
+    Variables and the file must not set them.
+    """
     given = {argument.partition("=")[0] for argument in arguments}
     groups = [group._group_actions for group in parser._mutually_exclusive_groups]
     taken = [group for group in groups if any(given.intersection(action.option_strings) for action in group)]
@@ -50,7 +58,10 @@ def _excluded(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> set[
 
 
 def early(arguments: Sequence[str], name: str) -> str:
-    """The text of flag `name`, or of its variable or key, while nothing else has been looked at; empty for none."""
+    """Text of flag `name` before full parsing; empty for none.
+
+    From the arguments, its variable or its key.
+    """
     if text := _flag(arguments, name):
         return text
     with contextlib.suppress(UsageError):
@@ -81,7 +92,7 @@ def _from_file(flags: Mapping[str, argparse.Action], path: str) -> Iterator[tupl
 
 
 def _read(path: str) -> dict[str, Any]:
-    """A file's values by the names of flags; raises `UsageError`."""
+    """A file's values by flag name; raises `UsageError`."""
     if not path:
         return {}
     try:
@@ -95,14 +106,17 @@ def _read(path: str) -> dict[str, Any]:
 
 def _from_environment(flags: Mapping[str, argparse.Action]) -> Iterator[tuple[str, Any]]:
     for name, action in flags.items():
-        if text := os.environ.get(_variable(name)):  # an empty one is as good as none
+        if text := os.environ.get(_variable(name)):  # an empty one counts as unset
             switch = isinstance(action, argparse.BooleanOptionalAction)
             several = text.split(",") if isinstance(action, Several) else text
             yield action.dest, _value(action, SWITCH.get(text.lower(), text) if switch else several, _variable(name))
 
 
 def _value(action: argparse.Action, value: Any, source: str) -> Any:
-    """What the flag would have made of `value`; raises `UsageError` that names its `source`."""
+    """The flag's own conversion of `value`.
+
+    Raises `UsageError` naming its `source`.
+    """
     if isinstance(action, argparse.BooleanOptionalAction):
         if not isinstance(value, bool):
             raise UsageError(f"{source}: {value!r} is neither true nor false")

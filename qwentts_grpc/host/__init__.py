@@ -1,1 +1,1 @@
-"""What the process stands on: memory, standard output, unsafe settings."""
+"""Process environment: memory, standard output, unsafe settings."""

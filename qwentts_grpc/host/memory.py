@@ -1,4 +1,7 @@
-"""Gives freed memory back to the system, which the allocator would keep for as long as the process lives."""
+"""Returns freed memory to the system.
+
+The allocator would keep it for the process's lifetime.
+"""
 
 import asyncio
 import ctypes
@@ -6,14 +9,14 @@ import gc
 import resource
 from pathlib import Path
 
-PERIOD = 10.0  # seconds between two looks
-GROWTH = 32 * 2**20  # bytes more than after the last time
+PERIOD = 10.0  # seconds between two checks
+GROWTH = 32 * 2**20  # bytes more than after the last trim
 
 _STATM = Path("/proc/self/statm")
 
 
 async def keep_small() -> None:
-    """Return never; trim the heap on a thread whenever the process has grown."""
+    """Trim the heap on a thread after growth; never return."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
     if trim is None or not _STATM.exists():
         return
@@ -21,11 +24,11 @@ async def keep_small() -> None:
     while True:
         await asyncio.sleep(PERIOD)
         if resident() > least + GROWTH:
-            gc.collect()  # turns that have ended lie in cycles, and what was loaded is frozen
+            gc.collect()  # ended turns lie in cycles; the loaded model is frozen
             await asyncio.to_thread(trim, 0)
             least = resident()
 
 
 def resident() -> int:
-    """Bytes of this process in memory."""
+    """Resident bytes of this process."""
     return int(_STATM.read_text().split()[1]) * resource.getpagesize()

@@ -1,4 +1,7 @@
-"""The process's standard output and error as lines: what native code and child processes print comes out as records."""
+"""Captures standard output, standard error as lines.
+
+Output of native code and child processes becomes log records.
+"""
 
 import fcntl
 import os
@@ -7,13 +10,16 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-PIPE_BYTES = 1 << 20  # a native library that prints while it holds the interpreter must never have to wait
+PIPE_BYTES = 1 << 20  # a native library that prints while it holds the interpreter must never block
 LONGEST_LINE = 8_192  # bytes
-CLOSING = 1.0  # seconds for the last lines
+CLOSE_TIMEOUT = 1.0  # seconds for the last lines
 
 
 class OutputCapture:
-    """Replaces descriptors 1 and 2 by a pipe; `on_line` gets each line on a thread, `write` goes past the pipe."""
+    """Replaces descriptors 1, 2 by one pipe.
+
+    `on_line` gets each line on a thread, `write` bypasses the pipe.
+    """
 
     def __init__(self, on_line: Callable[[str], None]) -> None:
         self._on_line = on_line
@@ -28,17 +34,17 @@ class OutputCapture:
         self._thread.start()
 
     def write(self, line: str, descriptor: int) -> None:
-        """Write a whole line to the real 1 or 2; raises OSError where nobody reads that any more."""
+        """Write a whole line to the real descriptor; raises OSError if closed."""
         rest = f"{line}\n".encode(errors="backslashreplace")
         while rest:
             rest = rest[os.write(self._saved[descriptor - 1], rest) :]
 
     def close(self) -> None:
-        """Give the descriptors back; lines on their way come out first."""
+        """Restore the descriptors after the pending lines."""
         if not self._closed:
             self._closed = True
             self._point_to(*self._saved)
-            self._thread.join(CLOSING)
+            self._thread.join(CLOSE_TIMEOUT)
 
     def _point_to(self, output: int, error: int) -> None:
         for stream in (sys.stdout, sys.stderr):

@@ -1,4 +1,7 @@
-"""Unsafe settings: what lets anybody in is refused, unless it is meant; what lets others listen is warned of."""
+"""Unsafe settings: open access is refused, eavesdropping is warned of.
+
+`insecure` turns the refusal into a warning.
+"""
 
 import logging
 import os
@@ -13,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`."""
+    """Whether `host` is reachable from this machine alone."""
     try:
         return ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
@@ -21,12 +24,12 @@ def is_loopback(host: str) -> bool:
 
 
 def check_listening(host: str, metrics_host: str, *, tls: bool, known_callers: bool, insecure: bool) -> None:
-    """Warn of what others could read; raises PermissionError where they could call, unless that is `insecure`.
+    """Warn of readable traffic; raise PermissionError for open access.
 
-    `known_callers`: calls need a token, or a client's certificate.
+    `insecure` turns the error into a warning. `known_callers`: calls need a token, or a client's certificate.
     """
     if not is_loopback(metrics_host):
-        log.warning("--metrics-host %s: whoever reaches it reads the metrics, which have no tokens", metrics_host)
+        log.warning("--metrics-host %s: metrics are readable without a token by all who reach it", metrics_host)
     if is_loopback(host):
         return
     if not known_callers:
@@ -36,9 +39,9 @@ def check_listening(host: str, metrics_host: str, *, tls: bool, known_callers: b
 
 
 def check_secret_file(path: Path, insecure: bool) -> None:
-    """Raise PermissionError for a file with secrets that any user can read or write, unless that is `insecure`.
+    """Raise PermissionError for a secret file open to all users.
 
-    Raises OSError where there is no such file.
+    Only warns if `insecure`. Raises OSError where there is no such file.
     """
     mode = stat.S_IMODE(os.stat(path).st_mode)
     if mode & (stat.S_IROTH | stat.S_IWOTH):
@@ -46,7 +49,7 @@ def check_secret_file(path: Path, insecure: bool) -> None:
 
 
 def check_tokens(secrets: Iterable[str], path: Path, insecure: bool) -> None:
-    """Raise PermissionError where a token of the file can be guessed, unless that is `insecure`."""
+    """Raise PermissionError for a guessable token; warn if `insecure`."""
     shortest = min(map(len, secrets))
     if shortest < SHORTEST_TOKEN:
         refuse(f"{path} has a token of {shortest} characters, which can be guessed: use {SHORT_TOKEN}", insecure)
@@ -55,7 +58,7 @@ def check_tokens(secrets: Iterable[str], path: Path, insecure: bool) -> None:
 
 
 def refuse(problem: str, insecure: bool) -> None:
-    """Raise PermissionError, or warn where it is meant."""
+    """Raise PermissionError, or warn if `insecure`."""
     if not insecure:
         raise PermissionError(f"{problem}, or say --insecure")
     log.warning("%s", problem)

@@ -1,1 +1,1 @@
-"""Recordings that callers send: bounded in memory, decoded in child processes, judged for quality."""
+"""Recordings of callers: memory bounds, decoding in child processes, quality checks."""

@@ -1,4 +1,7 @@
-"""The libav demuxer for a recording, by its first bytes; libav's own guessing never sees a stranger's file."""
+"""The libav demuxer of a recording, by its first bytes.
+
+libav's own probing never runs on untrusted files.
+"""
 
 TAKEN = "WAV, FLAC, Ogg, MP3, AAC, M4A, MP4, WebM, Matroska, AIFF, CAF, AU, W64 or AMR"
 
@@ -17,7 +20,7 @@ _ID3_HEADER, _ID3_HAS_FOOTER = 10, 0x10
 
 
 def demuxer(data: bytes) -> str:
-    """Its name; empty for what no recording begins with."""
+    """Name of the demuxer; empty for an unknown format."""
     if data[:4] in _RIFF and data[8:12] == b"WAVE":
         return "wav"
     if data[:4] == b"FORM" and data[8:12] in _AIFF:
@@ -29,7 +32,10 @@ def demuxer(data: bytes) -> str:
 
 
 def without_tags(data: bytes) -> bytes:
-    """What follows the ID3 tags, with their padding, that some writers put in front of any container."""
+    """`data` without leading ID3 tags, padding included.
+
+    Some writers put them in front of any container.
+    """
     while data[:3] == b"ID3" and len(data) > _ID3_HEADER:
         size = sum(septet << shift for septet, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
         data = data[size + _ID3_HEADER * (2 if data[5] & _ID3_HAS_FOOTER else 1) :]
@@ -38,7 +44,10 @@ def without_tags(data: bytes) -> bytes:
 
 
 def _of_bare_frames(data: bytes) -> str:
-    """MPEG audio and ADTS have no header but that of each frame, which begins with eleven ones."""
+    """Demuxer of header-less frames, MPEG audio or ADTS.
+
+    Each frame begins with eleven ones.
+    """
     if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
         return ""
     if data[1] & 0xF6 == 0xF0:

@@ -1,6 +1,6 @@
-"""Reference recordings: a file's bytes to the 24 kHz mono floats that the engine clones from.
+"""Reference recordings: file bytes to 24 kHz mono floats.
 
-The bytes are a stranger's: `decode_worker` runs this in a process of its own.
+The bytes are untrusted: `decode_worker` runs this in a process of its own.
 """
 
 import math
@@ -22,7 +22,7 @@ _LOUDEST = 4.0  # 12 dB over full scale: more than any decoder's overshoot, less
 
 
 class Recording(NamedTuple):
-    """`samples`: (n,) at 24 kHz. `remarks`: what is wrong with it though it can be cloned, one line each."""
+    """`samples`: (n,) at 24 kHz. `remarks`: one line for each quality problem."""
 
     samples: Samples
     remarks: tuple[str, ...]
@@ -35,9 +35,10 @@ def check_size(size: int, limits: RecordingLimits) -> None:
 
 
 def decode_recording(data: bytes, limits: RecordingLimits) -> Recording:
-    """Channels averaged, resampled by soxr HQ: what `librosa.load(sr=None)` and `librosa.resample` give.
+    """Channels averaged, resampled by soxr HQ.
 
-    Raises `InvalidRequest` on "reference.audio": reason REFERENCE_DURATION for its length, FIELD_INVALID for all else.
+    Equal to `librosa.load(sr=None)` with `librosa.resample`. Raises `InvalidRequest` on "reference.audio": reason
+    REFERENCE_DURATION for its length, FIELD_INVALID for all else.
     """
     check_size(len(data), limits)
     file, cut_short = headers.sized(containers.without_tags(data))

@@ -1,8 +1,8 @@
-"""The program that decodes recordings outside the server: `python -m qwentts_grpc.recordings.decode_worker`.
+"""Decodes recordings outside the server: `python -m qwentts_grpc.recordings.decode_worker`.
 
 Its standard input is a socket. A fork of its own, made ahead of time, reads and decodes each recording; it can open no
-file, socket or process, and has little memory and processor time. So what a file does to its decoder ends with it, and
-the program itself never reads a stranger's byte. It ends when the socket does, or when a fork breaks.
+file, socket or process, and has little memory and processor time. So a file's effect on its decoder ends with the fork,
+and the program itself never reads an untrusted byte. It ends when the socket does, or when a fork breaks.
 """
 
 import gc
@@ -23,25 +23,28 @@ from qwentts_grpc.recordings.decode import decode_recording
 from qwentts_grpc.wire.limits import RecordingLimits
 
 READY = b"ready"
-TOKEN = 16  # bytes that come back with the answer, so that no earlier file can have written it
-REQUEST = struct.Struct(f"<{TOKEN}sIddQ")  # the file's bytes, then seconds at least, seconds and samples at most
+TOKEN = 16  # bytes echoed in the reply, so that no earlier file can have written it
+REQUEST = struct.Struct(f"<{TOKEN}sIddQ")  # the file's bytes, then minimum seconds, maximum seconds and samples
 REPLY = struct.Struct(f"<{TOKEN}sII")  # bytes of the JSON, then samples
 CPU_SECONDS = 4
 MEMORY = 320 * 2**20  # bytes beyond what is mapped at the start
-LIFETIME = 60  # seconds, of a fork that nobody has ended
-NICE = 10  # the engine's steps go first
+LIFETIME = 60  # seconds, of an abandoned fork
+NICE = 10  # the engine's steps have priority
 
-_DONE, _NO_MORE, _BROKEN = 0, 3, 4  # how a fork exits
+_DONE, _NO_MORE, _BROKEN = 0, 3, 4  # exit codes of a fork
 
 
 def main() -> None:
-    """Serve the socket until it ends, or until a fork breaks on its file: the exit code is its own, or 128 + signal."""
+    """Serve the socket until it ends or a fork breaks.
+
+    The exit code is then the fork's own, or 128 + signal.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it may go to a whole unit, whose server ends its workers itself
     connection = socket.socket(fileno=0)
-    decode_recording(_A_SECOND, RecordingLimits())  # loads whatever is loaded late
+    decode_recording(_A_SECOND, RecordingLimits())  # triggers all lazy loading
     memory = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MEMORY
     _confine()
-    gc.freeze()  # what is there stays shared with the forks
+    gc.freeze()  # objects so far stay shared with the forks
     connection.sendall(READY)
     while (code := _forked(connection, memory)) == _DONE:
         pass
@@ -49,11 +52,11 @@ def main() -> None:
 
 
 def _forked(connection: socket.socket, memory: int) -> int:
-    """The exit code of a fork that serves one recording; below 0 its signal."""
+    """Exit code of a fork that serves one recording; negative for signals."""
     if pid := os.fork():
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     try:
-        decode_recording(_A_SECOND, RecordingLimits())  # copies what it writes to of our pages before anybody waits
+        decode_recording(_A_SECOND, RecordingLimits())  # copies the written pages before a recording arrives
         os._exit(_serve_one(connection, memory))
     finally:
         os._exit(_BROKEN)
@@ -74,7 +77,10 @@ def _serve_one(connection: socket.socket, memory: int) -> int:
 
 
 def _decoded(data: bytes, limits: RecordingLimits) -> tuple[dict[str, object], memoryview]:
-    """Its remarks and its samples; or its error, or what went wrong with us."""
+    """Remarks with samples, or the error.
+
+    An error is either the recording's or a fault of the decoder.
+    """
     try:
         recording = decode_recording(data, limits)
         return {"remarks": recording.remarks}, recording.samples.data.cast("B")
@@ -87,14 +93,14 @@ def _decoded(data: bytes, limits: RecordingLimits) -> tuple[dict[str, object], m
 
 
 def _confine() -> None:
-    """Give up what decoding needs none of."""
+    """Give up all privileges that decoding does not need."""
     os.nice(NICE)
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)  # libav's words about a file are partly the file's
+    os.dup2(nowhere, 2)  # libav's messages about a file contain text of the file
     os.close(nowhere)
     for limit in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
         resource.setrlimit(limit, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))  # those that are open: the socket, and twice nowhere
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))  # those that are open: the socket, and /dev/null twice
 
 
 def _confine_fork(memory: int) -> None:

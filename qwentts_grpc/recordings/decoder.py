@@ -1,4 +1,7 @@
-"""One process that decodes recordings, as the server sees it; nothing that it says is believed unchecked."""
+"""A decoding process as seen from the server.
+
+All its output is checked.
+"""
 
 import asyncio
 import json
@@ -29,18 +32,24 @@ _KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")  # of the environment, whi
 
 
 class Broken(Exception):
-    """The process has died, or says what makes no sense."""
+    """The process has died, or sent an invalid reply."""
 
 
 class Decoder:
-    """Belongs to the event loop's thread, and decodes one recording at a time."""
+    """Decodes one recording at a time.
+
+    Belongs to the event loop's thread.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes], connection: socket.socket) -> None:
         self._process, self._connection = process, connection
 
     @classmethod
     async def start(cls) -> Self:
-        """Start the process and wait until it is ready: about a second. Raises OSError and `Broken`."""
+        """Start the process; wait until it is ready, about a second.
+
+        Raises OSError and `Broken`.
+        """
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:
@@ -56,11 +65,11 @@ class Decoder:
 
     @property
     def alive(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process runs."""
         return self._process.poll() is None
 
     async def decode(self, data: bytes, limits: RecordingLimits) -> Recording:
-        """Raises `InvalidRequest` for what cannot be taken, `Broken` where nothing more can be done here."""
+        """Raises `InvalidRequest` for an unusable recording, `Broken` for an unusable process."""
         loop, token = asyncio.get_running_loop(), os.urandom(TOKEN)
         header = REQUEST.pack(token, len(data), limits.min_seconds, limits.max_seconds, limits.samples)
         try:
@@ -76,9 +85,9 @@ class Decoder:
         return _recording(answer, pcm)
 
     async def end(self) -> int:
-        """End the process and its forks, whatever they do; its exit code."""
+        """Kill the process with its forks; return its exit code."""
         with suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)  # who waits for an answer is told
+            self._connection.shutdown(socket.SHUT_RDWR)  # wakes a pending read
         code = await asyncio.to_thread(self._end)
         self._connection.close()
         return code
@@ -86,14 +95,14 @@ class Decoder:
     def _end(self) -> int:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(GRACE)  # an idle one ends with its connection, a broken one has
-        with suppress(OSError):  # nobody is left, as a rule; a fork may outlive a program that somebody has killed
+        with suppress(OSError):  # usually none is left; a fork may outlive a killed program
             os.killpg(self._process.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):
             return self._process.wait(END_TIMEOUT)
         return -signal.SIGKILL
 
     async def _received(self, size: int) -> bytearray:
-        """Exactly so many bytes; raises `Broken` where the connection ends before."""
+        """Exactly `size` bytes; raises `Broken` at an early end."""
         loop, data, got = asyncio.get_running_loop(), bytearray(size), 0
         while got < size:
             more = await loop.sock_recv_into(self._connection, memoryview(data)[got:])
@@ -110,7 +119,7 @@ def _process(connection: socket.socket) -> subprocess.Popen[bytes]:
         stdin=connection.fileno(),
         stdout=subprocess.DEVNULL,
         env=environment | {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
-        start_new_session=True,  # what interrupts this process is for this one to handle
+        start_new_session=True,  # signals to this process are not for the child
     )
 
 

@@ -1,4 +1,4 @@
-"""The decoders of recordings: few processes outside the server, behind a bounded queue."""
+"""A pool of decoding processes behind a bounded queue."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ from qwentts_grpc.recordings.unusable import unusable
 from qwentts_grpc.wire.limits import RecordingLimits
 
 WORKERS = 2
-MAX_RECORDINGS = 64  # that wait or are decoded
+MAX_RECORDINGS = 64  # waiting or being decoded
 TIMEOUT = 20.0  # seconds for one: its processor time has a limit of its own, but the machine may be busy
 UNKNOWN_WAIT = 0.5  # seconds
 CPU_EXIT = 128 + signal.SIGXCPU
@@ -28,7 +28,10 @@ log = logging.getLogger(__name__)
 
 
 class DecoderPool:
-    """Decodes recordings, `WORKERS` at once, each in a process that starts when needed and is replaced when broken."""
+    """Decodes recordings in up to `WORKERS` processes.
+
+    Each starts when needed, and is replaced when broken.
+    """
 
     def __init__(self, limits: RecordingLimits, timeout: float = TIMEOUT) -> None:
         self.limits = limits
@@ -42,21 +45,21 @@ class DecoderPool:
         self._closed = False
 
     def start(self) -> "asyncio.Task[None]":
-        """Begin to have one process ready, so that the first recording need not wait for it."""
+        """Start one process in advance, for the first recording."""
         self._first = asyncio.create_task(self._prepare())
         return self._first
 
     async def close(self) -> None:
-        """End all processes, whatever they do."""
+        """Kill all processes."""
         self._closed = True
         await asyncio.gather(*(decoder.end() for decoder in self._decoders), *filter(None, (self._first,)))
 
     async def decode(self, data: bytes, tenant: str = "") -> Recording:
-        """The recording that a file's bytes hold; tenants take turns.
+        """The decoded recording of a file's bytes; tenants take turns.
 
         Raises `InvalidRequest` on "reference.audio", `Busy`, and `GenerationFailed` for a decoder that hangs or does
-        not start. A caller who gives up leaves the queue; what has begun is decoded to its end, which is cheaper than
-        another process.
+        not start. A cancelled caller leaves the queue; a started decode runs to its end, which is cheaper than another
+        process.
         """
         check_size(len(data), self.limits)
         with self._counted():

@@ -1,6 +1,7 @@
-"""WAV and AIFF files with wrong sizes in their headers, as streams and interrupted writers leave them, put right.
+"""Repair of wrong sizes in WAV or AIFF headers.
 
-Both are lists of chunks: a name, a size, so many bytes, and padding. RF64, BW64 and W64 are WAV with sizes of 64 bits.
+Streams and interrupted writers leave them. Both formats are lists of chunks: a name, a size, that many bytes, and
+padding. RF64, BW64 and W64 are WAV with sizes of 64 bits.
 """
 
 import struct
@@ -10,19 +11,25 @@ from typing import NamedTuple
 _FORMAT_CHUNKS = (b"fmt ", b"fact", b"COMM")  # all that is needed to read the sound
 _SOUND_CHUNKS = (b"data", b"SSND")
 _UNKNOWN_SIZE = 0x7FFF_0000  # streaming writers put a number near 2 or 4 GiB where the size should be
-_TRAILER = 0.1  # of a file: less than this behind the sound is somebody's tag
+_TRAILER = 0.1  # of a file: less than this behind the sound is taken for a tag
 _DS64 = struct.Struct("<8xQ")  # the size of the sound, in an RF64 file
 
 
 class Sized(NamedTuple):
-    """A file with right sizes; `cut_short` where its own header states more sound than there is."""
+    """A file with right sizes.
+
+    `cut_short`: its own header states more sound than exists.
+    """
 
     data: bytes
     cut_short: bool
 
 
 class _Layout(NamedTuple):
-    """How a list is stored: where its first chunk begins, how names and sizes do, what chunks are padded to."""
+    """Storage layout of a chunk list.
+
+    Offset of the first chunk, struct of its names with sizes, padding of chunks.
+    """
 
     first: int
     header: struct.Struct
@@ -37,9 +44,9 @@ _LAYOUTS = {b"RIFF": _WAV, b"RF64": _WAV, b"BW64": _WAV, b"FORM": _AIFF, b"riff"
 
 
 def sized(data: bytes) -> Sized:
-    """`data`, or where a size in it is wrong its format and its sound alone, the sound up to the end of the file.
+    """`data`, or its format plus sound where a size is wrong.
 
-    What is no such list, or has no sound, comes back as it is.
+    The sound then extends to the end of the file. A file of another kind, or without sound, is returned as it is.
     """
     layout = _LAYOUTS.get(data[:4])
     return _sized(data, layout) if layout else Sized(data, False)
@@ -62,7 +69,7 @@ def _sized(data: bytes, layout: _Layout) -> Sized:
 
 
 def _chunks(data: bytes, layout: _Layout) -> Iterator[tuple[bytes, int, int]]:
-    """The name, start and stated size of each chunk's content."""
+    """Name, start, stated size of each chunk's content."""
     at, sound = layout.first, 0
     while at + layout.header.size <= len(data):
         name, size = _header(data, layout, at)
@@ -79,13 +86,13 @@ def _header(data: bytes, layout: _Layout, at: int) -> tuple[bytes, int]:
 
 
 def _after(data: bytes, layout: _Layout, end: int) -> int:
-    """Where the chunk behind `end` begins; some writers forget the padding."""
+    """Start of the chunk behind `end`; padding may be missing."""
     padded = end + -end % layout.padding
     return end if _may_follow(data, layout, end) and not _may_follow(data, layout, padded) else padded
 
 
 def _may_follow(data: bytes, layout: _Layout, at: int) -> bool:
-    """Whether a chunk or the end of the file is at `at`."""
+    """Whether a chunk or the file's end is at `at`."""
     if at + layout.header.size > len(data):
         return len(data) - layout.padding < at <= len(data) + layout.padding
     name, size = _header(data, layout, at)
@@ -98,7 +105,7 @@ def _end_of_sound(data: bytes, layout: _Layout, stated: int) -> int:
 
 
 def _written(data: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
-    """A WAV file of `chunks`, or an AIFF file where they come from one."""
+    """A WAV file of `chunks`; AIFF for chunks of one."""
     aiff = data.startswith(b"FORM")
     header = struct.Struct(">4sI" if aiff else "<4sI")
     body = (b"".join((header.pack(name, len(content)), content, bytes(len(content) % 2))) for name, content in chunks)
@@ -107,5 +114,5 @@ def _written(data: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def _without_length(comm: bytes) -> bytes:
-    """AIFF's format, which states the length once more; 0 leaves it open."""
+    """AIFF's format chunk with length 0, which leaves it open."""
     return comm[:2] + bytes(4) + comm[6:]

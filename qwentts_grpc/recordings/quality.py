@@ -1,4 +1,4 @@
-"""How much a recording can teach: what is silent or has next to no sound is refused, what is poor is remarked on.
+"""Quality of a recording: silence is refused, defects are remarked.
 
 The thresholds come from synthetic speech of six voices with noise, clipping and codecs added; docs/voices.md has them.
 """
@@ -14,12 +14,12 @@ Samples = npt.NDArray[np.float32]
 Levels = npt.NDArray[np.float64]
 
 FRAME_SECONDS = 0.02
-SILENCE_DB = -60.0  # of full scale: a frame that is not louder is no sound
-BELOW_PEAK_DB = 40.0  # nor is one so much quieter than the loudest
+SILENCE_DB = -60.0  # of full scale: a frame that is not louder counts as silent
+BELOW_PEAK_DB = 40.0  # as does one this much quieter than the loudest
 TOO_QUIET_DB = -50.0
 QUIET_DB = -40.0
 NOISE_DB = 15.0  # between loud frames and quiet ones; the ratio of speech to noise is about as large
-NOISE_SECONDS = 2.0  # shorter speech may have no pause in it that shows the noise
+NOISE_SECONDS = 2.0  # shorter speech may have no pause that shows the noise
 STEADY_DB = 3.0  # a tone: its tops are flat without clipping
 FLAT_SHARE = 0.001  # of the samples, in runs of three or more at the very top
 BLOCK = 65_536  # samples
@@ -28,13 +28,13 @@ BLUNT_TOP = 1.1  # 99.9th over 98th percentile: 1.24 or more in speech, nearer 1
 
 
 def examine(samples: Samples, rate: int, min_seconds: float) -> tuple[str, ...]:
-    """What is poor about mono speech that can be used all the same, one line each.
+    """Remarks on mono speech, one line for each defect.
 
     Raises `InvalidRequest` on "reference.audio" for silence (FIELD_INVALID), and for less than `min_seconds` from the
     first sound to the last (REFERENCE_DURATION).
     """
     levels = _levels(samples, rate)
-    loudest = np.sort(levels)[-3:].min(initial=0.0)  # but for a click
+    loudest = np.sort(levels)[-3:].min(initial=0.0)  # ignores a click
     if loudest < TOO_QUIET_DB:
         raise unusable(f"is silent or far too quiet: its loudest sound has {loudest:.0f} dB of full scale")
     sounds = np.flatnonzero(levels > max(SILENCE_DB, loudest - BELOW_PEAK_DB))
@@ -58,7 +58,10 @@ def _remarks(samples: Samples, span: Levels, sounds: Levels) -> Iterator[str]:
 
 
 def _levels(samples: Samples, rate: int) -> Levels:
-    """Decibels of full scale of each whole frame, its mean taken off: a constant is no sound."""
+    """Level of each whole frame in dB of full scale.
+
+    Its mean is subtracted: a constant is no sound.
+    """
     size = round(rate * FRAME_SECONDS)
     frames = samples[: len(samples) // size * size].reshape(-1, size)
     power = np.concatenate([some.var(axis=1) for some in _pieces(frames, BLOCK // size)])
@@ -66,7 +69,7 @@ def _levels(samples: Samples, rate: int) -> Levels:
 
 
 def _flat_share(samples: Samples) -> float:
-    """The share of samples that equal both their neighbours, at the very top or bottom."""
+    """Share of samples equal to both neighbours, at the extremes."""
     top = 0.99 * max(samples.max(), -samples.min())
     flat = sum(_flat(some, top) for some in _pieces(samples, BLOCK))
     return flat / len(samples)
@@ -78,12 +81,12 @@ def _flat(samples: Samples, top: float) -> int:
 
 
 def _pieces(array: Samples, size: int) -> Iterator[Samples]:
-    """Parts of which all intermediate results fit a processor's cache."""
+    """Blocks small enough for all intermediate results to stay cached."""
     return (array[start : start + size] for start in range(0, len(array), size))
 
 
 def _top(samples: Samples) -> float:
-    """How far the very loudest samples stand out among the loud ones."""
+    """Ratio of the very loudest samples to the loud ones."""
     loud = np.abs(samples[:: 1 + len(samples) // ENOUGH_SAMPLES])
     very, usual = np.percentile(loud[loud > 0.02 * loud.max()], (99.9, 98))
     return float(very / usual)

@@ -1,4 +1,4 @@
-"""The recordings that callers send: how much of them lies in memory, and how one becomes what the engine clones."""
+"""Recordings of callers: memory accounting, decoding for the engine."""
 
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from qwentts_grpc.wire import peers
 from qwentts_grpc.wire.caller import Caller
 from qwentts_grpc.wire.limits import RecordingLimits
 
-MEMORY = 256 * 2**20  # bytes of recordings, whole or on their way
+MEMORY = 256 * 2**20  # bytes of recordings, whole or being received
 RETRY = 5.0  # seconds
 TRAILING_SILENCE = 0.5  # seconds
 
@@ -22,17 +22,17 @@ Notices = tuple[tts_pb2.Notice, ...]
 
 
 class Decoded(NamedTuple):
-    """A recording for the engine, and what its sender should know about it."""
+    """A recording for the engine, with notices for its sender."""
 
     reference: Reference
     notices: Notices
 
 
 class Recordings:
-    """`known` gives the tenants that have a share of the memory kept for them.
+    """Memory accounting with tenants' shares, then decoding.
 
-    `trailing_silence`: seconds of it that the codec hears behind each recording, so that speech does not begin with
-    an echo of the recording's last sound.
+    `known` returns the tenants with a reserved share of the memory. `trailing_silence`: seconds appended to each
+    recording for the codec, so that speech does not begin with an echo of the recording's last sound.
     """
 
     def __init__(
@@ -44,18 +44,21 @@ class Recordings:
         self._trailing_silence = trailing_silence
 
     def hold(self, caller: Caller, size: int) -> None:
-        """Count `size` bytes as the caller's; raises `TenantLimit`, and `Busy` where there is no room for them."""
+        """Charge `size` bytes to the caller.
+
+        Raises `TenantLimit`, and `Busy` where the memory is full.
+        """
         if size > self._memory.free:
             raise Busy(retry_after=RETRY)
         self._memory.take(caller, size)
 
     def release(self, caller: Caller, size: int) -> None:
-        """They are gone."""
+        """Return `size` bytes."""
         self._memory.give(caller, size)
 
     @contextmanager
     def held(self, caller: Caller, size: int) -> Iterator[None]:
-        """Count `size` bytes as the caller's while the body runs."""
+        """Charge `size` bytes to the caller during the body."""
         self.hold(caller, size)
         try:
             yield
@@ -65,8 +68,8 @@ class Recordings:
     async def decode(
         self, audio: bytes, caller: Caller, transcript: str, speaker_embedding_only: bool, scope: str
     ) -> Decoded:
-        """Raises `InvalidRequest` on "reference.audio", `Busy` and `GenerationFailed`."""
-        share = caller.tenant or peers.host(caller.peer)  # hosts are told apart where tenants are not
+        """Raises `InvalidRequest` on "reference.audio", `Busy`, `GenerationFailed`."""
+        share = caller.tenant or peers.host(caller.peer)  # hosts stand in for tenants where there are none
         samples, remarks = await self.decoders.decode(audio, share)
         code = tts_pb2.NOTICE_CODE_REFERENCE_QUALITY
         return Decoded(

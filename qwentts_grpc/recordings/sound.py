@@ -1,6 +1,7 @@
-"""The sound of a recording by libav: its first track, its channels averaged, at its own rate.
+"""The sound of a recording by libav.
 
-What a header says of lengths is never believed, and no more is decoded than the longest recording allowed.
+First track, channels averaged, at the file's rate. Lengths in headers are not relied on, and no more is decoded than
+the longest recording allowed.
 """
 
 import io
@@ -25,7 +26,7 @@ Samples = npt.NDArray[np.float32]
 
 MAX_CHANNELS = 8
 RATES = range(8_000, 192_001)
-MAX_LOST, MAX_LOST_SHARE = 100, 0.2  # packets that cannot be decoded; a file with more is damaged beyond use
+MAX_LOST, MAX_LOST_SHARE = 100, 0.2  # undecodable packets; a file with more is damaged beyond use
 CUT_SHORT = "is cut short or damaged: it holds less sound than it states"
 
 _DAMAGED = "cannot be decoded: the file is damaged, or cut short before its first sound"
@@ -34,12 +35,12 @@ _CODECS = {
     *("pcm_u8", "pcm_s8", "pcm_alaw", "pcm_mulaw", *_PCM, "adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt", "gsm_ms"),
     *("aac", "alac", "amrnb", "amrwb", "flac", "mp2", "mp2float", "mp3", "mp3float", "opus", "speex", "vorbis"),
 }
-_PROBED = 16 * 2**10  # bytes that libav looks through for what no header says: whether PCM in a WAV is DTS, say
+_PROBED = 16 * 2**10  # bytes that libav may probe for what no header states: whether PCM in a WAV is DTS, for example
 _OPTIONS = {"codec_whitelist": ",".join(sorted(_CODECS)), "probesize": str(_PROBED)}
 _STATE_LENGTH = ("au", "caf", "flac", "mp4", "ogg")  # others have it estimated, or not at all
 _LONGEST_BLOCK = 8_192  # samples
-_HOLE = 0.05  # seconds that are missing where a piece is; less is a matter of what codecs have before the first sound
-_LONGEST_BELIEVED = 3_600.0  # seconds; streaming writers put the largest number there is where the length should be
+_HOLE = 0.05  # seconds missing at a gap; less is codec delay before the first sound
+_LONGEST_BELIEVED = 3_600.0  # seconds; streaming writers put the largest possible number where the length should be
 
 
 class Sound(NamedTuple):
@@ -50,12 +51,12 @@ class Sound(NamedTuple):
     remarks: tuple[str, ...] = ()
 
     def remarked(self, remark: str) -> "Sound":
-        """The same with one more remark."""
+        """A copy with one more remark."""
         return self._replace(remarks=(*self.remarks, remark))
 
 
 def read_sound(data: bytes, demuxer: str, limits: RecordingLimits) -> Sound:
-    """As much of it as can be decoded; raises `InvalidRequest` on "reference.audio"."""
+    """All decodable samples; raises `InvalidRequest` on "reference.audio"."""
     try:
         with av.open(io.BytesIO(data), "r", demuxer, options=_OPTIONS, metadata_errors="ignore") as container:
             stream = _audio_stream(container)
@@ -70,7 +71,7 @@ def read_sound(data: bytes, demuxer: str, limits: RecordingLimits) -> Sound:
 
 
 def _audio_stream(container: InputContainer) -> AudioStream:
-    """The first track of sound; one of pictures beside it is never decoded."""
+    """The first audio track; pictures beside it are never decoded."""
     if not container.streams.audio:
         raise unusable("has no sound in it")
     stream = container.streams.audio[0]
@@ -85,7 +86,7 @@ def _audio_stream(container: InputContainer) -> AudioStream:
 
 
 def _compared(sound: Sound, stream: AudioStream) -> Sound:
-    """`sound` beside the length that its container states."""
+    """`sound`, remarked on where its container states another length."""
     if stream.duration is None or stream.time_base is None:
         return sound
     seconds = float(stream.duration * stream.time_base)
@@ -98,12 +99,15 @@ def _compared(sound: Sound, stream: AudioStream) -> Sound:
 
 
 def _ends_itself(stream: AudioStream) -> bool:
-    """Whether the codec's last block says how long it is, and libav takes the rest off once more."""
+    """Whether both codec and libav trim the last block."""
     return stream.codec_context.codec.name in ("alac", "vorbis")
 
 
 def _read(container: InputContainer, stream: AudioStream, limits: RecordingLimits) -> Sound:
-    """Mono samples of `stream`, as they can be decoded; raises `InvalidRequest` at the first block over a limit."""
+    """Mono samples of `stream`, as far as decodable.
+
+    Raises `InvalidRequest` at the first block over a limit.
+    """
     shape, samples, length, packets = (0, 0), np.zeros(0, np.float32), 0, _Packets()
     for frame in _frames(container, stream, packets):
         if not length:
@@ -123,14 +127,14 @@ def _read(container: InputContainer, stream: AudioStream, limits: RecordingLimit
 
 @dataclass(slots=True)
 class _Packets:
-    """How many packets there are, and how many of them cannot be decoded."""
+    """Counts of packets, in all, undecodable."""
 
     all: int = 0
     lost: int = 0
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """Go on behind a packet that cannot be decoded, for as long as they are few."""
+        """Skip an undecodable packet, while they are few."""
         self.all += 1
         try:
             yield
@@ -141,14 +145,14 @@ class _Packets:
 
 
 def _frames(container: InputContainer, stream: AudioStream, packets: _Packets) -> Iterator[AudioFrame]:
-    with packets.counted():  # a container that breaks off
+    with packets.counted():  # a truncated container
         for packet in container.demux(stream):
             with packets.counted():
                 yield from stream.codec_context.decode(_unmarked(packet) if _ends_itself(stream) else packet)
 
 
 def _unmarked(packet: Any) -> Any:
-    """A packet less libav's mark of padding at its end."""
+    """A packet without libav's mark of padding at its end."""
     return av.Packet(bytes(packet)) if packet.size else packet
 
 
@@ -176,7 +180,7 @@ def _mono(frame: AudioFrame) -> Samples:
 
 
 def _floats(array: npt.NDArray[Any]) -> Samples:
-    """Samples of any of libav's formats in [-1, 1]."""
+    """Samples of any libav format as floats in [-1, 1]."""
     kind = array.dtype
     if kind == np.uint8:
         array = array.astype(np.float32) - 128

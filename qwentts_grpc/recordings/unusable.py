@@ -1,4 +1,4 @@
-"""The error for a recording that cannot be used."""
+"""The error for an unusable recording."""
 
 from engine.api.errors import InvalidRequest
 
@@ -7,5 +7,5 @@ DURATION = "REFERENCE_DURATION"
 
 
 def unusable(why: str, reason: str = "FIELD_INVALID") -> InvalidRequest:
-    """`why` goes on from the field's name: "is silent"."""
+    """`why` continues the field's name: "is silent"."""
     return InvalidRequest(FIELD, why, reason)

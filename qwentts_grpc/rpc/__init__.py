@@ -1,1 +1,1 @@
-"""What every RPC has: an id, a status, interceptors, TLS, tracing."""
+"""What every RPC has: id, status, interceptors, TLS, tracing."""

@@ -1,4 +1,4 @@
-"""One RPC from its arrival to its status: its id, its clock, and how it ended."""
+"""One RPC from arrival to status: id, clock, ending."""
 
 import asyncio
 import logging
@@ -16,8 +16,8 @@ from qwentts_grpc.telemetry import log_floods, logs
 from qwentts_grpc.wire import caller
 from qwentts_grpc.wire.errors import CallTooOld, Cut, Internal, Refusal, Trailers, refusal
 
-STATUS_TIMEOUT = 1.0  # seconds for a status to be taken
-DEADLINE_SLACK = 0.05  # seconds; a client's clock may end a call just before the server's does
+STATUS_TIMEOUT = 1.0  # seconds for a status to be accepted
+DEADLINE_SLACK = 0.05  # seconds; a client's clock may end a call just before the server's
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a call ended: its outcome, and where it applies the reason it was refused or who cut it short."""
+    """How a call ended.
+
+    `outcome`, and where it applies the reason of its refusal or the origin of its cancel.
+    """
 
     outcome: str
     rejected: str | None = None
@@ -35,10 +38,10 @@ class Ending:
 
 
 class Call:
-    """One RPC of the caller who was identified. `request_id` is made up until the caller's own is known.
+    """One RPC of an identified caller.
 
-    `ending` is set once, at the end. `facts` of the call are for the line of log that tells how it ended: nothing of
-    them may be a caller's words.
+    `request_id` is generated until the caller's own is read. `ending` is set once, at the end. `facts`: fields of the
+    final log line, never any text of a caller.
     """
 
     def __init__(self, method: str, context: Context) -> None:
@@ -52,7 +55,7 @@ class Call:
         self.identify(uuid.uuid4().hex)
 
     def identify(self, request_id: str) -> None:
-        """Go by this id from now on, in the log too."""
+        """Use this id from now on, in logs too."""
         self.request_id = request_id
         logs.request_id.set(request_id)
 
@@ -61,7 +64,7 @@ class Call:
         return time.monotonic() - self.arrived
 
     def log_end(self, code: grpc.StatusCode, message: str, *values: object, reason: str | None = None) -> None:
-        """Log how the call ended, once its ending is known."""
+        """Log the call's ending."""
         assert self.ending is not None
         facts = {"method": self.method, "outcome": self.ending.outcome, "code": code.name, "reason": reason}
         extra = logs.fields(**facts, **self.facts)
@@ -70,17 +73,17 @@ class Call:
         log.info("%s " + message, self.method, *values, extra=extra)
 
     def out_of_time(self, margin: float) -> bool:
-        """Whether the caller's deadline is less than `margin` seconds away."""
+        """Whether the deadline is less than `margin` seconds away."""
         remaining = self.context.time_remaining()
         return remaining is not None and remaining < margin
 
 
 @asynccontextmanager
 async def call_scope(call: Call) -> AsyncIterator[Call]:
-    """Run the work of `call` inside; what it raises becomes the call's status, once, here.
+    """Run the body; turn its exception into the call's status.
 
-    A cancel by the caller shows as CancelledError, or as an error of gRPC where it met a blocked write; both are
-    an ending of their own, and only CancelledError goes on up.
+    The single place that does so. Both CancelledError and a gRPC error from a blocked write mean a cancel by the
+    caller: both end the call, only CancelledError propagates.
     """
     error: EngineError | None = None
     done = False
@@ -90,7 +93,7 @@ async def call_scope(call: Call) -> AsyncIterator[Call]:
     except* EngineError as group:
         error = _first(group)
     except* grpc.aio.BaseError:
-        log.debug("the caller left during a write")
+        log.debug("the caller disconnected during a write")
     except* Exception as group:
         log.error("a call failed inside the server", exc_info=group, extra=log_floods.kind("failed calls"))
         error = error or Internal()
@@ -104,8 +107,11 @@ async def call_scope(call: Call) -> AsyncIterator[Call]:
         await _refuse(call, error)
 
 
-async def answer(call: Call, work: Awaitable[Answer]) -> Answer:
-    """What `work` comes to, as the answer of a call with one message; what it raises as the call's status."""
+async def unary_call(call: Call, work: Awaitable[Answer]) -> Answer:
+    """Result of `work` as the response of a unary call.
+
+    Its exception becomes the call's status.
+    """
     results = []
     async with call_scope(call):
         results.append(await work)
@@ -114,7 +120,7 @@ async def answer(call: Call, work: Awaitable[Answer]) -> Answer:
 
 @asynccontextmanager
 async def aging(seconds: float) -> AsyncIterator[None]:
-    """Raise `CallTooOld` where the body takes longer than `seconds`."""
+    """Raise `CallTooOld` where the body exceeds `seconds`."""
     try:
         async with asyncio.timeout(seconds) as timeout:
             yield
@@ -143,14 +149,14 @@ async def _refuse(call: Call, error: EngineError) -> None:
 
 
 async def abort(context: Context, code: grpc.StatusCode, message: str, trailers: Trailers = ()) -> None:
-    """End a call with this status, or raise CancelledError where its caller does not take it."""
+    """Abort with this status; CancelledError if it is not accepted."""
     try:
         async with asyncio.timeout(STATUS_TIMEOUT):
             await context.abort(code, message, trailers)
     except grpc.aio.AbortError:
         raise
     except (TimeoutError, grpc.aio.BaseError):
-        # It waits behind a message that nobody takes, or cannot be sent at all; `reset` frees what gRPC holds.
+        # It waits behind an unread message, or cannot be sent at all; `reset` frees what gRPC holds.
         raise asyncio.CancelledError("the caller takes no status") from None
 
 

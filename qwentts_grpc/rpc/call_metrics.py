@@ -1,4 +1,7 @@
-"""Every call of our services by its status, under the names that gRPC servers in other languages use."""
+"""Interceptor for the `grpc_server_started/handled` counters.
+
+The names are those of gRPC servers in other languages.
+"""
 
 import asyncio
 from typing import Any
@@ -14,9 +17,10 @@ NUMBERED = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class CallMetricsInterceptor(ServiceInterceptor):
-    """Counts calls as they begin and as they end; to be the outermost interceptor, for others may refuse a call.
+    """Counts calls at start, then by status at the end.
 
-    A call that gRPC itself turns away, for the size of its only message or of its metadata, never comes here.
+    Must be the outermost interceptor, because others may refuse a call. A call that gRPC itself refuses, for the size
+    of its only message or of its metadata, is not counted.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -32,7 +36,7 @@ class CallMetricsInterceptor(ServiceInterceptor):
                 self._handled.labels(*names, code.name)
 
     def changed(self, handler: Handler, details: grpc.HandlerCallDetails) -> Handler:
-        """The call's own handler, counted."""
+        """`handler`, counted."""
         if ATTEMPTS in dict(details.invocation_metadata or ()):
             self._again.inc()
         service, method = named(details.method)
@@ -55,13 +59,13 @@ class CallMetricsInterceptor(ServiceInterceptor):
 
 
 def _cut(context: Context) -> grpc.StatusCode:
-    """The status of a call that its caller ended, in person or by a deadline."""
+    """Status of a call ended by its caller's cancel or deadline."""
     left = context.time_remaining()
     late = left is not None and left < DEADLINE_SLACK
     return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
 
 
 def _code(context: Context) -> grpc.StatusCode:
-    """The status of a call that the server ended."""
-    code: Any = context.code()  # as it was set, and a number where it never was
+    """Status of a call ended by the server."""
+    code: Any = context.code()  # as set; a number where it was not
     return code if isinstance(code, grpc.StatusCode) else NUMBERED[code or 0]

@@ -1,4 +1,7 @@
-"""Bytes that are no message: the caller's mistake, where gRPC would report a fault of the server and log a trace."""
+"""Interceptor: undecodable requests become INVALID_ARGUMENT instead of INTERNAL.
+
+gRPC alone would report a fault of the server and log a trace.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,16 +17,16 @@ Parse = Callable[[bytes], Any]
 
 
 class DecodeErrorInterceptor(ServiceInterceptor):
-    """Refuses what cannot be parsed with INVALID_ARGUMENT, in the calls of our own services.
+    """Refuses undecodable requests to the contract's services.
 
-    `refused` takes method and reason of a call whose only message is refused: it never reaches the service.
+    `refused(method, reason)` is called for a refused unary request, which never reaches the service.
     """
 
     def __init__(self, refused: Callable[[str, str], None]) -> None:
         self._refused = refused
 
     def changed(self, handler: Handler, details: grpc.HandlerCallDetails) -> Handler:
-        """The call's own handler, with another parser."""
+        """`handler` with its own request parser."""
         method = details.method.rpartition("/")[2]
         parse, serialize = _parser(handler.request_deserializer), handler.response_serializer
         if handler.stream_stream:
@@ -36,7 +39,7 @@ class DecodeErrorInterceptor(ServiceInterceptor):
         return grpc.unary_unary_rpc_method_handler(late, None, serialize)
 
     def _late(self, behavior: Callable[[Any, Context], Awaitable[Any]], parse: Parse, method: str) -> Any:
-        """A single message is parsed within the call, which can then say why it is refused."""
+        """A handler that parses inside the call, to abort with details."""
 
         async def handle(data: bytes, context: Context) -> Any:
             async with call_scope(Call(method, context)):

@@ -1,4 +1,4 @@
-"""grpc.health.v1 without a lock: who watches and does not read delays nobody."""
+"""grpc.health.v1 without a lock: a slow watcher delays no other."""
 
 import asyncio
 from collections.abc import Iterable
@@ -14,11 +14,14 @@ Response = Any  # health_pb2.HealthCheckResponse, whose package has no types
 Status = int  # health_pb2.HealthCheckResponse.ServingStatus
 
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3  # of ServingStatus
-WRITE_TIMEOUT = 1.0  # seconds for a status to be taken
+WRITE_TIMEOUT = 1.0  # seconds for a status to be accepted
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # its package has no types
-    """The status of `services` and of the whole server (""), all alike: NOT_SERVING until it is set."""
+    """One status for `services` plus the whole server ("").
+
+    NOT_SERVING at first.
+    """
 
     def __init__(self, services: Iterable[str]) -> None:
         self._services = frozenset(("", *services))
@@ -26,23 +29,26 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # its packa
         self._changed = asyncio.Event()
 
     def set(self, status: Status) -> None:
-        """Answer with `status` from now on, in the watches that are open too."""
+        """Set the status; open watches get it too."""
         self._status = status
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> Response:
-        """The status now; NOT_FOUND for a service that is not here."""
+        """Current status; NOT_FOUND for an unknown service."""
         if request.service not in self._services:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no service of this name is here")
         return self._response(self._status)
 
     async def List(self, request: health_pb2.HealthListRequest, context: Context) -> Response:
-        """The status now, of each service."""
+        """Current status of each service."""
         return health_pb2.HealthListResponse(statuses=dict.fromkeys(self._services, self._response(self._status)))
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
-        """The status now and whenever it changes; raises TimeoutError where the caller does not take it."""
+        """Current status, then every change.
+
+        Raises TimeoutError where the caller does not read it.
+        """
         last = None
         while True:
             changed, status = self._changed, self._status

@@ -1,4 +1,4 @@
-"""A call's messages as they come; the next may be waited for without being taken."""
+"""A call's messages, with a wait that consumes none."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from typing import Generic, Self, TypeVar
 
 from engine.api.errors import EngineError
 
-GRACE = 0.02  # seconds: longer than a message is on its way, shorter than anyone notices
+GRACE = 0.02  # seconds: longer than a message is in flight, too short to notice
 
 Message = TypeVar("Message")
 
@@ -31,14 +31,17 @@ class Incoming(Generic[Message]):
         return message
 
     async def comes_within(self, seconds: float) -> bool:
-        """Whether the next message, or the end of them, is there in `seconds`; where it is broken, it comes later."""
+        """Whether the next message, or the end, comes within `seconds`.
+
+        An error of the stream is raised by the next iteration instead.
+        """
         if self._coming is None:
             self._coming = asyncio.ensure_future(self._next())
         await asyncio.wait((self._coming,), timeout=seconds)
         return self._coming.done() and self._coming.exception() is None
 
     def close(self) -> None:
-        """Wait for no message any more."""
+        """Stop waiting for messages."""
         if self._coming is not None:
             self._coming.cancel()
 
@@ -48,14 +51,17 @@ class Incoming(Generic[Message]):
 
 @asynccontextmanager
 async def drain_requests(requests: AsyncIterator[object]) -> AsyncIterator[None]:
-    """Where the turn fails, take in what its caller is just sending, until a moment passes without a message.
+    """On failure, drain pending requests, so the status arrives intact.
 
-    grpcio's asyncio client reports INTERNAL in place of the status where a status meets one of its writes.
+    Until `GRACE` passes without a message: grpcio's asyncio client reports INTERNAL in place of a status that meets one
+    of its writes.
     """
     try:
         yield
     except (EngineError, ExceptionGroup):
-        until = time.monotonic() + 10 * GRACE  # asyncio.timeout around wait_for can miss its moment in a flood
+        until = (
+            time.monotonic() + 10 * GRACE
+        )  # asyncio.timeout around wait_for can miss its deadline under a flood of messages
         with suppress(TimeoutError, StopAsyncIteration, EngineError):
             while time.monotonic() < until:
                 await asyncio.wait_for(anext(requests), GRACE)
@@ -63,5 +69,8 @@ async def drain_requests(requests: AsyncIterator[object]) -> AsyncIterator[None]
 
 
 async def cancel_may_come() -> None:
-    """A call that its caller cancels shows first as one without more messages; let the cancel arrive."""
+    """Wait for a cancel after the last message.
+
+    A cancelled call shows first as one without more messages.
+    """
     await asyncio.sleep(GRACE)

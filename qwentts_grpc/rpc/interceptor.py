@@ -1,4 +1,4 @@
-"""What interceptors share: which calls are of our own services, and how a handler is wrapped."""
+"""Base of the interceptors for the contract's services."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
@@ -22,20 +22,23 @@ METHODS = frozenset(
 
 
 def named(path: str) -> tuple[str, str]:
-    """Service and method of a call, for labels and log lines; both unknown where the contract has no such method."""
+    """Service, method of a path, for labels or log lines.
+
+    Both "unknown" where the contract has no such method.
+    """
     service, _, method = path.removeprefix("/").partition("/")
     return (service, method) if (service, method) in METHODS else (UNKNOWN, UNKNOWN)
 
 
 class ServiceInterceptor(grpc.aio.ServerInterceptor, ABC):
-    """An interceptor that changes handlers of our own services alone."""
+    """Changes the handlers of the contract's services only."""
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """The call's own handler, or what `changed` makes of it."""
+        """`changed(handler)`, or the original handler."""
         handler = await continuation(handler_call_details)
         if handler is None or not handler_call_details.method.startswith(OURS):
             return handler
@@ -43,7 +46,7 @@ class ServiceInterceptor(grpc.aio.ServerInterceptor, ABC):
 
     @abstractmethod
     def changed(self, handler: Handler, details: grpc.HandlerCallDetails) -> Handler:
-        """The handler to use in place of `handler`."""
+        """The replacement for `handler`."""
 
 
 def around(handler: Handler, wrap: Callable[[Any], Any]) -> Handler:

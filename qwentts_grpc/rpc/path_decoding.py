@@ -14,7 +14,10 @@ _strict = codecs.lookup_error("strict")
 
 
 def install() -> None:
-    """Replace bytes that are not UTF-8 in grpcio's accept loop alone; idempotent, for the whole process."""
+    """Replace invalid UTF-8 in grpcio's accept loop alone.
+
+    Idempotent, for the whole process.
+    """
     codecs.register_error("strict", _lenient_in_accept_loop)
 
 

@@ -1,4 +1,4 @@
-"""Server reflection under both of its names: v1alpha, which old tools ask for, and v1, which new ones ask for first."""
+"""Server reflection as v1alpha for old tools, v1 for new ones."""
 
 import grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
@@ -8,8 +8,11 @@ V1 = "grpc.reflection.v1.ServerReflection"
 
 
 def add_reflection(service_names: tuple[str, ...], server: grpc.aio.Server) -> None:
-    """Serve the descriptors of `service_names`. v1 has v1alpha's messages under another service name; that name is
-    served but not listed, because tools look for its descriptor, which there is not."""
+    """Serve the descriptors of `service_names`.
+
+    v1 has v1alpha's messages under another service name; that name is served but not listed, because tools look for its
+    descriptor, which does not exist.
+    """
     servicer = reflection.aio.ReflectionServicer((*service_names, V1ALPHA))
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
     method = grpc.stream_stream_rpc_method_handler(

@@ -1,6 +1,6 @@
-"""Resets the stream of a call whose status nobody takes.
+"""Resets the stream of a call whose status is never read.
 
-grpcio has no such call. It lets go of a stream once its outer task ("rpc_task") is gone, which otherwise waits for the
+grpcio has no such call. It releases a stream once its outer task ("rpc_task") is gone, which otherwise waits for the
 caller for as long as the connection lives; the handler runs in a task of its own, made by the outer one.
 """
 
@@ -16,7 +16,7 @@ _outer: ContextVar["ref[asyncio.Task[Any]] | None"] = ContextVar("outer", defaul
 
 
 class _TaskFactory:
-    """Makes tasks as before; a handler's task can find the outer one."""
+    """A task factory that links a handler's task to the outer one."""
 
     def __init__(self, previous: Callable[..., Any] | None) -> None:
         self._previous = previous
@@ -29,7 +29,7 @@ class _TaskFactory:
 
 
 def install() -> None:
-    """Let handlers find their streams on the running loop; idempotent."""
+    """Make streams reachable from handlers on the running loop; idempotent."""
     loop = asyncio.get_running_loop()
     previous = loop.get_task_factory()
     if not isinstance(previous, _TaskFactory):
@@ -37,7 +37,7 @@ def install() -> None:
 
 
 def reset_later(seconds: float) -> None:
-    """Reset the stream of the call whose handler runs now, unless it has ended by itself in `seconds`."""
+    """Reset the current call's stream after `seconds`, if still open."""
     outer, handler = _outer.get(), asyncio.current_task()
     if outer is not None and handler is not None:
         asyncio.get_running_loop().call_later(seconds, _reset, outer, ref(handler))

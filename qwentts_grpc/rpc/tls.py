@@ -1,4 +1,4 @@
-"""TLS from PEM files: a server's credentials."""
+"""TLS credentials of a server, from PEM files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,10 @@ from qwentts_grpc.host.unsafe_settings import check_secret_file
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """A certificate chain and its key; `client_ca` makes a server demand certificates that it has signed."""
+    """Certificate chain, its key, optional CA of client certificates.
+
+    With `client_ca` the server demands certificates signed by it.
+    """
 
     cert: Path
     key: Path
@@ -20,21 +23,24 @@ class TlsFiles:
 
 
 class ServerTls:
-    """A server's credentials, which `reload` renews for the connections that follow."""
+    """A server's credentials; `reload` renews them for later connections."""
 
     def __init__(self, files: TlsFiles, insecure: bool = False) -> None:
-        """Raises OSError with one line that names the file; for a key that all users can read unless `insecure`."""
+        """Raises OSError with one line that names the file.
+
+        Also for a key that all users can read, unless `insecure`.
+        """
         self._files, self._insecure = files, insecure
         self.reload()
 
     def credentials(self) -> grpc.ServerCredentials:
-        """For `add_secure_port`; every handshake asks for the certificates that are current."""
+        """For `add_secure_port`; each handshake uses the current certificates."""
         return grpc.dynamic_ssl_server_credentials(
             self._certificates, lambda: self._certificates, self._files.client_ca is not None
         )
 
     def reload(self) -> None:
-        """Read the files again; raises OSError, and then the certificates stay as they were."""
+        """Read the files again; raises OSError, keeping the old ones."""
         self._certificates = _certificates(self._files, self._insecure)
 
 

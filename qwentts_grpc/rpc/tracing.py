@@ -1,4 +1,7 @@
-"""OpenTelemetry: a span for each turn, and its moments as events of the span; only where it is asked for."""
+"""OpenTelemetry: a span per turn, with its moments as events.
+
+Used only with `--tracing`.
+"""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,23 +16,22 @@ Value = str | float
 
 
 class Tracing(Protocol):
-    """What a turn tells of itself."""
+    """Tracing interface."""
 
     def turn(self, call: Call) -> AbstractContextManager[None]:
-        """The time of one turn, within that of its caller where the call's metadata names one."""
+        """Span of one turn, below its caller's if metadata has one."""
 
     def event(self, name: str, **attributes: Value) -> None:
-        """A moment of the turn that runs now."""
+        """Record an event of the current turn."""
 
     def close(self) -> None:
-        """Send what is still held back."""
+        """Flush, then shut down."""
 
 
 class Untraced:
-    """Tells nobody."""
+    """No-op tracing."""
 
     def turn(self, call: Call) -> AbstractContextManager[None]:
-        """No span."""
         return nullcontext()
 
     def event(self, name: str, **attributes: Value) -> None: ...
@@ -37,7 +39,7 @@ class Untraced:
 
 
 class OpenTelemetry:
-    """Spans for an OTLP collector; where it is, and much else, comes from the usual OTEL_ variables.
+    """Spans for an OTLP collector, configured by the OTEL_ variables.
 
     Calls are traced here and not by the gRPC instrumentation, which takes every streaming handler for a generator.
     """
@@ -61,7 +63,10 @@ class OpenTelemetry:
 
     @contextmanager
     def turn(self, call: Call) -> Iterator[None]:
-        """A server's span, named as the RPC conventions want; an outcome of `failed` is its error."""
+        """A server span named by the RPC conventions.
+
+        An outcome of `failed` sets its error status.
+        """
         given = {key: str(value) for key, value in call.context.invocation_metadata() or ()}
         with self._tracer.start_as_current_span(
             f"qwentts.v1.TTSService/{call.method}",
@@ -80,9 +85,9 @@ class OpenTelemetry:
                     span.set_status(self._trace.StatusCode.ERROR)
 
     def event(self, name: str, **attributes: Value) -> None:
-        """Added to the current span."""
+        """Add to the current span."""
         self._trace.get_current_span().add_event(name, attributes)
 
     def close(self) -> None:
-        """Waits for the collector, within the exporter's own limit."""
+        """Wait for the collector, within the exporter's own limit."""
         self._provider.shutdown()

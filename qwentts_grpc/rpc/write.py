@@ -1,4 +1,4 @@
-"""One message to a caller, who gets a limited time to take it."""
+"""Writes one message to a caller within a time limit."""
 
 import asyncio
 import logging
@@ -7,17 +7,16 @@ from typing import Any
 from engine.api.errors import SlowConsumer
 from qwentts_grpc.rpc.call import Context
 
-LAST_WRITE = 1.0  # seconds that a write gets to end once its call has failed
+LAST_WRITE = 1.0  # seconds for a write to end once its call has failed
 
 log = logging.getLogger(__name__)
 
 
 async def write(context: Context, message: Any, seconds: float) -> None:
-    """Send `message`, and let the write end even where the call is cancelled meanwhile.
+    """Send `message`; the write survives a cancel of the call.
 
-    gRPC forgets a first write that was cut short, and then cannot send the status: the caller would wait for ever.
-    Raises `SlowConsumer` where the caller does not take it within `seconds`; the engine would notice as well,
-    but could not reach a turn that hangs here.
+    After an interrupted first write gRPC cannot send the status, and the caller would wait for ever. Raises
+    `SlowConsumer` if not written within `seconds`; the engine's own check cannot reach a turn that hangs here.
     """
     task = asyncio.ensure_future(context.write(message))
     task.add_done_callback(_log_late_error)
@@ -34,6 +33,6 @@ async def write(context: Context, message: Any, seconds: float) -> None:
 
 
 def _log_late_error(write: asyncio.Future[None]) -> None:
-    """Nobody may wait any more for a write that ends late."""
+    """Log the error of a write that no task awaits any more."""
     if not write.cancelled() and write.exception() is not None:
         log.debug("a write ended in %r", write.exception())

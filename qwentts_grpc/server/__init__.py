@@ -1,1 +1,1 @@
-"""The server's process: ports, models, calls, drain; watchdog and side port beside them."""
+"""The server process: ports, models, drain, watchdog, side port."""

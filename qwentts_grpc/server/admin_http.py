@@ -1,4 +1,7 @@
-"""The side port: /metrics, /livez and /readyz over a small HTTP/1.1 server, at a bounded cost to the event loop."""
+"""The side port: /metrics, /livez, /readyz over HTTP/1.1.
+
+Small, at a bounded cost to the event loop.
+"""
 
 import asyncio
 import logging
@@ -10,19 +13,19 @@ from http import HTTPStatus
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-MOST_CONNECTIONS = 64  # beyond them the oldest gives way: a probe is answered within a millisecond
-MOST_A_SECOND = 1_000  # connections taken up; others wait in the kernel's queue
+MOST_CONNECTIONS = 64  # beyond them the oldest is closed: a probe is answered within a millisecond
+MOST_A_SECOND = 1_000  # accepted connections; others wait in the kernel's queue
 BACKLOG = 1_024
 LONGEST_HEAD = 8_192  # bytes
-PATIENCE = 5.0  # seconds for a request to come and for its answer to go
-METRICS_AGE = 1.0  # seconds for which a page of metrics serves everybody
+REQUEST_TIMEOUT = 5.0  # seconds to receive a request, then to write its response
+METRICS_AGE = 1.0  # seconds for which a page of metrics is reused
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What one path answers."""
+    """Response of one path."""
 
     status: HTTPStatus
     body: bytes
@@ -33,7 +36,7 @@ Page = Callable[[], Awaitable[Response]]
 
 
 def probe(ok: Callable[[], bool]) -> Page:
-    """A page that says 200 while `ok`, else 503."""
+    """A page with status 200 while `ok`, else 503."""
 
     async def page() -> Response:
         return Response(HTTPStatus.OK, b"ok\n") if ok() else Response(HTTPStatus.SERVICE_UNAVAILABLE, b"no\n")
@@ -42,9 +45,10 @@ def probe(ok: Callable[[], bool]) -> Page:
 
 
 class MetricsPage:
-    """The registry in Prometheus's text format, made on a thread, at most once in `METRICS_AGE` seconds.
+    """The registry in Prometheus's text format.
 
-    `update` sets what is read on demand; it runs on the event loop.
+    Rendered on a thread, at most once in `METRICS_AGE` seconds. `update` sets values read on demand; it runs on the
+    event loop.
     """
 
     def __init__(self, registry: CollectorRegistry, update: Callable[[], None]) -> None:
@@ -53,7 +57,7 @@ class MetricsPage:
         self._began = 0.0
 
     async def __call__(self) -> Response:
-        """The latest page, or the one that is being made."""
+        """The latest page, or the one being rendered."""
         if self._making is None or time.monotonic() > self._began + METRICS_AGE:
             self._began = time.monotonic()
             self._making = asyncio.create_task(self._make())
@@ -66,7 +70,7 @@ class MetricsPage:
 
 
 class SidePort:
-    """Serves `pages` by path; GET and HEAD, one request a connection."""
+    """Serves `pages` by path: GET or HEAD, one request each."""
 
     def __init__(self, pages: dict[str, Page]) -> None:
         self._pages = pages
@@ -75,13 +79,16 @@ class SidePort:
         self._open: dict[asyncio.Task[None], None] = {}  # the oldest first
 
     async def start(self, host: str, port: int) -> int:
-        """Listen, and return the port; 0 picks a free one. Raises OSError if it is taken."""
+        """Listen; return the port, where 0 picks a free one.
+
+        Raises OSError if it is taken.
+        """
         self._socket = await _listen(host, port)
         self._accepting = asyncio.create_task(self._accept(self._socket))
         return int(self._socket.getsockname()[1])
 
     async def close(self) -> None:
-        """Stop listening, and drop the connections that are open."""
+        """Stop listening; drop open connections."""
         for task in (self._accepting, *self._open):
             if task is not None:
                 task.cancel()
@@ -94,7 +101,7 @@ class SidePort:
             await asyncio.sleep(1 / MOST_A_SECOND)
             try:
                 connection, _ = await loop.sock_accept(listening)
-            except OSError as error:  # no descriptor is free, say
+            except OSError as error:  # such as no free descriptor
                 log.debug("side port: %s", type(error).__name__)
             else:
                 self._take(connection)
@@ -111,7 +118,7 @@ class SidePort:
     async def _connected(self, connection: socket.socket) -> None:
         try:
             with connection:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(REQUEST_TIMEOUT):
                     try:
                         await self._answer(connection)
                     finally:
@@ -142,7 +149,10 @@ async def _listen(host: str, port: int) -> socket.socket:
 
 
 async def _read_head(connection: socket.socket) -> bytes:
-    """What comes before the first empty line; raises ConnectionError where that does not come, or is too long."""
+    """Bytes before the first empty line.
+
+    Raises ConnectionError where it does not come, or they are too many.
+    """
     head = b""
     while b"\r\n\r\n" not in head:
         more = await asyncio.get_running_loop().sock_recv(connection, LONGEST_HEAD)
@@ -153,9 +163,9 @@ async def _read_head(connection: socket.socket) -> bytes:
 
 
 async def _end(connection: socket.socket) -> None:
-    """Close so that the answer arrives: what is still unread would turn it into a reset."""
+    """Close without a reset, which unread bytes would cause."""
     connection.shutdown(socket.SHUT_WR)
-    for _ in range(16):  # a caller who never stops is cut off
+    for _ in range(16):  # bounds a peer that never stops sending
         if not await asyncio.get_running_loop().sock_recv(connection, 2**16):
             return
 

@@ -11,18 +11,19 @@ from qwentts_grpc.rpc.tls import TlsFiles
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """`model`: a folder or hub id, of the default checkpoint; `more_models` are served beside it.
+    """Settings of one server; times in seconds.
 
-    Port 0 picks a free one. Times in seconds: `drain_delay` is the least time for which new calls are refused before
-    the port closes, `drain_seconds` the most that open turns get to end.
-    After `max_connection_age` (0: never) a connection takes no new calls, and its open ones have `max_call_age` left,
-    which is the most for any turn. `max_call_rate`: calls that a tenant may begin in a second, 0 for any number.
-    `tls` None serves plaintext; `reflection` lets tools ask for the contract. `watchdog_seconds` without a step end
-    the server; None for `WATCHDOG` on a GPU and the engine's own limit on a CPU, whose steps may be long.
-    `voice_dir` keeps created voices, and may be shared with other servers; None for as long as the process lives.
-    `insecure` serves where others could do harm, with a warning in place of a refusal.
+    `model`: a folder or hub id, of the default checkpoint; `more_models` are served beside it. Port 0 picks a free one.
+    `drain_delay` is the least time for which new calls are refused before the port closes, `drain_seconds` the most
+    that open turns get to end. After `max_connection_age` (0: never) a connection takes no new calls, and its open ones
+    have `max_call_age` left, which is the most for any turn. `max_call_rate`: calls that a tenant may begin in a
+    second, 0 for any number. `tls` None serves plaintext; `reflection` serves the contract's descriptors.
+    `watchdog_seconds` without a step end the server; None for `WATCHDOG` on a GPU and the engine's own limit on a CPU,
+    whose steps may be long. `voice_dir` stores created voices, and may be shared with other servers; None for the
+    process's lifetime. `insecure` serves where others could do harm, with a warning in place of a refusal.
     `require_consent` takes no recording without a reference to a consent, and none that `denied_recordings` lists;
-    `audit_log` gets a line for each. `reference_silence` is heard behind each."""
+    `audit_log` gets a line for each. `reference_silence`: seconds of silence appended to each.
+    """
 
     model: str
     host: str = "127.0.0.1"

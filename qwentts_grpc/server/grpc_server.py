@@ -1,4 +1,4 @@
-"""The gRPC server: its options, interceptors, and services."""
+"""The gRPC server: its options, interceptors, services."""
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
@@ -30,8 +30,8 @@ SERVICES = tuple(service.full_name for service in tts_pb2.DESCRIPTOR.services_by
 
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a share of another server's calls
-    ("grpc.server_handshake_timeout_ms", 10_000),  # a connection that says nothing is closed
-    ("grpc.keepalive_time_ms", 10_000),  # a caller who has vanished holds a slot for 15 s at most
+    ("grpc.server_handshake_timeout_ms", 10_000),  # a silent connection is closed
+    ("grpc.keepalive_time_ms", 10_000),  # a vanished caller holds a slot for 15 s at most
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.ping_timeout_ms", 5_000),  # without it a network that acknowledges and drops holds a slot for a minute
     ("grpc.keepalive_permit_without_calls", 1),
@@ -40,7 +40,7 @@ OPTIONS = (
     ("grpc.max_receive_message_length", LARGEST_MESSAGE),
     ("grpc.max_send_message_length", LARGEST_MESSAGE),
     ("grpc.max_metadata_size", 8 * 2**10),
-    ("grpc.server.max_pending_requests", 10_000),  # past a thousand gRPC turns some away at random, whoever they are
+    ("grpc.server.max_pending_requests", 10_000),  # past a thousand gRPC refuses some at random, whatever the caller
     ("grpc.server.max_pending_requests_hard_limit", 20_000),
 )
 
@@ -59,7 +59,10 @@ def make_grpc_server(
     recordings: Recordings,
     health_service: health.Health,
 ) -> grpc.aio.Server:
-    """A server without ports, not started; `calls` of our own services may be open at once."""
+    """A server without ports, not started.
+
+    `calls`: open calls to the contract's services at once.
+    """
     limits = Limits(
         text_characters=config.engine.max_text_characters,
         audio_seconds=config.engine.max_audio_seconds,

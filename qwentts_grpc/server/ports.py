@@ -1,4 +1,4 @@
-"""Ports as gRPC and people write them, and clear errors where one is taken."""
+"""Host:port notation, with clear errors for a taken port."""
 
 import socket
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def named(what: str, host: str, port: int) -> Iterator[None]:
-    """Say in errors what was to be served where."""
+    """Add the subject, host and port to an OSError."""
     try:
         yield
     except OSError as error:
@@ -16,11 +16,14 @@ def named(what: str, host: str, port: int) -> Iterator[None]:
 
 
 def check_free(host: str, port: int) -> None:
-    """Raise OSError where a port is taken or a host is not here; gRPC would write lines of its own to stderr."""
+    """Raise OSError for a taken port or a foreign host.
+
+    gRPC would write lines of its own to stderr.
+    """
     with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
         return
 
 
 def address(host: str, port: int) -> str:
-    """Both as gRPC and people write them."""
+    """ "host:port", with IPv6 in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

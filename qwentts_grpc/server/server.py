@@ -1,4 +1,4 @@
-"""The server and its life: ports first, then the models, then calls, then a drain."""
+"""The server's life: ports first, then models, calls, drain."""
 
 import asyncio
 import gc
@@ -38,23 +38,26 @@ from qwentts_grpc.voices.storage import DirectoryBlobStore, MemoryBlobStore
 from qwentts_grpc.voices.store import VoiceStore
 from qwentts_grpc.wire.limits import RecordingLimits
 
-WATCHDOG = 8.0  # seconds; with the watchdog's own pace liveness fails within 10 s
-PREWARM_SECONDS = 20.0  # seconds that kept voices may take to get ready before the server serves; on a GPU all are
-VOICES_REFRESH = 1.0  # seconds between looks at what other servers changed in the voice directory
-CLOSE_TIMEOUT = 2.0  # seconds each for the calls, the step that runs and the last spans to come to their end
-CLOSE_LIMIT = 4 * CLOSE_TIMEOUT  # seconds that `Server.close` takes at most, and a bit
+WATCHDOG = 8.0  # seconds; with the watchdog's period liveness fails within 10 s
+PREWARM_SECONDS = 20.0  # seconds to prewarm created voices before the server serves; on a GPU that is enough for all
+VOICES_REFRESH = 1.0  # seconds between reads of what other servers changed in the voice directory
+CLOSE_TIMEOUT = 2.0  # seconds each for calls, the running step and the last spans to end
+CLOSE_LIMIT = 4 * CLOSE_TIMEOUT  # seconds of the longest `Server.close`, with some slack
 SPARE_CALLS = 64  # of one connection, beyond slots and queue: lists, and refusals with their details
 
 log = logging.getLogger(__name__)
 
 
 class Server:
-    """One gRPC port, one side port, an engine a checkpoint. `start`, `load`, `watch`, `drain`, and `close` at last."""
+    """One gRPC port, one side port, one engine a checkpoint.
+
+    Called in order: `start`, `load`, `watch`, `drain`, `close`.
+    """
 
     def __init__(self, config: ServerConfig, tracing: Tracing | None = None) -> None:
         self.config = config
         self._tracing = tracing or Untraced()
-        self.gate = ServerState()
+        self.state = ServerState()
         self.metrics = Metrics()
         self.engines: list[Engine] = []  # the default one first
         self.voices: VoiceStore | None = None
@@ -73,7 +76,7 @@ class Server:
         self._grpc = make_grpc_server(
             config,
             calls=self._calls,
-            state=self.gate,
+            state=self.state,
             tenants=self.tenants,
             tokens=self._tokens,
             metrics=self.metrics,
@@ -87,8 +90,8 @@ class Server:
         self._side = SidePort(
             {
                 "/metrics": MetricsPage(self.metrics.registry, self._update_metrics),
-                "/livez": probe(lambda: not self.gate.broken),
-                "/readyz": probe(lambda: self.gate.serving),
+                "/livez": probe(lambda: not self.state.broken),
+                "/readyz": probe(lambda: self.state.serving),
             }
         )
 
@@ -98,21 +101,24 @@ class Server:
 
     @property
     def _places(self) -> int:
-        """Turns that one engine takes, in its slots and queue."""
+        """Turns that one engine admits, in its slots plus queue."""
         return self.config.engine.max_speeches + self.config.engine.max_queue
 
     @property
     def _calls(self) -> int:
-        """Open calls of our own services."""
+        """Limit of open calls to the contract's services."""
         return CONNECTIONS * (self._models * self._places + SPARE_CALLS)
 
     @property
     def engine(self) -> Engine | None:
-        """The default checkpoint's, once it is loaded."""
+        """Engine of the default checkpoint, once loaded."""
         return self.engines[0] if self.engines else None
 
     async def start(self) -> tuple[int, int]:
-        """Open both ports, refusing speeches for now; return them. Raises OSError where one is taken."""
+        """Open both ports, refusing speeches for now; return them.
+
+        Raises OSError where one is taken.
+        """
         self._check_exposure()
         path_decoding.install()
         reset.install()
@@ -141,7 +147,10 @@ class Server:
         return self._grpc.add_secure_port(place, self._tls.credentials())
 
     def reload(self) -> None:
-        """Read tokens, certificates and denied recordings again; where one cannot be read, the old ones stay."""
+        """Read tokens, certificates, denied recordings again.
+
+        An unreadable one keeps its old content.
+        """
         held = [each for each in (self._tokens, self._tls, self._consent) if each is not None]
         for each in held:
             try:
@@ -158,24 +167,27 @@ class Server:
             self.metrics.host.read_certificates(server=tls.cert, client_ca=tls.client_ca)
 
     async def load(self) -> None:
-        """Build the engines, each of which speaks once, and serve. Raises `CheckpointError` and OSError."""
+        """Build the engines, warm each up, then serve.
+
+        Raises `CheckpointError` and OSError.
+        """
         began = time.monotonic()
         self.voices = await asyncio.to_thread(self._voice_store)
-        if self.config.voice_dir:  # a thread of its own, which nothing waits for: a disk may hang
+        if self.config.voice_dir:  # a thread of its own, never joined: a disk may hang
             threading.Thread(target=self.voices.follow, args=(VOICES_REFRESH, self._closed), daemon=True).start()
         shared = SharedCodecs()
         for model in (self.config.model, *self.config.more_models):
             await self._load(model, shared)
         self.metrics.describe({"version": __version__, **_torch()}, [engine.card.name for engine in self.engines])
-        fleet = ModelRegistry(self.engines)
-        if fleet.can_clone:
+        models = ModelRegistry(self.engines)
+        if models.can_clone:
             self.recordings.decoders.start()
-        cast = VoiceCatalog(fleet, self.voices)
-        await cast.prewarm(PREWARM_SECONDS)
-        self.gate.open_to(cast)
+        catalog = VoiceCatalog(models, self.voices)
+        await catalog.prewarm(PREWARM_SECONDS)
+        self.state.serve(catalog)
         self.metrics.ready.set(1)
         gc.collect()
-        gc.freeze()  # what is loaded stays: to look through it once more would hold up a step for a tenth of a second
+        gc.freeze()  # a collection that scans the loaded objects again would delay a step for a tenth of a second
         self._health.set(health.SERVING)
         seconds = time.monotonic() - began
         log.info("ready in %.1f s", seconds, extra=logs.fields(seconds=seconds))
@@ -193,19 +205,22 @@ class Server:
 
     def _voice_store(self) -> VoiceStore:
         path = self.config.voice_dir
-        shelf = DirectoryBlobStore(path, self.config.insecure) if path else MemoryBlobStore()
+        storage = DirectoryBlobStore(path, self.config.insecure) if path else MemoryBlobStore()
         quota = self.config.access.tenant_voices
-        return VoiceStore(shelf, max_owned=quota, on_lookup=self.metrics.voices.looked_up)
+        return VoiceStore(storage, max_owned=quota, on_lookup=self.metrics.voices.looked_up)
 
     async def watch(self) -> EngineFailed:
-        """Wait until an engine is lost; by then no speech is open and no new one is taken."""
+        """Wait until an engine fails.
+
+        By then no speech is open and none is admitted.
+        """
         try:
             await first(*(watch(engine, self._patience(engine.card.device)) for engine in self.engines))
             raise AssertionError("a watch has no other end")
         except EngineFailed as error:
             lost = next((engine.failed for engine in self.engines if engine.failed is not None), None)
             log.critical("%s", error, exc_info=lost)
-            self.gate.fail(str(error))
+            self.state.fail(str(error))
             self._not_serving()
             return error
 
@@ -214,21 +229,24 @@ class Server:
             return self.config.watchdog_seconds
         return self.config.engine.step_timeout if device == "cpu" else WATCHDOG
 
-    async def drain(self, hurry: asyncio.Event) -> None:
-        """Take no new speeches, and give the open ones their time; `hurry` cuts it short."""
-        log.info("draining: %d open speeches", self.gate.speeches)
-        self.gate.drain()
+    async def drain(self, force: asyncio.Event) -> None:
+        """Refuse new speeches; give open ones their time.
+
+        `force` ends it early.
+        """
+        log.info("draining: %d open speeches", self.state.speeches)
+        self.state.drain()
         self._not_serving()
-        waits = asyncio.create_task(self._quiet()), asyncio.create_task(hurry.wait())
+        waits = asyncio.create_task(self._quiet()), asyncio.create_task(force.wait())
         await asyncio.wait(waits, timeout=self.config.drain_seconds, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
-        if self.gate.speeches:
-            log.warning("cutting %d speeches that did not end in time", self.gate.speeches)
-            self.gate.cut()
+        if self.state.speeches:
+            log.warning("aborting %d speeches at the end of the drain", self.state.speeches)
+            self.state.abort_open()
 
     def _update_metrics(self) -> None:
-        # An engine tells what happens; where it stands is read when somebody asks.
+        # Engine events are pushed; gauges are read on a scrape.
         self.metrics.engine.set_states(engine.state() for engine in self.engines)
         self.metrics.host.measure_gpus(engine.card.device for engine in self.engines)
         if self.voices is not None:
@@ -236,11 +254,11 @@ class Server:
 
     async def _quiet(self) -> None:
         await asyncio.sleep(self.config.drain_delay)
-        while self.gate.speeches:
+        while self.state.speeches:
             await asyncio.sleep(0.02)
 
     async def close(self) -> None:
-        """Close both ports and the engines."""
+        """Close both ports, then the engines."""
         self._closed.set()
         gc.unfreeze()  # or a process that goes on would keep the models for ever
         if self._housekeeping is not None:
@@ -249,7 +267,7 @@ class Server:
         await self._side.close()
         # A step that hangs is left to the end of the process.
         await _within(CLOSE_TIMEOUT, "an engine or a decoder", self._close_engines())
-        sending = threading.Thread(target=self._tracing.close, daemon=True)  # a collector may be long in answering
+        sending = threading.Thread(target=self._tracing.close, daemon=True)  # a collector may be slow to answer
         sending.start()
         await asyncio.to_thread(sending.join, CLOSE_TIMEOUT)
 
@@ -262,7 +280,7 @@ class Server:
 
 
 async def _within(seconds: float, what: str, work: Coroutine[Any, Any, object]) -> None:
-    """Wait for `work`, but no longer than `seconds`, whether it lets itself be cancelled or not."""
+    """Wait for `work` at most `seconds`, even if it ignores cancellation."""
     task = asyncio.create_task(work)
     if not (await asyncio.wait((task,), timeout=seconds))[0]:
         log.warning("%s did not close within %g s", what, seconds)
@@ -270,7 +288,10 @@ async def _within(seconds: float, what: str, work: Coroutine[Any, Any, object]) 
 
 
 async def first(*waits: Coroutine[Any, Any, object]) -> int:
-    """Which of `waits` ended first; the others are cancelled. Raises what it raised."""
+    """Index of the first of `waits` to end; cancels the others.
+
+    Raises what it raised.
+    """
     tasks = [asyncio.create_task(wait) for wait in waits]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -283,6 +304,9 @@ async def first(*waits: Coroutine[Any, Any, object]) -> int:
 
 
 def _torch() -> dict[str, str]:
-    """Version labels; the build of torch says for which CUDA it was made ("2.11.0+cu128")."""
+    """Version labels of torch.
+
+    The build contains its CUDA version ("2.11.0+cu128").
+    """
     version, _, build = metadata.version("torch").partition("+")
     return {"torch": version, "cuda": build.removeprefix("cu") if build.startswith("cu") else "none"}

@@ -1,4 +1,7 @@
-"""Whether the engine still makes steps: one that fails, or hangs with work to do, is a fault of the whole server."""
+"""Watchdog of one engine's steps.
+
+A failed engine, or one hung with work to do, is a fault of the whole server.
+"""
 
 import asyncio
 import time
@@ -7,12 +10,14 @@ from typing import NoReturn
 from engine.api.errors import EngineFailed
 from engine.engine import Engine
 
-PERIOD = 0.25  # seconds between two looks
+PERIOD = 0.25  # seconds between two checks
 
 
 async def watch(engine: Engine, step_timeout: float) -> NoReturn:
-    """Return never; raise `EngineFailed` once the engine has failed, or made no step for `step_timeout` seconds
-    while a speech could go on."""
+    """Raise `EngineFailed` after a failure or a hung step; never return.
+
+    Hung: no step for `step_timeout` seconds while a speech could go on.
+    """
     last_step, since = engine.last_step, time.monotonic()
     while True:
         await asyncio.sleep(PERIOD)

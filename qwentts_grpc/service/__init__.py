@@ -1,1 +1,1 @@
-"""The contract's services: requests read into speeches, events written as responses."""
+"""Services of the contract: requests become speeches, events responses."""

@@ -1,4 +1,7 @@
-"""Audit log: a line for everything that callers do with recordings and created voices; neither text nor audio."""
+"""Audit log of operations on recordings or created voices.
+
+One line each, with neither text nor audio.
+"""
 
 import asyncio
 import json
@@ -16,7 +19,7 @@ from qwentts_grpc.rpc.call import Call
 from qwentts_grpc.telemetry import log_floods
 from qwentts_grpc.wire.errors import Internal
 
-LONGEST_NAME = 64  # characters of a voice's name; a longer one names no voice
+LONGEST_NAME = 64  # characters of a voice's name; a longer one is not a valid name
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +27,11 @@ Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
-class Deed:
-    """What a caller does: `event` is create, replace, delete, or clone (a recording for one turn).
+class AuditEntry:
+    """An audited operation.
 
-    `audio_sha256` of the recording's file, in hex.
+    `event`: create, replace, delete, or clone (a recording for one turn). `audio_sha256`: of the recording's file, in
+    hex.
     """
 
     event: str
@@ -38,28 +42,28 @@ class Deed:
 
 
 class AuditLog:
-    """Appends JSON lines to the file at `path`, opened anew for each, so that it may be renamed at any time.
+    """Appends JSON lines to the file at `path`.
 
-    The process's own log has a line of each deed too, without the names that callers gave; of many that failed it
-    has some, and their number.
+    The file is opened anew for each line, so that it may be renamed at any time. The process's own log gets a line of
+    each operation too, without names that callers gave; of many failed ones it has some, plus their number.
     """
 
     def __init__(self, path: Path | None) -> None:
-        """Raises OSError where nothing can be appended to `path`."""
+        """Raises OSError where `path` is not writable."""
         self._path = path
         if path is not None:
             os.close(_open(path))
 
     @asynccontextmanager
-    async def entry(self, call: Call, deed: Deed) -> AsyncIterator[Deed]:
-        """Append `deed` as it is when the body ends, with how the body ended.
+    async def entry(self, call: Call, entry: AuditEntry) -> AsyncIterator[AuditEntry]:
+        """Append `entry` when the body ends, with its outcome.
 
-        Raises `Internal` before the body where the file cannot be opened, and after it where it takes no line.
+        Raises `Internal` before the body where the file cannot be opened, and after it where the write fails.
         """
         file = await _off_loop(self._opened)
         outcome = "INTERNAL"
         try:
-            yield deed
+            yield entry
             outcome = "OK"
         except EngineError as error:
             outcome = error.reason
@@ -69,8 +73,8 @@ class AuditLog:
             raise
         finally:
             extra = None if outcome == "OK" else log_floods.kind("failed audit entries")
-            log.info("%s: %s, recording %s", deed.event, outcome, deed.audio_sha256[:16] or "unknown", extra=extra)
-            line = _line(call, deed, outcome)
+            log.info("%s: %s, recording %s", entry.event, outcome, entry.audio_sha256[:16] or "unknown", extra=extra)
+            line = _line(call, entry, outcome)
             await _off_loop(lambda: _append(file, line))
 
     def _opened(self) -> int | None:
@@ -78,7 +82,7 @@ class AuditLog:
 
 
 async def _off_loop(work: Callable[[], Result]) -> Result:
-    """Run `work` on a thread, to its end even where the call is cancelled meanwhile; a disk may be slow."""
+    """Run blocking disk `work` on a thread, shielded from cancellation."""
     try:
         return await asyncio.shield(asyncio.to_thread(work))
     except OSError as error:
@@ -100,14 +104,14 @@ def _append(file: int | None, line: bytes) -> None:
         os.close(file)
 
 
-def _line(call: Call, deed: Deed, outcome: str) -> bytes:
+def _line(call: Call, entry: AuditEntry, outcome: str) -> bytes:
     fields = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "tenant": call.caller.name,
         "peer": call.caller.peer,
         "request_id": call.request_id,
-        **asdict(deed),
-        "voice": deed.voice[:LONGEST_NAME],
+        **asdict(entry),
+        "voice": entry.voice[:LONGEST_NAME],
         "outcome": outcome,
     }
     return json.dumps(fields).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""Who may come in: the one place that knows whether the server is starting, serving, draining or broken."""
+"""Server state: the single owner of starting, serving, draining, broken."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -11,14 +11,16 @@ from engine.speech import Speech
 from qwentts_grpc.voices.catalog import VoiceCatalog
 from qwentts_grpc.wire.errors import Cut, NotServing
 
-Refusal = Callable[[], EngineError]  # makes a new error for each call: one that is raised again only ever grows
+Refusal = Callable[
+    [], EngineError
+]  # makes a new error for each call: the traceback of one raised again only ever grows
 
 
 class ServerState:
-    """Starts closed. Belongs to the event loop's thread."""
+    """Closed at first. Belongs to the event loop's thread."""
 
     def __init__(self) -> None:
-        self._cast: VoiceCatalog | None = None
+        self._catalog: VoiceCatalog | None = None
         self._closed: Refusal | None = lambda: NotServing("STARTING", "the model is still loading")
         self._fault: Refusal | None = None
         self._faulty = asyncio.Event()
@@ -27,7 +29,7 @@ class ServerState:
 
     @property
     def serving(self) -> bool:
-        """Whether new speeches are taken."""
+        """Whether new speeches are admitted."""
         return self._closed is None
 
     @property
@@ -37,49 +39,49 @@ class ServerState:
 
     @property
     def speeches(self) -> int:
-        """How many speeches are open."""
+        """Number of open speeches."""
         return len(self._speeches)
 
-    def cast(self) -> VoiceCatalog:
-        """Who speaks, or the error that says why nobody does."""
+    def catalog(self) -> VoiceCatalog:
+        """The voice catalog; raises if not serving."""
         if self._closed is not None:
             raise self._closed()
-        assert self._cast is not None
-        return self._cast
+        assert self._catalog is not None
+        return self._catalog
 
-    def open_to(self, cast: VoiceCatalog) -> None:
-        """Serve from now on."""
-        self._cast, self._closed = cast, None
+    def serve(self, catalog: VoiceCatalog) -> None:
+        """Admit speeches from now on."""
+        self._catalog, self._closed = catalog, None
 
     def drain(self) -> None:
-        """Refuse new calls, and tell the speeches that are open."""
+        """Refuse new calls; send a DRAINING notice to open speeches."""
         self._closed = lambda: NotServing("DRAINING", "the server is about to stop; open another connection")
         for speech in self._speeches:
             speech.notify(Notice(NoticeCode.DRAINING, "the server is about to stop; this turn may go on"))
 
     def fail(self, reason: str) -> None:
-        """The engine is lost: refuse new calls, and end those that are open."""
+        """Refuse new calls; abort open ones: the engine is lost."""
         self._broken = True
         self._closed = lambda: EngineFailed(reason)
         self._end_all(self._closed)
 
-    def cut(self) -> None:
-        """Time is up: end the calls that are open."""
+    def abort_open(self) -> None:
+        """Abort open calls at the end of the drain."""
         self._end_all(Cut)
 
     def _end_all(self, fault: Refusal) -> None:
         self._fault = fault
         self._faulty.set()
 
-    async def fault(self) -> NoReturn:
-        """Wait until the speeches must end, and raise the reason."""
+    async def wait_for_fault(self) -> NoReturn:
+        """Wait for the abort of open calls; raise its reason."""
         await self._faulty.wait()
         assert self._fault is not None
         raise self._fault()
 
     @contextmanager
-    def holds(self, speech: Speech) -> Iterator[None]:
-        """Count `speech` as open."""
+    def track(self, speech: Speech) -> Iterator[None]:
+        """Count `speech` as open during the body."""
         self._speeches.add(speech)
         try:
             yield

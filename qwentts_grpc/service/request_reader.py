@@ -1,4 +1,7 @@
-"""What a caller sends in one turn: the config first, then text, flushes and a cancel, into a speech."""
+"""Requests of one turn into a speech.
+
+The config comes first, then text, flushes, and perhaps a cancel.
+"""
 
 import asyncio
 import time
@@ -11,21 +14,24 @@ from engine.speech import Speech
 from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.rpc.incoming import GRACE, Incoming, cancel_may_come
 from qwentts_grpc.wire.limits import Limits
-from qwentts_grpc.wire.requests import name
+from qwentts_grpc.wire.requests import checked_name
 
-PAUSE = 0.002  # seconds between messages after which they are not of one go
+PAUSE = 0.002  # seconds; a longer gap between messages ends a burst
 LONGEST_HOLD = 0.01  # seconds
 
 Requests = AsyncIterator[tts_pb2.SynthesizeRequest]
 
 
-async def first_config(requests: Requests, patience: float) -> tts_pb2.SynthesisConfig:
-    """The config that a turn begins with; raises `InputIdle` where none comes within `patience` seconds."""
+async def first_config(requests: Requests, timeout: float) -> tts_pb2.SynthesisConfig:
+    """The config that begins a turn.
+
+    Raises `InputIdle` where none comes within `timeout` seconds.
+    """
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(timeout):
             first = await anext(requests, None)
     except TimeoutError:
-        raise InputIdle(f"no config came within {patience:g} s") from None
+        raise InputIdle(f"no config came within {timeout:g} s") from None
     if first is None:
         await cancel_may_come()
     if first is None or first.WhichOneof("payload") != "config":
@@ -34,32 +40,34 @@ async def first_config(requests: Requests, patience: float) -> tts_pb2.Synthesis
 
 
 class Text(Protocol):
-    """Where the text of a turn comes from."""
+    """Source of a turn's text."""
 
-    async def open(self, patient: bool) -> None:
-        """Where `patient`, wait for what comes together, so that a text that is complete is known to be."""
+    async def open(self, await_burst: bool) -> None:
+        """Where `await_burst`, wait for the burst that follows the config.
+
+        A complete text is then recognised as complete.
+        """
 
     def begin(self, speech: Speech) -> None:
-        """Feed what has come by now, at once. Raises `InvalidRequest`, `TextTooLong`."""
+        """Feed the text received so far. Raises `InvalidRequest`, `TextTooLong`."""
 
     async def feed(self, speech: Speech) -> None:
-        """Feed the rest as it comes, to its end. Raises `InvalidRequest`, `TextTooLong`."""
+        """Feed the rest, to its end. Raises `InvalidRequest`, `TextTooLong`."""
 
 
 class WholeText:
-    """A text that is complete, and `came` by then."""
+    """A complete text; `came` is the time of arrival."""
 
     def __init__(self, text: str, came: float) -> None:
-        """Raises `InvalidRequest` where there is nothing in it to speak."""
+        """Raises `InvalidRequest` for a text without anything speakable."""
         if not speakable(text):
             raise InvalidRequest("text", "has nothing to speak", "TEXT_EMPTY")
         self._text, self._came = text, came
 
-    async def open(self, patient: bool) -> None:
+    async def open(self, await_burst: bool) -> None:
         """Nothing to wait for."""
 
     def begin(self, speech: Speech) -> None:
-        """All of it."""
         speech.feed(self._text, self._came)
         speech.end(self._came)
 
@@ -68,10 +76,10 @@ class WholeText:
 
 
 class RequestReader:
-    """Feeds a speech from the messages that follow the config, until half-close or a cancel.
+    """Feeds a speech from the messages that follow the config.
 
-    `since`: when the config came; messages that need not be waited for have lain there while the turn was prepared,
-    so they count as having come then.
+    Ends at half-close or a cancel. `since`: arrival of the config; messages that are there already arrived while the
+    turn was prepared, so they count from then.
     """
 
     def __init__(self, requests: Incoming[tts_pb2.SynthesizeRequest], limits: Limits, since: float) -> None:
@@ -79,14 +87,14 @@ class RequestReader:
         self._limits = limits
         self._came: float | None = since  # of the message at hand; None: just now
         self._held: list[tuple[tts_pb2.SynthesizeRequest, float | None]] = []  # and when they came
-        self._patient = False
-        self._begun = False  # whether the segment has something to speak
+        self._await_burst = False
+        self._begun = False  # whether the segment has speakable text
         self._ended = self._cancelled = False
         self._appends = self._flushes = 0
 
-    async def open(self, patient: bool) -> None:
-        """Hold what comes along with the config."""
-        self._patient = patient
+    async def open(self, await_burst: bool) -> None:
+        """Hold the burst that comes with the config."""
+        self._await_burst = await_burst
         await self._hold()
 
     def begin(self, speech: Speech) -> None:
@@ -98,7 +106,7 @@ class RequestReader:
             speech.end(self._came)
 
     async def feed(self, speech: Speech) -> None:
-        """Feed the rest; return where nothing more can matter."""
+        """Feed the rest, up to half-close, a cancel or the end."""
         while not (self._ended or self._cancelled):
             begun = self._begun
             await self._read()
@@ -110,9 +118,9 @@ class RequestReader:
             speech.end(self._came)
 
     async def _hold(self) -> None:
-        """Hold what comes in one go, up to the end of the segment."""
+        """Hold one burst of messages, up to the segment's end."""
         until = time.monotonic() + LONGEST_HOLD
-        while self._patient and time.monotonic() < until and await self._requests.comes_within(PAUSE):
+        while self._await_burst and time.monotonic() < until and await self._requests.comes_within(PAUSE):
             await self._read()
             if self._ended or self._held[-1][0].WhichOneof("payload") != "text":
                 return
@@ -130,7 +138,7 @@ class RequestReader:
         self._begun = not request.HasField("flush") and (self._begun or speakable(request.text.text))
 
     def _take(self, request: tts_pb2.SynthesizeRequest, came: float | None, speech: Speech) -> bool:
-        """One message into the speech; True where nothing counts any more: after a cancel, or when it has ended."""
+        """Apply one message; True after a cancel or the end."""
         if speech.over:
             return True
         match request.WhichOneof("payload"):
@@ -139,7 +147,7 @@ class RequestReader:
                 speech.feed(self._text(request.text.text), came)
             case "flush":
                 self._flushes = _counted(self._flushes, self._limits.flushes, "flushes")
-                speech.flush(name("flush.mark", request.flush.mark), came)
+                speech.flush(checked_name("flush.mark", request.flush.mark), came)
             case "cancel":
                 speech.cancel()
                 return True
@@ -156,7 +164,7 @@ class RequestReader:
 
 
 def _counted(before: int, most: int, what: str) -> int:
-    """One more than `before`; raises `TextTooLong` past the limit."""
+    """`before` plus one; raises `TextTooLong` past the limit."""
     if before >= most:
         raise TextTooLong(f"more than {most} {what} in one turn")
     return before + 1

@@ -1,4 +1,4 @@
-"""One turn's way out: its messages are sent, measured, and summed up in trailers and one line of log."""
+"""Writes a turn's responses; records metrics, trailers, one log line."""
 
 import time
 
@@ -15,7 +15,7 @@ from qwentts_grpc.wire.responses import FIELDS, Payload, ResponseBuilder
 
 Response = type[tts_pb2.SynthesizeResponse] | type[tts_pb2.SynthesizeTextResponse]
 
-SLOWEST = 0.25  # of the audio's own speed: who reads more slowly for long is let go, however often
+SLOWEST = 0.25  # of the audio's own speed: a caller that reads more slowly for long is aborted, whatever its pauses
 
 _ENDINGS = {
     FinishReason.STOP: Ending("stop"),
@@ -26,47 +26,47 @@ _ENDINGS = {
 
 
 class ResponseWriter:
-    """Tells the caller of every event; `response` is the type that its messages travel in.
+    """Writes responses of type `response` for each event.
 
-    `patience`: seconds that the caller may be behind, for one message or for many.
+    `write_timeout`: seconds that the caller may fall behind, over one message or many.
     """
 
     def __init__(
         self,
         call: Call,
         speech: Speech,
-        narration: ResponseBuilder,
+        responses: ResponseBuilder,
         metrics: CallMetrics,
         tracing: Tracing,
         response: Response,
-        patience: float,
+        write_timeout: float,
     ) -> None:
         self._call = call
         self._speech = speech
-        self._narration = narration
+        self._responses = responses
         self._metrics = metrics
         self._tracing = tracing
-        self._patience = patience
+        self._write_timeout = write_timeout
         self._response = response
         self._first_audio: float | None = None
-        self._behind = 0.0  # seconds behind a caller who reads at `SLOWEST`
+        self._behind = 0.0  # seconds behind a caller that reads at `SLOWEST`
 
-    async def tell(self, event: Event) -> None:
-        """Send what `event` comes to; the last one ends the call."""
+    async def send(self, event: Event) -> None:
+        """Send the responses for one event; the last one ends the call."""
         if isinstance(event, Started):
             self._tracing.event("admitted", queue_wait=event.queue_wait)
-        before = self._narration.seconds
+        before = self._responses.seconds
         try:
             await self._send_all(event)
-        finally:  # what is on its way when a caller leaves may have reached him
-            self._count(self._narration.seconds - before)
+        finally:  # messages in flight when a caller leaves may have arrived
+            self._count(self._responses.seconds - before)
         if isinstance(event, Finished):
             self._finish(event)
 
     async def _send_all(self, event: Event) -> None:
-        messages = self._narration.messages(event)
+        messages = self._responses.messages(event)
         if isinstance(event, AudioChunk) and event.pcm.size and (message := next(messages, None)) is not None:
-            self._heard(event)
+            self._record_audio(event)
             await self._send(message)
         for message in messages:
             await self._send(message)
@@ -74,36 +74,36 @@ class ResponseWriter:
     async def _send(self, message: Payload) -> None:
         response = self._response()
         getattr(response, FIELDS[type(message)]).CopyFrom(message)
-        self._call.facts["audio_seconds"] = self._narration.seconds
+        self._call.facts["audio_seconds"] = self._responses.seconds
         handed = time.monotonic()
-        await write(self._call.context, response, max(0.0, self._patience - self._behind))
+        await write(self._call.context, response, max(0.0, self._write_timeout - self._behind))
         taken = time.monotonic() - handed
         self._metrics.written(taken)
         audio = message.duration.ToNanoseconds() / 1e9 if isinstance(message, tts_pb2.AudioFrame) else 0.0
         self._behind = max(0.0, self._behind + taken - audio / SLOWEST)
 
-    def _heard(self, chunk: AudioChunk) -> None:
+    def _record_audio(self, chunk: AudioChunk) -> None:
         first, now = self._first_audio is None, time.monotonic()
         self._metrics.chunk(now - chunk.sampled_at, first)
         if first:
             self._first_audio = now - self._call.arrived
             share = now - self._speech.text_came
             self._call.facts |= {"first_audio_seconds": self._first_audio, "server_first_audio_seconds": share}
-            self._metrics.first_audio(self._call.method, self._narration.model, self._first_audio, share)
+            self._metrics.first_audio(self._call.method, self._responses.model, self._first_audio, share)
             self._tracing.event("first audio", after=self._first_audio, server=share)
 
     def _count(self, seconds: float) -> None:
-        self._metrics.sent(self._narration.model, seconds)
+        self._metrics.sent(self._responses.model, seconds)
         self._metrics.tenants.sent(self._call.caller, seconds)
 
     def _finish(self, event: Finished) -> None:
         capped = event.reason is FinishReason.LENGTH and not self._speech.limited
         self._call.ending = Ending("cap") if capped else _ENDINGS[event.reason]
-        audio = self._narration.seconds
+        audio = self._responses.seconds
         self._tracing.event("finish", reason=event.reason.value, audio_seconds=audio, frames=event.frames)
-        self._metrics.finished(Finish(self._narration.model, audio, event.work, event.text_characters))
+        self._metrics.finished(Finish(self._responses.model, audio, event.work, event.text_characters))
         self._call.context.set_trailing_metadata(
-            (("audio-samples", str(self._narration.samples)), ("finish-reason", event.reason.value))
+            (("audio-samples", str(self._responses.samples)), ("finish-reason", event.reason.value))
         )
         self._log(event)
 
@@ -116,7 +116,7 @@ class ResponseWriter:
             grpc.StatusCode.OK,
             "%s: %.2f s of audio in %.2f s, first after %.3f s (the server's share %.3f s), underruns %d",
             event.reason.value,
-            self._narration.seconds,
+            self._responses.seconds,
             event.total_time,
             self._first_audio or 0.0,
             facts.get("server_first_audio_seconds", 0.0),

@@ -1,4 +1,4 @@
-"""TTSService: each call is one turn, from its config to its Summary."""
+"""TTSService: each call is one turn, from config to Summary."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from qwentts_grpc import __version__
 from qwentts_grpc.admission.tenants import Tenants
 from qwentts_grpc.audio.encoders import Encoder
 from qwentts_grpc.recordings.recordings import Notices
-from qwentts_grpc.rpc.call import Call, Context, Ending, aging, answer, call_scope
+from qwentts_grpc.rpc.call import Call, Context, Ending, aging, call_scope, unary_call
 from qwentts_grpc.rpc.incoming import GRACE, Incoming, drain_requests
 from qwentts_grpc.rpc.tracing import Tracing
 from qwentts_grpc.service.inline_cloning import InlineCloning, undecoded
@@ -39,11 +39,11 @@ MODEL_KINDS = {
 
 
 class TTSService(tts_pb2_grpc.TTSServiceServicer):
-    """The speaking half of the contract; every call goes through `gate`."""
+    """The synthesis service; every call is admitted by `state`."""
 
     def __init__(
         self,
-        gate: ServerState,
+        state: ServerState,
         tenants: Tenants,
         cloning: InlineCloning,
         metrics: CallMetrics,
@@ -51,7 +51,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         limits: Limits,
         max_speeches: int,
     ) -> None:
-        self._gate = gate
+        self._state = state
         self._tenants = tenants
         self._cloning = cloning
         self._tracing = tracing
@@ -60,7 +60,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         self._max_speeches = max_speeches
 
     async def Synthesize(self, request_iterator: Requests, context: Context) -> None:
-        """Text as it comes, audio as it is made."""
+        """Text as it comes, audio as it is generated."""
         with closing(Incoming(request_iterator)) as requests:
             async with self._counted(Call("Synthesize", context)) as call, drain_requests(requests):
                 with self._seat(call):
@@ -70,7 +70,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
                     await self._speak(call, config, since, text, tts_pb2.SynthesizeResponse)
 
     async def SynthesizeText(self, request: tts_pb2.SynthesizeTextRequest, context: Context) -> None:
-        """The text is complete; the audio still streams."""
+        """Complete text; streamed audio."""
         async with self._counted(Call("SynthesizeText", context)) as call:
             with self._seat(call):
                 text = WholeText(request.text, call.arrived)
@@ -79,12 +79,12 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
     async def GetServerInfo(
         self, request: tts_pb2.GetServerInfoRequest, context: Context
     ) -> tts_pb2.GetServerInfoResponse:
-        """What runs here, and how much one call may ask for."""
-        return await answer(Call("GetServerInfo", context), self._info())
+        """Checkpoints, formats, limits of this server."""
+        return await unary_call(Call("GetServerInfo", context), self._info())
 
     async def _info(self) -> tts_pb2.GetServerInfoResponse:
-        fleet = self._gate.cast().fleet
-        cards = [engine.card for engine in fleet.engines]
+        models = self._state.catalog().models
+        cards = [engine.card for engine in models.engines]
         return tts_pb2.GetServerInfoResponse(
             server_version=f"{__version__} ({cards[0].description})",
             models=[_model_info(card) for card in cards],
@@ -94,7 +94,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
             max_text_characters=self._limits.text_characters,
             max_audio=seconds(self._limits.audio_seconds),
             max_concurrent_streams=self._max_speeches * len(cards),
-            voice_creation_enabled=fleet.can_clone,
+            voice_creation_enabled=models.can_clone,
             consent_required=self._cloning.consent.required,
             max_recording=seconds(self._limits.recording.max_seconds),
             max_recording_bytes=self._limits.recording.bytes,
@@ -102,14 +102,14 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
 
     @contextmanager
     def _seat(self, call: Call) -> Iterator[None]:
-        """A place for one turn, where the server takes any now."""
-        self._gate.cast()
+        """Admit one turn; raises `NotServing` or `TenantLimit`."""
+        self._state.catalog()
         with self._tenants.turn(call.caller):
             yield
 
     @asynccontextmanager
     async def _counted(self, call: Call) -> AsyncIterator[Call]:
-        """Answer `call`, and count how it ended exactly once."""
+        """Run `call`; count its ending exactly once."""
         self._metrics.opened(call.method)
         try:
             with self._tracing.turn(call):
@@ -129,18 +129,20 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
     async def _speak(
         self, call: Call, config: tts_pb2.SynthesisConfig, since: float, text: Text, response: Response
     ) -> None:
-        """Speak one turn, whose config came at `since`."""
+        """Run one turn, whose config came at `since`."""
         with self._cloning.held(call, config), ExitStack() as place:
-            speech, narration = await self._open(call, config, since, text, place)
-            writing = self._limits.write_timeout
-            telling = ResponseWriter(call, speech, narration, self._metrics, self._tracing, response, writing)
+            speech, responses = await self._open(call, config, since, text, place)
+            timeout = self._limits.write_timeout
+            writer = ResponseWriter(call, speech, responses, self._metrics, self._tracing, response, timeout)
             async with speech, asyncio.TaskGroup() as group:
-                with self._gate.holds(speech):
+                with self._state.track(speech):
                     text.begin(speech)
-                    feeding, watching = (group.create_task(task) for task in (text.feed(speech), self._gate.fault()))
+                    feeding, watching = (
+                        group.create_task(task) for task in (text.feed(speech), self._state.wait_for_fault())
+                    )
                     async for event in speech:
-                        await telling.tell(event)
-                    # A caller may still be writing; just after a message its next is farthest away (`drain_requests`).
+                        await writer.send(event)
+                    # Just after one message of the caller its next one is farthest away (`drain_requests`).
                     await asyncio.wait((feeding,), timeout=GRACE)
                     feeding.cancel()
                     watching.cancel()
@@ -148,52 +150,56 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
     async def _open(
         self, call: Call, config: tts_pb2.SynthesisConfig, since: float, text: Text, place: ExitStack
     ) -> tuple[Speech, ResponseBuilder]:
-        """Queue the turn's speech; `place` gives back what it holds of its tenant's share of the model.
+        """Queue the turn's speech; `place` releases its tenant's share.
 
-        Whatever can be checked is, before a recording is decoded.
+        All that can be checked is checked before a recording is decoded.
 
         Nothing is sent before `Started`, which waits for a slot, so a call refused until then can be retried.
         """
         with requests.fields_of_config():
             self._check_time(call, self._limits.shortest_deadline)
-            async with self._cloning.entry(call, config) as deed:
-                engine, asked, encoder = await self._prepare(call, config)
-                await text.open(patient=asked.request.delivery.text_mode is None and engine.card.kind != "base")
-                self._check_time(call, self._limits.shortest_deadline + engine.queue_wait(asked.request.tenant))
+            async with self._cloning.entry(call, config) as entry:
+                engine, parsed, encoder = await self._prepare(call, config)
+                await text.open(await_burst=parsed.request.delivery.text_mode is None and engine.card.kind != "base")
+                self._check_time(call, self._limits.shortest_deadline + engine.queue_wait(parsed.request.tenant))
                 place.enter_context(self._tenants.speech(call.caller, engine.card.name))
-                request, notices = asked.request, Notices()
-                if deed is not None:
+                request, notices = parsed.request, Notices()
+                if entry is not None:
                     engine.check(request)
-                    reference, notices = await self._cloning.decode(call, config.reference, deed)
+                    reference, notices = await self._cloning.decode(call, config.reference, entry)
                     request = replace(request, reference=reference)
-                with self._gate.cast().naming(call.caller):
+                with self._state.catalog().naming(call.caller):
                     speech = engine.open(request, since)
         started = _started(config, speech, engine.card)
         call.facts |= {"model": engine.card.name, "voice": _logged_voice(started.voice, engine), "seed": speech.seed}
-        return speech, ResponseBuilder(started, encoder, asked.without_effect, notices)
+        return speech, ResponseBuilder(started, encoder, parsed.without_effect, notices)
 
     def _check_time(self, call: Call, needed: float) -> None:
-        """Raise `OutOfTime` for a caller who cannot wait so many seconds."""
+        """Raise `OutOfTime` if the deadline is within `needed` seconds."""
         if call.out_of_time(needed):
             raise OutOfTime(needed)
 
     async def _prepare(
         self, call: Call, config: tts_pb2.SynthesisConfig
     ) -> tuple[Engine, requests.ParsedRequest, Encoder]:
-        """Check all that needs no engine; the encoder is made here because it knows its own rates."""
+        """Check what needs no engine, encoder included."""
         call.identify(requests.request_id(config) or call.request_id)
         frame = requests.frame_nanoseconds(config.delivery)
         encoder = formats.encoder(formats.effective(config.audio_format), frame)
-        engine, kept = await self._speaker(config, call.caller)
-        server = requests.Server(engine.card, engine.defaults, self._limits)
-        share = call.caller.tenant or peers.host(call.caller.peer)  # hosts are told apart where tenants are not
-        return engine, requests.asked(config, call.request_id, server, undecoded(config), kept, share), encoder
+        engine, created = await self._speaker(config, call.caller)
+        server = requests.ServerDefaults(engine.card, engine.defaults, self._limits)
+        share = call.caller.tenant or peers.host(call.caller.peer)  # hosts stand in for tenants where there are none
+        return (
+            engine,
+            requests.parse_config(config, call.request_id, server, undecoded(config), created, share),
+            encoder,
+        )
 
     async def _speaker(self, config: tts_pb2.SynthesisConfig, caller: Caller) -> tuple[Engine, Voice | None]:
-        """The checkpoint that speaks, and its voice where callers created it."""
-        cast = self._gate.cast()
-        home = cast.home(config.voice, caller)
-        return cast.fleet.of(config, home), await cast.kept(config.voice, caller.tenant) if home else None
+        """The engine for this turn, with its created voice if any."""
+        catalog = self._state.catalog()
+        origin = catalog.origin_model(config.voice, caller)
+        return catalog.models.route(config, origin), await catalog.load(config.voice, caller.tenant) if origin else None
 
 
 def _model_info(card: ModelCard) -> tts_pb2.ModelInfo:
@@ -206,14 +212,17 @@ def _model_info(card: ModelCard) -> tts_pb2.ModelInfo:
 
 
 def _logged_voice(name: str, engine: Engine) -> str | None:
-    """A built-in voice by its name; a created one, whose name is a caller's words, by a digest of it."""
+    """A built-in voice's name; a digest of any other.
+
+    The name of a created voice is text of a caller, which logs never hold.
+    """
     if not name or has_voice(engine, name):
         return name.casefold() or None
     return shown(digest(name.encode()))
 
 
 def _started(config: tts_pb2.SynthesisConfig, speech: Speech, card: ModelCard) -> tts_pb2.Started:
-    """The turn as it will be: with its seed, and the voice and the format that were left to the server."""
+    """`Started` with seed, voice, format filled in."""
     chosen = card.voices[0] if card.kind == "custom_voice" else ""
     return tts_pb2.Started(
         request_id=speech.request_id,

@@ -1,9 +1,9 @@
-"""VoiceService: which voices there are, and how callers make and delete their own."""
+"""VoiceService: lists voices; creates or deletes callers' own."""
 
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
 
@@ -13,9 +13,9 @@ from qwentts_client.v1 import tts_pb2, tts_pb2_grpc
 from qwentts_grpc.admission.fair_semaphore import FairSemaphore
 from qwentts_grpc.admission.tenants import Tenants
 from qwentts_grpc.recordings.recordings import Recordings
-from qwentts_grpc.rpc.call import Call, Context, answer
+from qwentts_grpc.rpc.call import Call, Context, unary_call
 from qwentts_grpc.rpc.incoming import drain_requests
-from qwentts_grpc.service.audit import AuditLog, Deed
+from qwentts_grpc.service.audit import AuditEntry, AuditLog
 from qwentts_grpc.service.lifecycle import ServerState
 from qwentts_grpc.voices.consent import Consent
 from qwentts_grpc.voices.file import LONGEST
@@ -25,25 +25,28 @@ from qwentts_grpc.wire.caller import Caller
 from qwentts_grpc.wire.limits import Limits
 
 PAGE, LARGEST_PAGE = 50, 1_000
-AT_ONCE = 8  # recordings that become voices; whole ones wait
+AT_ONCE = 8  # recordings being cloned; others wait, received in full
 
 Uploads = AsyncIterator[tts_pb2.CreateVoiceRequest]
 Key = tuple[str, str]  # name, model: checkpoints may have voices of one name
 
 
 class VoiceService(tts_pb2_grpc.VoiceServiceServicer):
-    """The voices' half of the contract; every call goes through `gate`, and sees what is its caller's."""
+    """The voice service; every call is admitted by `state`.
+
+    A caller has access to voices of its own tenant alone, beside shared and built-in ones.
+    """
 
     def __init__(
         self,
-        gate: ServerState,
+        state: ServerState,
         tenants: Tenants,
         consent: Consent,
         audit: AuditLog,
         recordings: Recordings,
         limits: Limits,
     ) -> None:
-        self._gate = gate
+        self._state = state
         self._tenants = tenants
         self._consent = consent
         self._audit = audit
@@ -52,68 +55,76 @@ class VoiceService(tts_pb2_grpc.VoiceServiceServicer):
         self._at_work = FairSemaphore(AT_ONCE)
 
     async def ListVoices(self, request: tts_pb2.ListVoicesRequest, context: Context) -> tts_pb2.ListVoicesResponse:
-        """The voices that speak `language` (all, where it is empty), by name, a page at a time."""
+        """Voices for `language` (empty: all), sorted by name, in pages."""
         call = Call("ListVoices", context)
-        return await answer(call, self._list(request, call.caller))
+        return await unary_call(call, self._list(request, call.caller))
 
     async def GetVoice(self, request: tts_pb2.GetVoiceRequest, context: Context) -> tts_pb2.GetVoiceResponse:
-        """One voice by its name, in any case."""
+        """One voice by its name, ignoring case."""
         call = Call("GetVoice", context)
-        return await answer(call, self._get(request, call.caller))
+        return await unary_call(call, self._get(request, call.caller))
 
     async def CreateVoice(self, request_iterator: Uploads, context: Context) -> tts_pb2.CreateVoiceResponse:
-        """Make a voice of a recording that comes in pieces; the recording itself is not kept."""
+        """Create a voice from an uploaded recording, which is not stored."""
         call = Call("CreateVoice", context)
-        return await answer(call, self._create(request_iterator, call))
+        return await unary_call(call, self._create(request_iterator, call))
 
     async def DeleteVoice(self, request: tts_pb2.DeleteVoiceRequest, context: Context) -> tts_pb2.DeleteVoiceResponse:
-        """Forget a created voice; turns that are speaking with it finish."""
+        """Delete a created voice; open turns with it finish."""
         call = Call("DeleteVoice", context)
-        return await answer(call, self._delete(request, call))
+        return await unary_call(call, self._delete(request, call))
 
     async def _list(self, request: tts_pb2.ListVoicesRequest, caller: Caller) -> tts_pb2.ListVoicesResponse:
-        return page(request, self._gate.cast().everyone(caller))
+        return page(request, self._state.catalog().list(caller))
 
     async def _get(self, request: tts_pb2.GetVoiceRequest, caller: Caller) -> tts_pb2.GetVoiceResponse:
-        return tts_pb2.GetVoiceResponse(voice=self._gate.cast().find(requests.name("name", request.name), caller))
+        return tts_pb2.GetVoiceResponse(
+            voice=self._state.catalog().find(requests.checked_name("name", request.name), caller)
+        )
 
     async def _create(self, requests: Uploads, call: Call) -> tts_pb2.CreateVoiceResponse:
-        """A turn of its tenant; it takes a place among those who work once the recording is there."""
-        cast = self._gate.cast()
+        """Create as one turn of the tenant.
+
+        A place among the working ones is taken once the recording is there.
+        """
+        catalog = self._state.catalog()
         async with drain_requests(requests), AsyncExitStack() as stack:
             stack.enter_context(self._tenants.turn(call.caller))
             async with _in_time(self._limits.upload_timeout):
                 spec = await _first_spec(requests)
-                deed = await stack.enter_async_context(self._audit.entry(call, _deed(spec)))
+                entry = await stack.enter_async_context(self._audit.entry(call, _audit_entry(spec)))
                 self._consent.check_reference("spec.consent_reference", spec.consent_reference)
-                cast.check_new(checked(spec), call.caller)
+                catalog.check_new(checked(spec), call.caller)
                 audio = await stack.enter_async_context(self._recording(requests, call.caller))
             digest = await asyncio.to_thread(lambda: sha256(audio).digest())
-            deed.audio_sha256 = digest.hex()
+            entry.audio_sha256 = digest.hex()
             self._check_digest(spec, digest)
             await stack.enter_async_context(self._place(call.caller))
-            voice, notices = await cast.create(spec, audio, call.caller, self._recordings)
+            voice, notices = await catalog.create(spec, audio, call.caller, self._recordings)
         return tts_pb2.CreateVoiceResponse(voice=voice, notices=notices)
 
     def _check_digest(self, spec: tts_pb2.VoiceSpec, digest: bytes) -> None:
-        """Let `spec` say which recording came; raises `InvalidRequest` and `RecordingDenied`."""
+        """Set or check the digest in `spec`.
+
+        Raises `InvalidRequest` for a wrong one, `RecordingDenied` for a denied recording.
+        """
         if spec.audio_sha256 not in (b"", digest):
             raise InvalidRequest("spec.audio_sha256", "is not that of the recording that came")
         self._consent.check_recording(digest)
         spec.audio_sha256 = digest
 
     async def _delete(self, request: tts_pb2.DeleteVoiceRequest, call: Call) -> tts_pb2.DeleteVoiceResponse:
-        async with self._audit.entry(call, Deed("delete", request.name)) as deed:
-            card = await self._gate.cast().delete(requests.name("name", request.name), call.caller)
-            deed.shared = card.owner == COMMON
-            deed.audio_sha256, deed.consent_reference = card.audio_sha256, card.consent_reference
+        async with self._audit.entry(call, AuditEntry("delete", request.name)) as entry:
+            card = await self._state.catalog().delete(requests.checked_name("name", request.name), call.caller)
+            entry.shared = card.owner == COMMON
+            entry.audio_sha256, entry.consent_reference = card.audio_sha256, card.consent_reference
         return tts_pb2.DeleteVoiceResponse()
 
     @asynccontextmanager
     async def _recording(self, requests: Uploads, caller: Caller) -> AsyncIterator[bytes]:
-        """The pieces of a recording, joined, which may lie in memory while the body runs.
+        """The uploaded bytes, accounted in memory while the body runs.
 
-        Raises `InvalidRequest` for too many bytes or for what is no piece, `TenantLimit`, and `Busy`.
+        Raises `InvalidRequest` for too many bytes or an invalid message, `TenantLimit`, `Busy`.
         """
         pieces, size, most = list[bytes](), 0, self._limits.recording.bytes
         try:
@@ -146,14 +157,14 @@ def _piece(request: tts_pb2.CreateVoiceRequest) -> bytes:
 
 
 def _joined(pieces: list[bytes]) -> bytes:
-    """`pieces` in one, and no longer in the list."""
+    """`pieces` joined; empties the list."""
     whole = b"".join(pieces)
     pieces.clear()
     return whole
 
 
-def _deed(spec: tts_pb2.VoiceSpec) -> Deed:
-    return Deed(
+def _audit_entry(spec: tts_pb2.VoiceSpec) -> AuditEntry:
+    return AuditEntry(
         "replace" if spec.replace else "create",
         spec.name,
         spec.shared,
@@ -162,7 +173,7 @@ def _deed(spec: tts_pb2.VoiceSpec) -> Deed:
 
 
 def checked(spec: tts_pb2.VoiceSpec) -> tts_pb2.VoiceSpec:
-    """`spec`, or `InvalidRequest` for what is too long or malformed in it."""
+    """`spec`; raises `InvalidRequest` for long or malformed fields."""
     for field in ("transcript", "description"):
         most = LONGEST[field]
         if len(getattr(spec, field)) > most:
@@ -174,16 +185,16 @@ def checked(spec: tts_pb2.VoiceSpec) -> tts_pb2.VoiceSpec:
     return spec
 
 
-def page(request: tts_pb2.ListVoicesRequest, everyone: list[tts_pb2.Voice]) -> tts_pb2.ListVoicesResponse:
-    """The page of `everyone` that `request` asks for, in order of name.
+def page(request: tts_pb2.ListVoicesRequest, voices: Sequence[tts_pb2.Voice]) -> tts_pb2.ListVoicesResponse:
+    """The page of `voices` for `request`, in order of name.
 
-    A token says which voice was the last of the page before it, so voices that come or go move no others across pages.
+    A token holds the last voice of the page before, so voices created or deleted meanwhile shift no others.
     """
     if request.page_size < 0:
         raise InvalidRequest("page_size", f"{request.page_size} is below 0")
     after = _key_in(request.page_token)
     language = language_name(request.language)
-    rest = [voice for voice in sorted(everyone, key=_key) if _key(voice) > after and _speaks(voice, language)]
+    rest = [voice for voice in sorted(voices, key=_key) if _key(voice) > after and _speaks(voice, language)]
     size = min(request.page_size or PAGE, LARGEST_PAGE)
     token = _token(rest[size - 1]) if len(rest) > size else ""
     return tts_pb2.ListVoicesResponse(voices=rest[:size], next_page_token=token)

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the engines: every declared one, summed where engines are several."""
+"""Prometheus metrics of the engines, summed over several."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import fields
@@ -15,7 +15,7 @@ Family = Counter | Gauge | Histogram
 
 
 class EngineMetrics:
-    """Families of all engines together; `observer` gives each engine its own `Observer`."""
+    """Metric families of all engines; `observer` makes one engine's `Observer`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._families = {metric: _family(metric, registry) for metric in DECLARED}
@@ -26,11 +26,11 @@ class EngineMetrics:
                 self._start_at_zero(metric)
 
     def observer(self) -> "EngineObserver":
-        """The observer of one more engine."""
+        """A new observer for one engine."""
         return EngineObserver(self)
 
     def record(self, metric: Metric, value: float, labels: tuple[str, ...]) -> None:
-        """Take a value in; `labels` are complete."""
+        """Record a value; `labels` are complete."""
         record = self._records.get((metric, labels)) or self._begin(metric, labels)
         record(value)
 
@@ -42,7 +42,7 @@ class EngineMetrics:
             gauge.set(sum(getattr(state, name) for state in present))
 
     def start_at_zero(self, model: str) -> None:
-        """Create the series of a model that has made nothing yet."""
+        """Create the series of an unused model."""
         for metric in DECLARED:
             if "model" in metric.labels:
                 self._start_at_zero(metric, model)
@@ -59,14 +59,16 @@ class EngineMetrics:
 
 
 class EngineObserver:
-    """The `Observer` of one engine; without a `model`, before it serves, nothing is recorded."""
+    """The `Observer` of one engine.
+
+    Without a `model`, before it serves, nothing is recorded.
+    """
 
     def __init__(self, metrics: EngineMetrics) -> None:
         self.model = ""
         self._metrics = metrics
 
     def record(self, metric: Metric, value: float = 1.0, *labels: str) -> None:
-        """As in `Observer`."""
         if self.model:
             self._metrics.record(metric, value, (*labels, self.model) if "model" in metric.labels else labels)
 

@@ -1,4 +1,4 @@
-"""Metrics of what the server stands on: its process, its GPUs, its certificates."""
+"""Metrics of the host: process, GPUs, certificates."""
 
 import logging
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class HostMetrics:
-    """Series appear with what they measure: those of a GPU on a GPU, those of certificates with TLS."""
+    """Series exist where applicable: GPU memory, expiry of certificates."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         ProcessCollector(registry=registry)
@@ -24,7 +24,7 @@ class HostMetrics:
         )
         self._expiry = Gauge(
             "tts_certificate_expiry_timestamp_seconds",
-            "When the first certificate of a file ends.",
+            "Expiry of the first certificate of a file, as Unix time.",
             ("file",),
             registry=registry,
         )
@@ -41,16 +41,19 @@ class HostMetrics:
                 self._gpu.labels(device, kind).set(size)
 
     def read_certificates(self, **files: Path | None) -> None:
-        """Read when the certificates of PEM `files` end."""
+        """Read the expiry of the PEM `files`."""
         for name, path in files.items():
             if path is not None:
                 try:
                     self._expiry.labels(name).set(expiry(path))
                 except (OSError, ValueError) as error:
-                    log.warning("the end of %s is not known: %s", path, error)
+                    log.warning("the expiry of %s is unreadable: %s", path, error)
 
 
 def expiry(path: Path) -> float:
-    """When the first certificate of a PEM file ends, in seconds since 1970; raises OSError and ValueError."""
+    """Expiry of a PEM file's first certificate, as Unix time.
+
+    Raises OSError and ValueError.
+    """
     certificates = x509.load_pem_x509_certificates(path.read_bytes())
     return min(certificate.not_valid_after_utc.timestamp() for certificate in certificates)

@@ -1,4 +1,4 @@
-"""Bounds the log lines that callers can cause: the first of a kind are written, the rest are counted."""
+"""Rate limit of log lines by kind; the rest are counted."""
 
 import logging
 import threading
@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 
 from qwentts_grpc.wire import caller, peers
 
-LINES, PERIOD = 20, 10.0  # lines of one kind in so many seconds
-MOST_HOSTS = 64  # that are told apart in one flood
+LINES, PERIOD = 20, 10.0  # lines of one kind in a period (seconds)
+MOST_HOSTS = 64  # distinct hosts counted in one flood
 
 log = logging.getLogger(__name__)
 
 
 def kind(name: str) -> dict[str, str]:
-    """`extra` of a log call whose lines a caller can cause; `name` is one of few, and none of the caller's words."""
+    """`extra` of a log call that callers can cause.
+
+    `name` is one of a few constants, never text of a caller.
+    """
     return {"flood": name}
 
 
@@ -28,7 +31,10 @@ class _Flood:
 
 
 class FloodFilter(logging.Filter):
-    """Passes `lines` of each kind in `period` seconds, and a line that sums up the rest; for any thread."""
+    """Passes `lines` of each kind in `period` seconds.
+
+    A final line sums up the rest. For any thread.
+    """
 
     def __init__(self, lines: int = LINES, period: float = PERIOD) -> None:
         super().__init__()
@@ -38,7 +44,6 @@ class FloodFilter(logging.Filter):
         self._timer: threading.Timer | None = None
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to write the record."""
         name = "gRPC" if record.name.partition(".")[0] == "grpc" else getattr(record, "flood", None)
         if name is None:
             return True
@@ -63,7 +68,7 @@ class FloodFilter(logging.Filter):
         return False
 
     def sum_up(self) -> None:
-        """Write how many lines were dropped, and begin anew."""
+        """Write the number of dropped lines, then reset."""
         with self._lock:
             floods, self._floods, self._timer = self._floods, {}, None
         for name, flood in floods.items():

@@ -1,4 +1,7 @@
-"""Logging: one line an event, with its request id and fields, and never what a user said or heard."""
+"""Logging: one line an event, with request id, fields.
+
+Text and audio of users are never logged.
+"""
 
 import json
 import logging
@@ -28,7 +31,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def fields(**values: object) -> dict[str, object]:
-    """`extra` of a log call: what its JSON line has beside the message; None is left out, text cut to a bound."""
+    """`extra` of a log call: fields of its JSON line.
+
+    None is left out, text is truncated.
+    """
     given = {name: value for name, value in values.items() if value is not None}
     return {"fields": {name: _bounded(value) for name, value in given.items()}}
 
@@ -43,7 +49,7 @@ def _bounded(value: object) -> object:
 
 
 def call_fields() -> dict[str, str]:
-    """What every line says of the call that it is about: its id, tenant and peer, as far as there are any."""
+    """Fields of the current call: id, tenant, peer, where present."""
     who, current = caller.current.get(), request_id.get()
     told = {"request_id": "" if current == NO_REQUEST else current, "tenant": who.name, "peer": who.peer}
     return {name: value for name, value in told.items() if value}
@@ -62,17 +68,20 @@ class TextFormatter(logging.Formatter):
         return super().format(record)
 
     def formatException(self, error: _Exception) -> str:
-        """The trace, set in: a line that begins at the margin is one of ours."""
+        """The trace, indented: a line at the margin is always an event."""
         lines = super().formatException(error).splitlines()
         return "\n".join(f"    {_escape(line)}" for line in lines)
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """One line whatever the message holds."""
+        """The message as one line."""
         return _escape(super().formatMessage(record))
 
 
 def _word(text: str) -> str:
-    """Quoted unless it is one plain word: ids and tenants may come from outside."""
+    """`text`, quoted unless one plain word.
+
+    Ids and tenants may come from outside.
+    """
     return text if _PLAIN.fullmatch(text) else json.dumps(text)
 
 
@@ -99,7 +108,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class CaptureHandler(logging.Handler):
-    """Writes JSON lines to stderr; whatever else the process prints becomes such a line too."""
+    """Writes JSON lines to stderr, captured process output among them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +116,7 @@ class CaptureHandler(logging.Handler):
         self._capture = OutputCapture(self._line)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line; where nobody reads them any more it is lost."""
+        """Write one line; it is lost where stderr is closed."""
         with suppress(OSError):
             self._capture.write(self.format(record), STDERR)
 
@@ -117,7 +126,7 @@ class CaptureHandler(logging.Handler):
             self._capture.write(self.format(_record(__name__, logging.INFO, line)), STDOUT)
 
     def close(self) -> None:
-        """Give both outputs back."""
+        """Restore both outputs."""
         self._capture.close()
         super().close()
 
@@ -131,7 +140,10 @@ def _record(logger: str, level: int, line: str) -> logging.LogRecord:
 
 
 def announce(line: str) -> None:
-    """Print a line for whoever started this process: to standard output, as JSON where the log is JSON."""
+    """Print a line to standard output, as JSON under JSON logs.
+
+    For the parent process.
+    """
     for handler in logging.root.handlers:
         if isinstance(handler, CaptureHandler):
             return handler.announce(line)
@@ -139,16 +151,17 @@ def announce(line: str) -> None:
 
 
 def configure(level: str, form: Literal["text", "json"] = "text") -> None:
-    """Send the process's log lines to stderr from `level` (a name such as "info") on, warnings among them.
+    """Configure the process's logging to stderr, warnings included.
 
-    As JSON nothing else gets there: what libraries print and exceptions that nobody catches become lines too.
+    `level`: a name such as "info". As JSON nothing else gets there: output of libraries and uncaught exceptions become
+    lines too.
     """
     for earlier in logging.root.handlers[:]:  # before the descriptors are replaced once more
         logging.root.removeHandler(earlier)
         earlier.close()
     handler: logging.Handler
     if form == "json":
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # our own lines say how far it is
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the load progress has log lines of its own
         handler = CaptureHandler()
         _log_uncaught()
     else:

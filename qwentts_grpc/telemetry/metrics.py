@@ -1,4 +1,4 @@
-"""Prometheus metrics: those of each call and of created voices, beside the engines' own."""
+"""Prometheus metrics of calls, of created voices."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -44,7 +44,10 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # one more sample a 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """What a finished turn adds up to: who spoke, seconds of audio and of work, characters read."""
+    """Totals of a finished turn.
+
+    Model, seconds of audio, seconds of work, characters of text.
+    """
 
     model: str
     audio_seconds: float
@@ -64,18 +67,21 @@ class Metrics:
         self._build = Info("tts_build", "What runs here.", registry=self.registry)
         self._load = Gauge(
             "tts_model_load_seconds",
-            "From a checkpoint's files to its first speech.",
+            "Load time of a checkpoint, from its files to its first speech.",
             ("model",),
             registry=self.registry,
         )
-        self.ready = Gauge("tts_ready", "1 while speeches are taken.", registry=self.registry)
+        self.ready = Gauge("tts_ready", "1 while speeches are admitted.", registry=self.registry)
 
     def loaded(self, model: str, seconds: float) -> None:
-        """Record how long a checkpoint took from its files to its first speech."""
+        """Record a checkpoint's load time, from files to first speech."""
         self._load.labels(model).set(seconds)
 
     def describe(self, build: Mapping[str, str], models: Iterable[str]) -> None:
-        """Name the build (version, torch, cuda) once the models are known, and start their counters at 0."""
+        """Set the build's labels; start the counters of `models` at 0.
+
+        `build`: version, torch, cuda.
+        """
         names = tuple(models)
         self._build.info({**build, "model": ",".join(names)})
         for name in names:
@@ -84,36 +90,38 @@ class Metrics:
 
 
 class CallMetrics:
-    """What is measured at the wire; each call ends in exactly one outcome."""
+    """Metrics at the wire; each call ends in exactly one outcome."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._requests = Counter("tts_requests", "Calls by how they ended.", ("method", "outcome"), registry=registry)
+        self._requests = Counter("tts_requests", "Calls by outcome.", ("method", "outcome"), registry=registry)
         self._rejected = Counter("tts_requests_rejected", "Calls refused, by reason.", ("reason",), registry=registry)
         self._cancelled = Counter(
             "tts_cancellations",
-            "Calls cut short, by whom; rpc: the caller's own cancel, or its connection's end, which look alike.",
+            "Cancelled calls by origin; rpc: the caller's own cancel, or its connection's end, which look alike.",
             ("origin",),
             registry=registry,
         )
-        self._strangers = Counter("tts_unauthenticated", "Calls turned away for want of a token.", registry=registry)
-        self._open = Gauge("tts_streams_open", "Calls now open.", ("method",), registry=registry)
+        self._unauthenticated = Counter(
+            "tts_unauthenticated", "Calls refused without a known token.", registry=registry
+        )
+        self._open = Gauge("tts_streams_open", "Open calls.", ("method",), registry=registry)
         self._first_audio = Histogram(
             "tts_time_to_first_audio_seconds",
-            "From the call's arrival to its first audio at gRPC, the caller's own waits included.",
+            "Time from a call's arrival to its first audio at gRPC, the caller's own waits included.",
             ("method", "model"),
             buckets=_FIRST_AUDIO,
             registry=registry,
         )
         self._server_first_audio = Histogram(
             "tts_server_time_to_first_audio_seconds",
-            "From the moment that text and config allowed it to the first audio at gRPC.",
+            "Time from sufficient text and config to the first audio at gRPC.",
             ("method", "model"),
             buckets=_FIRST_AUDIO,
             registry=registry,
         )
         self._latency = Histogram(
             "tts_audio_chunk_latency_seconds",
-            "From the last codec frame of a chunk to its bytes at gRPC.",
+            "Time from a chunk's last codec frame to its bytes at gRPC.",
             ("position",),
             buckets=_LATENCY,
             registry=registry,
@@ -125,7 +133,7 @@ class CallMetrics:
         self._characters = Counter("tts_text_characters", "Text spoken.", ("model",), registry=registry)
         self._real_time = Histogram(
             "tts_real_time_factor",
-            "Time in which a turn could go on, over the length of its audio.",
+            "Time in which a turn could proceed, divided by the length of its audio.",
             buckets=_REAL_TIME,
             registry=registry,
         )
@@ -145,7 +153,7 @@ class CallMetrics:
             self._latency.labels(position)
 
     def start_at_zero(self, model: str) -> None:
-        """Counters of a model that has said nothing yet."""
+        """Create the series of an unused model."""
         self._audio.labels(model)
         self._characters.labels(model)
         for method in METHODS:
@@ -153,34 +161,40 @@ class CallMetrics:
             self._server_first_audio.labels(method, model)
 
     def opened(self, method: str) -> None:
-        """A call came in."""
+        """Count an open call."""
         self._open.labels(method).inc()
 
     def closed(self, method: str, outcome: str) -> None:
-        """A call ended, in one of `OUTCOMES`."""
+        """Count an ended call, by one of `OUTCOMES`."""
         self._open.labels(method).dec()
         self._requests.labels(method, outcome).inc()
 
     def rejected(self, reason: str) -> None:
-        """A call was refused, for one of `REJECTIONS`."""
+        """Count a refused call, by one of `REJECTIONS`."""
         self._rejected.labels(reason).inc()
 
     def cancelled(self, origin: str) -> None:
-        """A call was cut short, by one of `CANCELLATIONS`."""
+        """Count a cancelled call, by one of `CANCELLATIONS`."""
         self._cancelled.labels(origin).inc()
 
     def refused(self, method: str, reason: str) -> None:
-        """A call was refused before it reached its service, for one of `REJECTIONS`; only turns are counted."""
+        """Count a call refused before its service, by one of `REJECTIONS`.
+
+        Turns alone are counted.
+        """
         if method in METHODS:
             self._requests.labels(method, "rejected").inc()
             self.rejected(reason)
 
     def unauthenticated(self) -> None:
-        """A call came without a token that the server knows."""
-        self._strangers.inc()
+        """Count a call without a known token."""
+        self._unauthenticated.inc()
 
     def first_audio(self, method: str, model: str, seconds: float, share: float) -> None:
-        """The first audio of a call was handed to gRPC `seconds` after its arrival; `share` of them the server's."""
+        """Record a call's first audio, handed to gRPC after `seconds`.
+
+        `share`: the server's part of them.
+        """
         self._first_audio.labels(method, model).observe(seconds)
         self._server_first_audio.labels(method, model).observe(share)
 
@@ -189,7 +203,7 @@ class CallMetrics:
         self._latency.labels("first" if first else "later").observe(latency)
 
     def written(self, seconds: float) -> None:
-        """A write took `seconds`."""
+        """Record the duration of a write."""
         self._blocked.observe(seconds)
 
     def sent(self, model: str, seconds: float) -> None:
@@ -197,24 +211,24 @@ class CallMetrics:
         self._audio.labels(model).inc(seconds)
 
     def finished(self, finish: Finish) -> None:
-        """A turn came to its Summary."""
+        """Record a turn that reached its Summary."""
         self._characters.labels(finish.model).inc(finish.characters)
         if finish.audio_seconds > 0:
             self._real_time.observe(finish.work_seconds / finish.audio_seconds)
 
 
 class VoiceMetrics:
-    """What is measured of created voices."""
+    """Metrics of created voices."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._hits = Counter("tts_voice_prompt_cache_hits", "Voices found in memory.", registry=registry)
-        self._misses = Counter("tts_voice_prompt_cache_misses", "Voices read from where they lie.", registry=registry)
+        self._misses = Counter("tts_voice_prompt_cache_misses", "Voices read from storage.", registry=registry)
         self._bytes = Gauge("tts_voice_prompt_cache_bytes", "Codes and embeddings in memory.", registry=registry)
 
     def looked_up(self, hit: bool) -> None:
-        """A created voice was asked for; may be called on any thread."""
+        """Count a lookup of a created voice; for any thread."""
         (self._hits if hit else self._misses).inc()
 
     def held(self, size: int) -> None:
-        """So many bytes of voices are in memory."""
+        """Set the bytes of voices in memory."""
         self._bytes.set(size)

@@ -1,4 +1,4 @@
-"""Metrics by tenant, for as many tenants as a page can bear."""
+"""Metrics by tenant, for a bounded number of tenants."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from qwentts_grpc.wire.caller import Caller, shown
 
-MOST_TENANTS = 64  # with series of their own; those who come later share one
+MOST_TENANTS = 64  # with series of their own; later ones share one
 OTHERS = "(others)"
 
 
@@ -15,7 +15,7 @@ class TenantMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         labels = ("tenant",)
-        self._turns = Gauge("tts_tenant_turns_open", "Turns that a tenant holds now.", labels, registry=registry)
+        self._turns = Gauge("tts_tenant_turns_open", "Open turns of a tenant.", labels, registry=registry)
         self._limited = Counter(
             "tts_tenant_limited", "Calls refused because their tenant held its share.", labels, registry=registry
         )
@@ -23,18 +23,18 @@ class TenantMetrics:
         self._labels: dict[str, str] = {}
 
     def start_at_zero(self, tenants: Iterable[str]) -> None:
-        """Series of the tenants that are known beforehand."""
+        """Create the series of the tenants known in advance."""
         for tenant in sorted(tenants):
             for metric in (self._turns, self._limited, self._audio):
                 metric.labels(self._label(tenant))
 
     def turns(self, caller: Caller, more: int) -> None:
-        """Record that the caller's tenant holds `more` turns, or fewer."""
+        """Add `more` (signed) to the tenant's open turns."""
         if caller.tenant:
             self._turns.labels(self._label(caller.tenant)).inc(more)
 
     def limited(self, caller: Caller) -> None:
-        """Record that a call was refused for the tenant's share."""
+        """Count a call refused for the tenant's share."""
         if caller.tenant:
             self._limited.labels(self._label(caller.tenant)).inc()
 

@@ -1,1 +1,1 @@
-"""Who can speak: models, their built-in voices, and voices that callers created."""
+"""Models, their built-in voices, voices created by callers."""

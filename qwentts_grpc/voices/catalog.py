@@ -1,8 +1,8 @@
-"""Who can speak for a caller: the built-in voices of every checkpoint, and the created ones that are the caller's."""
+"""Voice catalog: built-in voices plus a caller's created ones."""
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -20,41 +20,45 @@ from qwentts_grpc.voices.store import COMMON, VoiceStore
 from qwentts_grpc.wire.caller import Caller, shown
 from qwentts_grpc.wire.errors import VoiceExists, VoiceForbidden
 
-REHEARSED = 50  # voices: about as many as a checkpoint's codec remembers
+PREWARMED = 50  # voices: about as many as fit a checkpoint's cache of codec states
 
 
 class VoiceCatalog:
-    """A created voice never has a built-in one's name; one kept from before that has is not heard.
+    """Voices available to each caller: own, shared, built-in.
 
-    Each caller has the voices of its tenant and those that all share; others' are as unknown as what never was.
+    A created voice never has a built-in one's name; a stored one that does, from before, is ignored. Voices of other
+    tenants give the same VOICE_NOT_FOUND as names that never existed.
     """
 
-    def __init__(self, fleet: ModelRegistry, store: VoiceStore) -> None:
-        self.fleet, self.store = fleet, store
+    def __init__(self, models: ModelRegistry, store: VoiceStore) -> None:
+        self.models, self.store = models, store
 
-    def everyone(self, caller: Caller) -> list[tts_pb2.Voice]:
-        """Every voice that the caller can ask for now."""
-        built_in = [voice for engine in self.fleet.engines for voice in built_in_voices(engine.card)]
+    def list(self, caller: Caller) -> Sequence[tts_pb2.Voice]:
+        """Every voice available to the caller now."""
+        built_in = [voice for engine in self.models.engines for voice in built_in_voices(engine.card)]
         cards = self.store.cards(caller.tenant)
         return built_in + [voice for card in cards if (voice := self._created(card, caller)) is not None]
 
     def find(self, name: str, caller: Caller) -> tts_pb2.Voice:
-        """One voice by its name, in any case; raises `VoiceNotFound`."""
-        for voice in self.everyone(caller):
+        """One voice by its name, ignoring case; raises `VoiceNotFound`."""
+        for voice in self.list(caller):
             if voice.name.casefold() == name.casefold():
                 return voice
         raise VoiceNotFound(name, self._names(caller))
 
     @contextmanager
     def naming(self, caller: Caller) -> Iterator[None]:
-        """Let a `VoiceNotFound` name voices of all checkpoints, and created ones."""
+        """Complete the names in a `VoiceNotFound`.
+
+        Voices of all checkpoints are listed, created ones too.
+        """
         try:
             yield
         except VoiceNotFound as error:
             raise VoiceNotFound(error.name, self._names(caller)) from error
 
-    def home(self, name: str, caller: Caller) -> str:
-        """The checkpoint that made a created voice; empty for any other name."""
+    def origin_model(self, name: str, caller: Caller) -> str:
+        """Checkpoint of a created voice; empty for any other name."""
         if not name or self._is_built_in(name):
             return ""
         try:
@@ -62,16 +66,19 @@ class VoiceCatalog:
         except VoiceNotFound:
             return ""
 
-    async def kept(self, name: str, owner: str) -> Voice:
-        """What the engine needs of a created voice; raises `VoiceNotFound`."""
+    async def load(self, name: str, owner: str) -> Voice:
+        """A created voice for the engine; raises `VoiceNotFound`."""
         stored = await asyncio.to_thread(self.store.get, name, owner)
         codes = stored.codes if len(stored.codes) else None
         card = stored.card
         return Voice(embedding=stored.embedding, codes=codes, transcript=card.transcript, scope=card.owner)
 
     def check_new(self, spec: tts_pb2.VoiceSpec, caller: Caller) -> None:
-        """Raise what `create` would raise for this spec, before there is a recording; also where none can be made."""
-        assert self.fleet.cloning
+        """Raise the errors of `create` before a recording is received.
+
+        Also where no checkpoint can clone.
+        """
+        assert self.models.cloning
         if spec.shared and not caller.keeps_shared:
             raise VoiceForbidden(spec.name)
         if self._is_built_in(spec.name):
@@ -81,13 +88,13 @@ class VoiceCatalog:
     async def create(
         self, spec: tts_pb2.VoiceSpec, audio: bytes, caller: Caller, recordings: Recordings
     ) -> tuple[tts_pb2.Voice, Notices]:
-        """Keep the voice of a recording (a file's bytes), not the recording.
+        """Create a voice from a recording's file, which is not stored.
 
-        Raises `InvalidRequest`, `Unsupported`, `VoiceExists`, `VoiceForbidden`, `VoicesFull`, and what
-        `Recordings.decode` raises.
+        Raises `InvalidRequest`, `Unsupported`, `VoiceExists`, `VoiceForbidden`, `VoicesFull`, and the errors of
+        `Recordings.decode`.
         """
         self.check_new(spec, caller)
-        engine, owner = self.fleet.cloning, _owner(spec, caller)
+        engine, owner = self.models.cloning, _owner(spec, caller)
         with _fields_of_create():
             reference, notices = await recordings.decode(
                 audio, caller, spec.transcript, spec.speaker_embedding_only, owner
@@ -98,19 +105,22 @@ class VoiceCatalog:
         return _created(stored.card, engine, caller), notices
 
     async def prewarm(self, seconds: float) -> None:
-        """Let the latest voices begin at once, as many as `seconds` allow; others do so from their second turn on."""
+        """Prime the codec with the latest voices for `seconds` at most.
+
+        The others are primed by their first turn.
+        """
         until = time.monotonic() + seconds
-        latest = sorted(self.store.all_cards(), key=lambda card: -card.create_time_ns)[:REHEARSED]
+        latest = sorted(self.store.all_cards(), key=lambda card: -card.create_time_ns)[:PREWARMED]
         with Progress("preparing created voices", "voices", len(latest)) as progress:
             for card in latest:
-                engine = self.fleet.named(card.model)
+                engine = self.models.named(card.model)
                 if engine is not None and time.monotonic() < until:
-                    with suppress(Unsupported, VoiceNotFound):  # made by another size of checkpoint, or gone since
-                        await engine.prime(await self.kept(card.name, card.owner))
+                    with suppress(Unsupported, VoiceNotFound):  # made by another size of checkpoint, or deleted since
+                        await engine.prime(await self.load(card.name, card.owner))
                         progress.advance()
 
     async def delete(self, name: str, caller: Caller) -> VoiceCard:
-        """Forget a created voice; turns that speak with it go on.
+        """Delete a created voice; open turns with it go on.
 
         Raises `VoiceNotFound`, `VoiceForbidden`, or for a built-in one `InvalidRequest`.
         """
@@ -124,18 +134,18 @@ class VoiceCatalog:
         return card
 
     def _names(self, caller: Caller) -> Iterator[str]:
-        return (voice.name for voice in self.everyone(caller))
+        return (voice.name for voice in self.list(caller))
 
     def _is_built_in(self, name: str) -> bool:
-        return any(has_voice(engine, name) for engine in self.fleet.engines)
+        return any(has_voice(engine, name) for engine in self.models.engines)
 
     def _created(self, card: VoiceCard, caller: Caller) -> tts_pb2.Voice | None:
-        engine = self.fleet.named(card.model)
+        engine = self.models.named(card.model)
         return None if engine is None or self._is_built_in(card.name) else _created(card, engine, caller)
 
 
 def built_in_voices(card: ModelCard) -> Iterator[tts_pb2.Voice]:
-    """A checkpoint's own voices; each speaks every language of its checkpoint."""
+    """Built-in voices of a checkpoint, each in all its languages."""
     for name in card.voices:
         yield tts_pb2.Voice(name=name, kind=tts_pb2.VOICE_KIND_BUILT_IN, languages=card.languages, model=card.name)
 
@@ -181,7 +191,7 @@ def _stored(spec: tts_pb2.VoiceSpec, model: str, voice: Voice, owner: str) -> St
 
 @contextmanager
 def _fields_of_create() -> Iterator[None]:
-    """Name the fields of an `InvalidRequest` as the messages of CreateVoice do."""
+    """Name the fields of an `InvalidRequest` as CreateVoice does."""
     try:
         yield
     except InvalidRequest as error:

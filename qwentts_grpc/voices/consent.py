@@ -1,4 +1,4 @@
-"""The operator's rules for recordings: whether consent must be on record, and which recordings nobody may clone."""
+"""The operator's rules for recordings: consent, deny list."""
 
 from pathlib import Path
 
@@ -10,22 +10,25 @@ SHA256_BYTES = 32
 
 
 class Consent:
-    """Checks what callers want to clone. Belongs to the event loop's thread."""
+    """Checks recordings before cloning.
+
+    Belongs to the event loop's thread.
+    """
 
     def __init__(self, required: bool = False, denied: Path | None = None) -> None:
-        """`denied`: a file for `read_digests`. Raises OSError where it cannot be read."""
+        """`denied`: a file for `read_digests`; raises OSError if unreadable."""
         self.required = required
         self._path = denied
         self._denied: frozenset[bytes] = frozenset()
         self.reload()
 
     def reload(self) -> None:
-        """Read the denied recordings again; raises OSError, and then they stay as they were."""
+        """Read the deny list again; raises OSError, keeping the old one."""
         if self._path is not None:
             self._denied = frozenset(read_digests(self._path))
 
     def check_reference(self, field: str, reference: str) -> None:
-        """Raise `InvalidRequest` on `field` where the reference to a consent is missing or too long."""
+        """Raise `InvalidRequest` on `field` for a missing or long reference."""
         longest = LONGEST["consent_reference"]
         if len(reference) > longest:
             raise InvalidRequest(field, f"is longer than {longest} characters")
@@ -33,13 +36,16 @@ class Consent:
             raise InvalidRequest(field, "is needed on this server for every recording", "CONSENT_MISSING")
 
     def check_recording(self, digest: bytes) -> None:
-        """Raise `RecordingDenied` for the SHA-256 of a recording that nobody may clone."""
+        """Raise `RecordingDenied` for a denied recording's SHA-256."""
         if digest in self._denied:
             raise RecordingDenied
 
 
 def read_digests(path: Path) -> list[bytes]:
-    """The SHA-256 digests in a file, one a line in hex, `#` beginning a comment; raises OSError."""
+    """SHA-256 digests of a file; raises OSError.
+
+    One a line in hex; `#` begins a comment.
+    """
     try:
         words = [line.partition("#")[0].strip() for line in path.read_text().splitlines()]
         digests = [bytes.fromhex(word) for word in words if word]

@@ -1,4 +1,7 @@
-"""A created voice as one safetensors file: two arrays, and a JSON card in the header. No pickle, no recording."""
+"""A created voice as one safetensors file.
+
+Two arrays, and a JSON card in the header. No pickle, no recording.
+"""
 
 import json
 import math
@@ -21,20 +24,20 @@ _FORMAT = "qwentts-voice-1"
 _LENGTH_BYTES = 8  # a safetensors file starts with the length of its JSON header, little-endian
 _LONGEST_OTHER = 512  # characters of a model's name, an owner, a digest
 _LAST_TIME = 253_402_300_799 * 10**9  # the end of the year 9999, where timestamps on the wire end
-# What parsers raise for bytes that are none of theirs.
+# Errors that parsers raise for invalid bytes.
 _UNPARSABLE = (SafetensorError, AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 
 
 class DamagedVoice(ValueError):
-    """What was read is not a voice that this version wrote."""
+    """The bytes are not a voice written by this version."""
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceCard:
-    """What is known of a voice besides its sound. `create_time_ns` since the epoch; `model` is the checkpoint's name.
+    """Metadata of a created voice.
 
-    `audio_sha256` is the recording's, in hex; `consent_reference` is whatever the creator gave as proof of consent;
-    `owner` is the tenant whose voice it is, empty for one that all share.
+    `create_time_ns` since the epoch; `model` is the checkpoint's name; `audio_sha256` is the recording's, in hex;
+    `consent_reference` is the creator's proof of consent; `owner` is the tenant, empty for a shared voice.
     """
 
     name: str
@@ -49,7 +52,10 @@ class VoiceCard:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredVoice:
-    """`codes`: (frames, code groups) int32, no frames in x-vector mode; `embedding`: (talker width,) float32."""
+    """Card plus arrays of a created voice.
+
+    `codes`: (frames, code groups) int32, no frames in x-vector mode; `embedding`: (talker width,) float32.
+    """
 
     card: VoiceCard
     codes: npt.NDArray[np.int32]
@@ -91,7 +97,10 @@ def _card(data: bytes) -> VoiceCard:
 
 
 def _check_card(card: VoiceCard) -> None:
-    """The card is a stranger's as much as the arrays are: every value has its type, and fits on the wire."""
+    """Validate every value's type, so that it fits the wire.
+
+    The card is as untrusted as the arrays.
+    """
     for field in fields(card):
         value = getattr(card, field.name)
         if field.type is int:

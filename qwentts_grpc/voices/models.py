@@ -1,4 +1,4 @@
-"""The loaded checkpoints, and which of them a turn is for."""
+"""The loaded checkpoints, with routing of turns among them."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,51 +19,52 @@ class ModelRegistry:
 
     @property
     def default(self) -> Engine:
-        """Who speaks where nothing in the request says otherwise."""
+        """The engine where the request decides nothing."""
         return self.engines[0]
 
     @property
     def can_clone(self) -> bool:
-        """Whether any checkpoint makes voices of recordings."""
+        """Whether any checkpoint clones recordings."""
         return any(engine.card.kind == "base" for engine in self.engines)
 
     @property
     def cloning(self) -> Engine:
-        """The checkpoint that makes voices of recordings; raises `Unsupported` where there is none."""
+        """The engine that clones recordings; raises `Unsupported` without one."""
         for engine in self.engines:
             if engine.card.kind == "base":
                 return engine
         raise Unsupported("no checkpoint here can clone a voice: that takes a Base one")
 
     def named(self, model: str) -> Engine | None:
-        """The checkpoint of this name, or None."""
+        """The engine of this name, or None."""
         return next((engine for engine in self.engines if engine.card.name == model), None)
 
-    def of(self, config: tts_pb2.SynthesisConfig, home: str = "") -> Engine:
-        """Who speaks this turn: the model asked for, else the first that can, else the default one, which says why not.
+    def route(self, config: tts_pb2.SynthesisConfig, origin_model: str = "") -> Engine:
+        """The engine of a turn.
 
-        `home`: the checkpoint that made the created voice of the turn. Raises `InvalidRequest`, `Unsupported`.
+        The requested model, else the first capable one, else the default one, which then explains the refusal.
+        `origin_model`: the checkpoint of the turn's created voice. Raises `InvalidRequest`, `Unsupported`.
         """
         if config.model and self.named(config.model) is None:
             loaded = ", ".join(repr(engine.card.name) for engine in self.engines)
             raise InvalidRequest("model", f"is not loaded here; this server has {loaded}")
-        if home and (config.model or home) != home:
-            raise Unsupported(f"the voice was made by {home!r}; it cannot be spoken by {config.model!r}")
-        if home and self.named(home) is None:
-            raise Unsupported(f"the voice was made by {home!r}, which is not loaded here")
-        able = _able(config, home)
+        if origin_model and (config.model or origin_model) != origin_model:
+            raise Unsupported(f"the voice was made by {origin_model!r}; it cannot be spoken by {config.model!r}")
+        if origin_model and self.named(origin_model) is None:
+            raise Unsupported(f"the voice was made by {origin_model!r}, which is not loaded here")
+        able = _able(config, origin_model)
         return self.named(config.model) or next(filter(able, self.engines), self.default)
 
 
 def has_voice(engine: Engine, name: str) -> bool:
-    """Whether `name`, in any case, is one of the checkpoint's own voices."""
+    """Whether `name`, ignoring case, is a built-in voice."""
     return name.casefold() in (voice.casefold() for voice in engine.card.voices)
 
 
-def _able(config: tts_pb2.SynthesisConfig, home: str) -> Callable[[Engine], bool]:
-    """What a checkpoint must be able to do for this turn."""
-    if home:
-        return lambda engine: engine.card.name == home
+def _able(config: tts_pb2.SynthesisConfig, origin_model: str) -> Callable[[Engine], bool]:
+    """Predicate: the checkpoint has what the turn needs."""
+    if origin_model:
+        return lambda engine: engine.card.name == origin_model
     if config.WhichOneof("voice_source") == "reference":
         return lambda engine: engine.card.kind == "base"
     if config.voice:

@@ -1,4 +1,7 @@
-"""Storage of voices, as bytes by key: in memory, or in a directory that several servers may share."""
+"""Storage of voices as bytes by key.
+
+In memory, or in a directory that several servers may share.
+"""
 
 import errno
 import fcntl
@@ -17,7 +20,7 @@ from typing import Protocol
 from qwentts_grpc.host.unsafe_settings import refuse
 from qwentts_grpc.voices.file import DamagedVoice
 
-MAX_BYTES = 2**20  # of one voice; a minute of speech with its transcript has at most some 200 KB
+MAX_BYTES = 2**20  # of one voice; a minute of speech with its transcript takes some 200 KB at most
 LOCK_SECONDS = 10.0  # for another server's write to end
 SETTLED_NS = 2 * 10**9  # past the coarsest time stamps of file systems
 
@@ -28,32 +31,36 @@ _log = logging.getLogger(__name__)
 
 
 class BlobStore(Protocol):
-    """Bytes by key; keys are safe as file names. Each method may run on any thread, one key on one at a time.
+    """Bytes by key; keys are safe as file names.
 
-    Other processes may change what is kept at any time; `list` shows it. All methods raise OSError.
+    Each method may run on any thread, one key on one at a time. Other processes may change the content at any time;
+    `list` shows it. All methods raise OSError.
     """
 
     def list(self) -> dict[str, str]:
-        """The version of every key; new bytes under a key have a new version."""
+        """Version of every key, new for new bytes."""
 
     def mark(self) -> str:
-        """Cheaper than `list`: the same as before only where most likely nothing has changed since."""
+        """A cheap change mark.
+
+        Cheaper than `list`: equal marks mean most likely no change.
+        """
 
     def read(self, key: str) -> bytes:
-        """Raises `KeyError` where there is nothing, `DamagedVoice` where there are no bytes for a voice."""
+        """Raises `KeyError` for no entry, `DamagedVoice` for an invalid one."""
 
     def write(self, key: str, data: bytes, *, replace: bool = False) -> str:
-        """Keep the bytes, whole or not at all, and return their version.
+        """Store the bytes atomically; return their version.
 
-        Raises `FileExistsError` where the key is taken, by any process, unless they are to `replace` what is there.
+        Raises `FileExistsError` where the key is taken, by any process, unless `replace`.
         """
 
     def delete(self, key: str) -> None:
-        """On return there is nothing under `key`."""
+        """On return nothing is stored under `key`."""
 
 
 class MemoryBlobStore:
-    """Kept until the process ends."""
+    """In memory until the process ends."""
 
     def __init__(self) -> None:
         self._data: dict[str, tuple[bytes, str]] = {}
@@ -63,7 +70,7 @@ class MemoryBlobStore:
         return {key: version for key, (_, version) in list(self._data.items())}
 
     def mark(self) -> str:
-        return ""  # nobody else has it
+        return ""  # no other process shares it
 
     def read(self, key: str) -> bytes:
         return self._data[key][0]
@@ -81,14 +88,14 @@ class MemoryBlobStore:
 
 
 class DirectoryBlobStore:
-    """One file a key. Directory and files are for their owner alone.
+    """One file a key, private to its owner.
 
     A file is written under another name, synced, then renamed, under a lock that all servers of the directory share;
     names left behind by a crash are removed on start. Only regular files are opened.
     """
 
     def __init__(self, path: Path, insecure: bool = False) -> None:
-        """Raises OSError where others than this process's user can write to `path`, unless that is `insecure`."""
+        """Raises OSError where other users can write to `path`, unless `insecure`."""
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = path
         self._thread = threading.Lock()
@@ -96,7 +103,7 @@ class DirectoryBlobStore:
         self._clean()
 
     def list(self) -> dict[str, str]:
-        """One look at the directory and at each file's status."""
+        """One scan of the directory, with each file's status."""
         versions = {}
         with os.scandir(self._path) as entries:
             for entry in entries:
@@ -108,7 +115,10 @@ class DirectoryBlobStore:
         return versions
 
     def mark(self) -> str:
-        """When a name last came or went; within the clock's grain of that, more may follow unseen."""
+        """Time of the last added or removed name.
+
+        Within the clock's granularity more may follow unnoticed.
+        """
         changed = self._path.stat().st_mtime_ns
         settled = abs(time.time_ns() - changed) > SETTLED_NS
         return f"{changed}" if settled else f"{changed} {time.monotonic_ns()}"
@@ -138,7 +148,7 @@ class DirectoryBlobStore:
         return version
 
     def delete(self, key: str) -> None:
-        """Unlink and sync the directory."""
+        """Unlink, then sync the directory."""
         with self._locked():
             self._file(key).unlink(missing_ok=True)
             self._sync()
@@ -162,7 +172,10 @@ class DirectoryBlobStore:
         refuse(f"others can write to the voice directory {whose}, and plant voices: chown and chmod go-w it", insecure)
 
     def _clean(self) -> None:
-        """Remove what crashes left behind; what a living server is writing is behind the lock."""
+        """Remove leftovers of crashes.
+
+        Files that a live server is writing are behind the lock.
+        """
         try:
             if not any(self._path.glob(f".*{_UNFINISHED}")):
                 return
@@ -174,7 +187,10 @@ class DirectoryBlobStore:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the directory against other threads and servers; raises TimeoutError, which is an OSError."""
+        """Lock the directory against other threads or servers.
+
+        Raises TimeoutError, which is an OSError.
+        """
         until = time.monotonic() + LOCK_SECONDS
         if not self._thread.acquire(timeout=LOCK_SECONDS):
             raise TimeoutError(errno.ETIMEDOUT, "other writes hold the voice directory", str(self._path))
@@ -205,8 +221,11 @@ def _version(status: os.stat_result) -> str:
 
 
 def _read_regular(path: Path) -> bytes:
-    """The content of a regular file of at most `MAX_BYTES`; raises `DamagedVoice` for all else, and OSError."""
-    _check_regular(os.lstat(path))  # to open a device may already do something
+    """Content of a regular file of at most `MAX_BYTES`.
+
+    Raises `DamagedVoice` for all else, and OSError.
+    """
+    _check_regular(os.lstat(path))  # opening a device may already have effects
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         _check_regular(os.fstat(descriptor))

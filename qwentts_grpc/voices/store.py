@@ -1,4 +1,4 @@
-"""The voices that callers created: each its owner's, by name, in any case."""
+"""Created voices by owner, by name ignoring case."""
 
 import logging
 from collections import defaultdict
@@ -15,34 +15,37 @@ from qwentts_grpc.voices.file import NAME, DamagedVoice, StoredVoice, VoiceCard,
 from qwentts_grpc.voices.storage import MAX_BYTES, BlobStore
 from qwentts_grpc.wire.errors import VoiceExists, VoicesFull
 
-COMMON = ""  # the owner of voices that all share
+COMMON = ""  # the owner of shared voices
 OWNED = "@"  # between a name, which has none, and the digest of its owner
-THOROUGH = 15  # looks: every so many also sees a file that was changed in place
+THOROUGH = 15  # one refresh in this many also finds a file changed in place
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One key of the shelf at one version; without a card where no voice could be read from it."""
+    """One key of the storage at one version.
+
+    The card is None where the voice is unreadable.
+    """
 
     version: str
     card: VoiceCard | None
 
 
 class VoiceStore:
-    """Cards of all voices in memory, their arrays on a shelf, the most recently used arrays in a cache.
+    """Cards in memory, arrays in storage behind an LRU cache.
 
-    A caller's name for a voice means its owner's own voice first, then the common one. Names are one for each owner.
-    Methods may be called from any thread and hold no lock across the shelf's work. `card` and `cards` never block;
-    the others may wait for a disk, except `get` of a cached voice: call them on a worker thread. `on_lookup` is called
-    with each `get`: whether the cache had the voice. What cannot be read is reported and left alone, and its name
-    stays taken. `refresh` takes in what other servers changed on the shelf.
+    A caller's name for a voice means its owner's own voice first, then the common one. Names are unique for each owner.
+    Methods may be called from any thread and hold no lock across storage work. `card` and `cards` never block; the
+    others may wait for a disk, except `get` of a cached voice: call them on a worker thread. `on_lookup` is called with
+    each `get`: whether it hit the cache. An unreadable file is reported and left alone, and its name stays taken.
+    `refresh` loads changes of other servers.
     """
 
     def __init__(
         self,
-        shelf: BlobStore,
+        storage: BlobStore,
         *,
         max_common: int = 1_000,
         max_owned: int = 100,
@@ -50,15 +53,18 @@ class VoiceStore:
         cache_bytes: int = 64 * 2**20,
         on_lookup: Callable[[bool], None] = lambda hit: None,
     ) -> None:
-        """At most `max_common` voices that all share, `max_owned` of each owner. Raises OSError of the shelf."""
-        self._shelf = shelf
+        """At most `max_common` shared voices, `max_owned` of each owner.
+
+        Raises OSError of the storage.
+        """
+        self._storage = storage
         self._max_common, self._max_owned, self._max_total = max_common, max_owned, max_total
         self._on_lookup = on_lookup
         self._lock = Lock()
         self._cache: ByteCache[str, StoredVoice] = ByteCache(cache_bytes)
         self._entries: dict[str, _Entry] = {}
         self._owned: defaultdict[str, set[str]] = defaultdict(set)  # keys by digest of owner
-        self._changing: set[str] = set()  # keys that are being written or deleted here
+        self._changing: set[str] = set()  # keys being written or deleted here
         self.refresh()
 
     @property
@@ -67,7 +73,10 @@ class VoiceStore:
         return self._cache.bytes
 
     def cards(self, owner: str = COMMON) -> list[VoiceCard]:
-        """The owner's voices and the common ones, in order of name; an own one hides a common one of its name."""
+        """The owner's voices plus the common ones, in order of name.
+
+        An own voice hides a common one of its name.
+        """
         with self._lock:
             cards = [self._entries[key].card for tag in {"", _tag(owner)} for key in self._owned.get(tag, ())]
         named: dict[str, VoiceCard] = {}
@@ -76,7 +85,7 @@ class VoiceStore:
         return sorted(named.values(), key=lambda card: card.name)
 
     def all_cards(self) -> list[VoiceCard]:
-        """Every owner's."""
+        """Cards of every owner."""
         with self._lock:
             return [entry.card for entry in self._entries.values() if entry.card is not None]
 
@@ -94,13 +103,13 @@ class VoiceStore:
         return self._load(key, card) if voice is None else voice
 
     def check_new(self, name: str, owner: str = COMMON, *, replace: bool = False) -> None:
-        """Raise what `create` would raise for this name now."""
+        """Raise the errors of `create` for this name."""
         key = _key(_checked(name), owner)
         with self._lock:
             self._check_room(key, name, owner, replace)
 
     def create(self, voice: StoredVoice, *, replace: bool = False) -> None:
-        """Keep a new voice, or one in place of the owner's voice of this name.
+        """Store a new voice, or replace the owner's of this name.
 
         Raises `InvalidRequest` for its name, `VoiceExists` or `VoicesFull`.
         """
@@ -111,7 +120,7 @@ class VoiceStore:
         assert len(data) <= MAX_BYTES
         with self._changes(key, lambda: self._check_room(key, card.name, card.owner, replace)):
             try:
-                version = self._shelf.write(key, data, replace=replace)
+                version = self._storage.write(key, data, replace=replace)
             except FileExistsError:  # another server's
                 raise VoiceExists(card.name) from None
             with self._lock:
@@ -119,18 +128,24 @@ class VoiceStore:
                 self._cache.put(key, kept, kept.size)
 
     def delete(self, name: str, owner: str = COMMON) -> None:
-        """Forget a voice of this very owner; speeches that hold it go on. Raises `VoiceNotFound`."""
+        """Delete the owner's voice; open speeches with it go on.
+
+        Raises `VoiceNotFound`.
+        """
         key = _key(name, owner)
         with self._changes(key, lambda: self._own(key, name)):
-            self._shelf.delete(key)
+            self._storage.delete(key)
             with self._lock:
                 self._drop(key)
 
     def refresh(self) -> None:
-        """Take in what has changed on the shelf; raises OSError. What changes here meanwhile is newer."""
+        """Load changes from the storage; raises OSError.
+
+        Changes made here meanwhile are newer.
+        """
         with self._lock:
             before = self._entries.copy()
-        now = self._shelf.list()
+        now = self._storage.list()
         for key in before.keys() - now.keys():
             self._settle(key, before[key], None)
         for key, version in sorted(now.items()):
@@ -139,20 +154,20 @@ class VoiceStore:
                 self._settle(key, old, _Entry(version, self._readable(key)))
 
     def follow(self, seconds: float, stop: Event) -> None:
-        """Take in changes every so many seconds until `stop`; a fault is reported once."""
+        """Refresh every `seconds` until `stop`; a fault is reported once."""
         fault, seen = "", ""
         for turn in count(1):
             if stop.wait(seconds):
                 return
             try:
-                mark = self._shelf.mark()
+                mark = self._storage.mark()
                 if mark != seen or turn % THOROUGH == 0:
                     self.refresh()
                 fault, seen = "", mark
             except OSError as error:
                 if fault != str(error):
                     fault = str(error)
-                    _log.warning("changes of other servers are not seen: %s", fault)
+                    _log.warning("changes of other servers cannot be read: %s", fault)
 
     def _settle(self, key: str, before: _Entry | None, after: _Entry | None) -> None:
         with self._lock:
@@ -167,7 +182,10 @@ class VoiceStore:
                 self._put(key, after)
 
     def _readable(self, key: str) -> VoiceCard | None:
-        """The card, or None where there is none to be had; files are strangers', and so are their names."""
+        """The card, or None if unreadable.
+
+        Files and their names are untrusted.
+        """
         try:
             return self._read(key).card
         except KeyError:
@@ -178,7 +196,7 @@ class VoiceStore:
             return None
 
     def _read(self, key: str) -> StoredVoice:
-        voice = from_bytes(self._shelf.read(key))
+        voice = from_bytes(self._storage.read(key))
         if _key(voice.card.name, voice.card.owner) != key:
             raise DamagedVoice("it belongs to another name")
         return voice
@@ -198,7 +216,7 @@ class VoiceStore:
     def _load(self, key: str, card: VoiceCard) -> StoredVoice:
         try:
             voice = self._read(key)
-        except (KeyError, DamagedVoice) as error:  # deleted or spoilt since the look-up
+        except (KeyError, DamagedVoice) as error:  # deleted or damaged since the look-up
             raise VoiceNotFound(card.name) from error
         with self._lock:
             entry = self._entries.get(key)
@@ -224,7 +242,10 @@ class VoiceStore:
 
     @contextmanager
     def _changes(self, key: str, check: Callable[[], None]) -> Iterator[None]:
-        """Hold `key` against others while it changes; `check` says with the lock held whether it may."""
+        """Reserve `key` while it changes.
+
+        `check` runs with the lock held, and raises where the change is not allowed.
+        """
         with self._lock:
             check()
             self._changing.add(key)
@@ -256,7 +277,7 @@ def _tag(owner: str) -> str:
 
 
 def _key(name: str, owner: str) -> str:
-    """The key of an owner's voice; of what is no name, one that nothing has."""
+    """Key of an owner's voice; an unused key for invalid names."""
     if not NAME.fullmatch(name):
         return ""
     return f"{name.casefold()}{OWNED}{_tag(owner)}" if owner else name.casefold()

@@ -1,4 +1,4 @@
-"""Every error in one table: its status code, its typed details, and what a client may do about it."""
+"""Table of errors: status code, typed details, retry advice."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from engine.api.errors import Busy, EngineError, InvalidRequest, VoiceNotFound
 DOMAIN = "qwentts"
 PUSHBACK = "grpc-retry-pushback-ms"
 LONGEST_MESSAGE = 400  # characters; details and trailers together must stay under 8 KiB of metadata
-RETRY_ELSEWHERE = 1.0  # seconds; a hint for clients that know only this replica
+RETRY_ELSEWHERE = 1.0  # seconds; a hint for clients with a single known replica
 
 Trailers = tuple[tuple[str, str | bytes], ...]
 RpcMessage = Any  # a message of google.rpc, whose package has no types
@@ -22,7 +22,7 @@ Detail = Callable[[EngineError], RpcMessage]
 
 
 class NotServing(EngineError):
-    """The server takes no calls now: STARTING, or DRAINING before it stops."""
+    """New calls are refused: STARTING, or DRAINING before a stop."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -30,14 +30,14 @@ class NotServing(EngineError):
 
 
 class Cut(NotServing):
-    """An open turn that did not end before the server had to."""
+    """An open turn aborted at the end of the drain."""
 
     def __init__(self) -> None:
         super().__init__("DRAINING", "the server stopped before this turn had ended")
 
 
 class OutOfTime(EngineError):
-    """The call's deadline comes before any audio can: `needed` seconds."""
+    """The deadline comes before any audio can: `needed` seconds."""
 
     reason = "DEADLINE"
 
@@ -46,7 +46,10 @@ class OutOfTime(EngineError):
 
 
 class Unauthenticated(EngineError):
-    """The caller sent no token, or one that the server does not know; which of both is not for it to learn."""
+    """Missing or unknown bearer token.
+
+    The two cases are indistinguishable to the caller on purpose.
+    """
 
     reason = "TOKEN_MISSING"
 
@@ -55,7 +58,7 @@ class Unauthenticated(EngineError):
 
 
 class TenantLimit(EngineError):
-    """The caller's tenant holds as much of the server as it may."""
+    """The caller's tenant is at its limit."""
 
     reason = "TENANT_LIMIT"
 
@@ -64,7 +67,7 @@ class TenantLimit(EngineError):
 
 
 class VoiceExists(EngineError):
-    """A created voice has this name already."""
+    """A created voice with this name exists."""
 
     reason = "VOICE_EXISTS"
 
@@ -74,13 +77,16 @@ class VoiceExists(EngineError):
 
 
 class VoicesFull(EngineError):
-    """The owner, or the store, holds as many voices as it may."""
+    """The owner, or the store, is at its voice limit."""
 
     reason = "VOICES_FULL"
 
 
 class VoiceForbidden(EngineError):
-    """A voice that the caller may speak with, but neither share, replace nor delete."""
+    """A shared voice, usable but not changeable by the caller.
+
+    Sharing, replacing and deleting it need an admin.
+    """
 
     reason = "VOICE_FORBIDDEN"
 
@@ -90,7 +96,7 @@ class VoiceForbidden(EngineError):
 
 
 class RecordingDenied(EngineError):
-    """A recording that the operator has put on the list of those that nobody may clone."""
+    """A recording on the operator's deny list."""
 
     reason = "RECORDING_DENIED"
 
@@ -99,7 +105,10 @@ class RecordingDenied(EngineError):
 
 
 class TooManyCalls(EngineError):
-    """As many calls of this kind are open as may be; `whose` is said of the limit."""
+    """The limit of open calls of this kind is reached.
+
+    `whose`: subject of the limit, for the message.
+    """
 
     reason = "TOO_MANY_CALLS"
 
@@ -108,7 +117,7 @@ class TooManyCalls(EngineError):
 
 
 class CallRateLimit(Busy):
-    """The caller's tenant begins more calls than it may; `retry_after` in seconds."""
+    """The tenant's call rate is exceeded; `retry_after` in seconds."""
 
     reason = "RATE_LIMIT"
 
@@ -118,7 +127,7 @@ class CallRateLimit(Busy):
 
 
 class CallTooOld(EngineError):
-    """The call has been open for as long as it may."""
+    """The call reached its age limit."""
 
     reason = "CALL_AGE"
 
@@ -127,7 +136,7 @@ class CallTooOld(EngineError):
 
 
 class Internal(EngineError):
-    """A fault of the server itself; its text stays in the server's log."""
+    """A fault of the server; details only in its log."""
 
     reason = "INTERNAL"
 
@@ -137,7 +146,7 @@ class Internal(EngineError):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How one reason leaves the server.
+    """Status, details and metric label of one reason.
 
     In metrics a call that is `rejected` counts under that label, any other by its `outcome`.
     """
@@ -151,7 +160,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An error in the form in which a call is aborted."""
+    """An error in the form used to abort a call."""
 
     code: grpc.StatusCode
     message: str
@@ -162,7 +171,7 @@ class Refusal:
 
 
 def refusal(error: EngineError, request_id: str) -> Refusal:
-    """The status, details and trailers for `error`; reasons that are not in the table become INTERNAL."""
+    """Status, details, trailers of `error`; INTERNAL for unlisted reasons."""
     rule = TABLE.get(error.reason)
     if rule is None:
         return refusal(Internal(), request_id)

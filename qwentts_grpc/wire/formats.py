@@ -1,4 +1,4 @@
-"""The wire's audio formats and the encoders that make them."""
+"""Audio formats of the wire, with their encoders."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ _ENCODINGS = {
 
 
 def effective(wanted: tts_pb2.AudioFormat) -> tts_pb2.AudioFormat:
-    """`wanted` with its defaults filled in: PCM_S16LE at 24 kHz."""
+    """`wanted` with defaults filled in: PCM_S16LE at 24 kHz."""
     return tts_pb2.AudioFormat(
         encoding=wanted.encoding or tts_pb2.AUDIO_ENCODING_PCM_S16LE,
         sample_rate_hertz=wanted.sample_rate_hertz or SAMPLE_RATE,
@@ -27,9 +27,9 @@ def effective(wanted: tts_pb2.AudioFormat) -> tts_pb2.AudioFormat:
 
 
 def encoder(chosen: tts_pb2.AudioFormat, frame_nanoseconds: int | None = None) -> Encoder:
-    """An encoder for one turn, with frames of that length exactly where it is given.
+    """Encoder of one turn; `frame_nanoseconds` fixes the frame length.
 
-    Raises `InvalidRequest` for an encoding, a rate or frames that there are not.
+    Raises `InvalidRequest` for an unsupported encoding, rate or frame length.
     """
     encoding = _ENCODINGS.get(chosen.encoding)
     if encoding is None:
@@ -38,7 +38,7 @@ def encoder(chosen: tts_pb2.AudioFormat, frame_nanoseconds: int | None = None) -
 
 
 def offered() -> Iterator[tts_pb2.AudioFormat]:
-    """Every format that can be asked for."""
+    """Every supported format."""
     for number, encoding in _ENCODINGS.items():
         for rate in sample_rates(encoding):
             yield tts_pb2.AudioFormat(encoding=number, sample_rate_hertz=rate)

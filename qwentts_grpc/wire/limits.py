@@ -1,4 +1,4 @@
-"""How much one call may ask for."""
+"""Limits of one call."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,10 @@ REQUEST_ID = 128  # characters
 
 @dataclass(frozen=True, slots=True)
 class RecordingLimits:
-    """What a recording may have; `samples` are those of all its channels, at its own rate: what decoding costs."""
+    """Bounds of a recording.
+
+    `samples`: over all channels, at the file's own rate: decoding costs that much.
+    """
 
     bytes: int = 10 * 2**20
     min_seconds: float = 1.0
@@ -16,7 +19,7 @@ class RecordingLimits:
     samples: int = 60 * 192_000 * 2
 
     def seconds_at(self, rate: int, channels: int) -> float:
-        """The longest recording of this shape."""
+        """The longest recording of this shape, in seconds."""
         return min(self.max_seconds, self.samples / (rate * channels))
 
 
@@ -30,8 +33,8 @@ class Limits:
     flushes: int = 1_024  # of one turn
     audio_seconds: float = 21_600.0  # longest `max_audio`
     recording: RecordingLimits = field(default_factory=RecordingLimits)
-    upload_timeout: float = 60.0  # for a recording to come, and for a place to take it in before that
+    upload_timeout: float = 60.0  # to receive a recording, including the wait for memory to hold it
     call_age: float = 24_000.0  # of a turn: longer than the longest audio
-    write_timeout: float = 20.0  # for one message to be taken by its caller
-    config_timeout: float = 30.0  # for the first message of a turn to come
-    shortest_deadline: float = 0.02  # a call with less time left, or less beyond the queue, is refused at once
+    write_timeout: float = 20.0  # to write one message
+    config_timeout: float = 30.0  # to receive the first message of a turn
+    shortest_deadline: float = 0.02  # a call with less time left, or less beyond the queue wait, is refused at once

@@ -1,11 +1,14 @@
-"""Who is at the other end of a connection, as far as limits and log lines are concerned."""
+"""Peer addresses, reduced for limits or log lines."""
 
 from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import unquote
 
 
 def host(peer: str) -> str:
-    """The host in gRPC's name of a peer, such as "ipv4:10.0.0.1:5555"; of IPv6 its network of 64 bits."""
+    """Host of a gRPC peer name; for IPv6 the /64.
+
+    Peer names look like "ipv4:10.0.0.1:5555".
+    """
     family, _, rest = unquote(peer).partition(":")
     if family == "ipv4":
         return rest.rpartition(":")[0]
@@ -15,7 +18,7 @@ def host(peer: str) -> str:
 
 
 def _network(address: str) -> str:
-    """One household has as many addresses as it likes within its network."""
+    """The /64, because one household owns all addresses within it."""
     try:
         parsed = IPv6Address(address)
     except AddressValueError:

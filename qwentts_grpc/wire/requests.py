@@ -1,4 +1,7 @@
-"""Wire messages to engine values: pure functions that check what only the wire can get wrong."""
+"""Wire messages to engine values, as pure functions.
+
+Only what the wire alone can get wrong is checked here; `SpeechRequest.validate` checks the rest.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -42,8 +45,8 @@ _TEXT_FILTERS: Mapping[int, TextFilter] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """What a request is checked against and completed from."""
+class ServerDefaults:
+    """Model card, sampling defaults, limits for parsing a request."""
 
     card: ModelCard
     defaults: Sampling
@@ -52,34 +55,36 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class ParsedRequest:
-    """A request for the engine, and what of the config has no effect here, one line each."""
+    """A request for the engine, plus notes on ineffective fields.
+
+    `without_effect`: one line for each field of the config without effect here.
+    """
 
     request: SpeechRequest
     without_effect: tuple[str, ...]
 
 
-def asked(
+def parse_config(
     config: tts_pb2.SynthesisConfig,
     request_id: str,
-    server: Server,
+    server: ServerDefaults,
     reference: Reference | None = None,
-    kept: Voice | None = None,
+    created: Voice | None = None,
     tenant: str = "",
 ) -> ParsedRequest:
-    """The speech that `config` describes; `reference` is its recording, decoded, and `kept` its created voice.
+    """Request of the engine for `config`.
 
-    `tenant` is whose turn it is in the queue.
-
+    `reference`: the config's recording, decoded. `created`: its created voice. `tenant`: its share of the queue.
     Raises `InvalidRequest` naming the field inside the config ("sampling.top_p").
     """
     request = SpeechRequest(
         request_id=request_id,
         tenant=tenant,
-        voice="" if kept else name("voice", config.voice),
+        voice="" if created else checked_name("voice", config.voice),
         reference=reference,
-        kept=kept,
+        kept=created,
         instructions=_instructions(config.instructions, server.limits),
-        language=name("language", config.language),
+        language=checked_name("language", config.language),
         sampling=_sampling(config.sampling, server.defaults, server.limits),
         delivery=_delivery(config.delivery),
     )
@@ -89,7 +94,7 @@ def asked(
 
 @contextmanager
 def fields_of_config() -> Iterator[None]:
-    """Name the fields of an `InvalidRequest` from the root of the message: "config.sampling.top_p"."""
+    """Prefix the fields of an `InvalidRequest` with "config."."""
     try:
         yield
     except InvalidRequest as error:
@@ -97,7 +102,10 @@ def fields_of_config() -> Iterator[None]:
 
 
 def request_id(config: tts_pb2.SynthesisConfig) -> str:
-    """The caller's id for the turn, or an empty string; raises `InvalidRequest` for one that a log cannot hold."""
+    """The caller's id for the turn, or "".
+
+    Raises `InvalidRequest` for an id that does not fit a log line.
+    """
     value = config.request_id
     if len(value) > REQUEST_ID or not (value.isascii() and (value.isprintable())):
         raise InvalidRequest("request_id", f"needs at most {REQUEST_ID} printable ASCII characters")
@@ -105,21 +113,21 @@ def request_id(config: tts_pb2.SynthesisConfig) -> str:
 
 
 def frame_nanoseconds(options: tts_pb2.DeliveryOptions) -> int | None:
-    """The exact length of the audio frames, where the caller asks for one."""
+    """Exact frame length requested, or None."""
     if not options.HasField("frame_duration"):
         return None
     return nanoseconds("delivery.frame_duration", options.frame_duration)
 
 
-def name(field: str, value: str) -> str:
-    """`value`, or `InvalidRequest` where it is too long for a name."""
+def checked_name(field: str, value: str) -> str:
+    """`value`; raises `InvalidRequest` beyond `NAME` characters."""
     if len(value) > NAME:
         raise InvalidRequest(field, f"is longer than {NAME} characters")
     return value
 
 
 def nanoseconds(field: str, value: Duration) -> int:
-    """A duration as an integer; raises `InvalidRequest` for one that is negative or malformed."""
+    """Integer nanoseconds; raises `InvalidRequest` if negative or malformed."""
     total = value.seconds * 1_000_000_000 + value.nanos
     if total < 0 or not 0 <= value.nanos < 1_000_000_000:
         raise InvalidRequest(field, "is not a duration of zero or more")
@@ -133,7 +141,7 @@ def _instructions(text: str, limits: Limits) -> str:
 
 
 def _without_effect(config: tts_pb2.SynthesisConfig, card: ModelCard) -> tuple[str, ...]:
-    """What the config asks for that no turn of this checkpoint can have."""
+    """Lines for config fields that this checkpoint does not support."""
     lines = []
     if config.delivery.word_timings:
         lines.append("delivery.word_timings: not available from this model")
@@ -162,7 +170,7 @@ def _pick(options: tts_pb2.SamplingOptions, prefix: str, default: SamplingParams
 
 
 def _real(options: tts_pb2.SamplingOptions, field: str, default: float) -> float:
-    # A float32 on the wire becomes the decimal that was meant: 0.9, not 0.8999999761581421.
+    # A float32 on the wire becomes the decimal the caller wrote: 0.9, not 0.8999999761581421.
     return float(str(np.float32(getattr(options, field)))) if options.HasField(field) else default
 
 

@@ -1,4 +1,7 @@
-"""A speech's events as wire messages: `sequence` without holes, `pts` the sum of durations, one Summary at the end."""
+"""A speech's events as wire messages.
+
+`sequence` has no holes, `pts` is the sum of durations, and one Summary comes last.
+"""
 
 from collections.abc import Iterator
 
@@ -55,10 +58,12 @@ NOTHING: Pcm = np.zeros(0, np.int16)
 
 
 class ResponseBuilder:
-    """The messages of one turn. `first` is the `Started` to send, less the wait for a slot; `without_effect` what of
-    the config to tell of, `notices` what else. `samples`: length of the turn so far at the output rate.
+    """Messages of one turn.
 
-    `Started` comes first whatever happens: notices wait for it, and a turn that is cancelled in the queue has one.
+    `first`: the `Started` to send, without the wait for a slot. `without_effect`, `notices`: further notices.
+    `samples`: length of the turn so far at the output rate.
+
+    `Started` always comes first: notices wait for it, and a turn cancelled in the queue still has one.
     """
 
     def __init__(
@@ -78,17 +83,20 @@ class ResponseBuilder:
             tts_pb2.Notice(code=tts_pb2.NOTICE_CODE_VALUE_ADJUSTED, message=message) for message in without_effect
         ]
         self._waiting += notices
-        self._segment = self._newest = 0  # of the next frame's first sample, and of the latest audio
+        self._segment = self._newest = 0  # first sample of the next frame's segment, and of the latest audio
         self._begun = False
         self._ended = False
 
     @property
     def seconds(self) -> float:
-        """Length of the turn so far."""
+        """Length of the turn so far in seconds."""
         return self.samples / self._rate
 
     def messages(self, event: Event) -> Iterator[Payload]:
-        """What to send for `event`, in order; often one message, none for audio that the encoder holds back."""
+        """Messages for `event`, in order.
+
+        Often one; none for audio that the encoder holds back.
+        """
         match event:
             case Started():
                 self._first.text_mode = _TEXT_MODES[event.text_mode]
@@ -203,7 +211,7 @@ def _segment_done(event: SegmentDone) -> tts_pb2.SegmentDone:
 
 
 def seconds(value: float) -> Duration:
-    """A time in seconds as a wire duration; what has not happened is zero."""
+    """Wire duration of `value` seconds; None becomes zero."""
     return _nanoseconds(max(0, round(value * 1e9)))
 
 

@@ -68,7 +68,7 @@ async def test_lost_callers_give_their_slots_back(
             await asyncio.gather(*map(anext, turns))
             listening = [asyncio.create_task(drain(turn)) for turn in turns]
             await asyncio.sleep(0.3)
-            assert server.server.gate.speeches == CALLERS
+            assert server.server.state.speeches == CALLERS
             fault(proxy)
             taken = await until_idle(server, most)
             for task in listening:

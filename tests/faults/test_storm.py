@@ -116,7 +116,7 @@ async def test_a_cancel_frees_its_place_at_once(server: Running, way: str) -> No
                     call.cancel()
                 case "connection":
                     await channel.close()
-            while server.server.engine.state().blocks_used or server.server.gate.speeches:
+            while server.server.engine.state().blocks_used or server.server.state.speeches:
                 assert time.monotonic() < began + 5
                 await asyncio.sleep(0.001)
             taken.append(time.monotonic() - began)

@@ -77,7 +77,7 @@ class Running:
 
         def busy() -> bool:
             state = engine.state()
-            return bool(self.server.gate.speeches or state.running or state.queued or state.blocks_used)
+            return bool(self.server.state.speeches or state.running or state.queued or state.blocks_used)
 
         until = time.monotonic() + seconds
         while busy():

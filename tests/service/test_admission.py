@@ -91,7 +91,7 @@ async def test_a_deadline_that_the_queue_will_outlast_is_refused_at_once(checkpo
         taken = time.monotonic() - began
         assert (refused.code, refused.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE")
         assert busy.sample("tts_requests_total", method="Synthesize", outcome="deadline") == 1
-        assert busy.server.gate.speeches == 3
+        assert busy.server.state.speeches == 3
         patient = busy.stub.Synthesize(send([config(), text("I have time.")]), timeout=30)
         holder.cancel()
         for call in (*waiting, patient):
@@ -133,10 +133,10 @@ async def test_a_caller_who_leaves_the_queue_gives_the_place_back(narrow: Runnin
     for _ in range(3):  # each would find the queue full if the one before still stood there
         waiting = narrow.stub.Synthesize(send([config(), text("I wait."), 60.0]))
         await asyncio.sleep(0.05)
-        assert narrow.server.gate.speeches == 2
+        assert narrow.server.state.speeches == 2
         waiting.cancel()
         await asyncio.sleep(0.05)
-        assert narrow.server.gate.speeches == 1
+        assert narrow.server.state.speeches == 1
     holder.cancel()
 
 

@@ -75,7 +75,7 @@ async def test_walking_away_from_the_frames_ends_the_turn(tts: Running, client: 
     turn = client.synthesize("I could go on.", voice="ryan")
     frames = aiter(turn)
     await anext(frames)
-    assert tts.server.gate.speeches == 1
+    assert tts.server.state.speeches == 1
     turn.cancel()
     await tts.idle(1.0)
 

@@ -16,11 +16,11 @@ from qwentts_grpc.wire.limits import Limits
 DEFAULTS = Sampling(SamplingParams(0.7, 20, 0.8), SamplingParams(0.6, 10, 0.9), 1.1)
 CARD = ModelCard("tiny", "custom_voice", ("english",), ("ryan",), True, "")
 SAMPLING, DELIVERY = pb.SamplingOptions, pb.DeliveryOptions
-SERVER = requests.Server(CARD, DEFAULTS, Limits(text_characters=50, audio_seconds=60.0))
+SERVER = requests.ServerDefaults(CARD, DEFAULTS, Limits(text_characters=50, audio_seconds=60.0))
 
 
-def asked(config: pb.SynthesisConfig, server: requests.Server = SERVER) -> requests.ParsedRequest:
-    return requests.asked(config, "id", server)
+def asked(config: pb.SynthesisConfig, server: requests.ServerDefaults = SERVER) -> requests.ParsedRequest:
+    return requests.parse_config(config, "id", server)
 
 
 def test_an_empty_config_is_the_checkpoints_defaults() -> None:
@@ -100,7 +100,7 @@ def test_bounds_are_inside() -> None:
 
 
 def test_instructions_that_the_checkpoint_does_not_follow_are_told() -> None:
-    deaf = requests.Server(ModelCard("tiny", "custom_voice", (), (), False, ""), DEFAULTS, Limits())
+    deaf = requests.ServerDefaults(ModelCard("tiny", "custom_voice", (), (), False, ""), DEFAULTS, Limits())
     assert asked(pb.SynthesisConfig(instructions="softly"), deaf).without_effect == (
         "instructions: not followed by this checkpoint",
     )

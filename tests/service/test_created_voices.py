@@ -207,10 +207,10 @@ async def test_a_turn_goes_on_with_the_voice_that_is_deleted_meanwhile(base: Run
 
 async def begins_at_once(running: Running, name: str) -> bool:
     """Whether nothing has to be encoded or heard before a turn in this voice."""
-    cast = running.server.gate.cast()
-    engine = cast.fleet.named(cast.home(name, UNKNOWN))
+    catalog = running.server.state.catalog()
+    engine = catalog.models.named(catalog.origin_model(name, UNKNOWN))
     assert engine is not None
-    return engine._prompt_builder.is_ready(SpeechRequest(kept=await cast.kept(name, "")))
+    return engine._prompt_builder.is_ready(SpeechRequest(kept=await catalog.load(name, "")))
 
 
 async def test_a_created_voice_is_heard_as_soon_as_a_built_in_one(base_checkpoint: Path, tmp_path: Path) -> None:

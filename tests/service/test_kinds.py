@@ -78,7 +78,7 @@ async def test_a_recording_must_be_long_enough_short_enough_and_have_its_words(b
 
 async def test_a_clone_that_is_cancelled_while_it_is_encoded_leaves_nothing(base: Running) -> None:
     call = base.stub.Synthesize(send([clone(recording(50.0), transcript="A tone."), text("Hi."), 60.0]))
-    while not base.server.gate.speeches:
+    while not base.server.state.speeches:
         await asyncio.sleep(0.002)
     call.cancel()
     await base.idle()

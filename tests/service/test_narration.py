@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.api.events import (
@@ -40,8 +40,8 @@ def narrate(
 ) -> list[Payload]:
     wanted = pb.AudioFormat(encoding=encoding, sample_rate_hertz=rate)  # type: ignore[arg-type]
     encoder = formats.encoder(wanted, milliseconds and milliseconds * 1_000_000)
-    narration = ResponseBuilder(pb.Started(seed=7, audio_format=wanted), encoder, without_effect)
-    return [message for event in events for message in narration.messages(event)]
+    responses = ResponseBuilder(pb.Started(seed=7, audio_format=wanted), encoder, without_effect)
+    return [message for event in events for message in responses.messages(event)]
 
 
 def audio(messages: list[Payload]) -> list[pb.AudioFrame]:
@@ -52,6 +52,7 @@ def nanoseconds(frames: list[pb.AudioFrame]) -> list[tuple[int, int]]:
     return [(frame.pts.ToNanoseconds(), frame.duration.ToNanoseconds()) for frame in frames]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 25), min_size=1, max_size=8),
     st.sampled_from([8_000, 16_000, 22_050, 24_000, 44_100, 48_000]),

@@ -30,7 +30,7 @@ async def test_a_stop_that_hangs_ends_when_its_time_is_over(exits: list[int]) ->
     signals = Signals(0.3)
     signal.raise_signal(signal.SIGTERM)
     await asyncio.sleep(0.1)
-    assert signals.stop.is_set() and not signals.hurry.is_set() and not exits
+    assert signals.stop.is_set() and not signals.force.is_set() and not exits
     await asyncio.sleep(0.4)
     assert exits == [EXIT_FAULT]
 
@@ -40,6 +40,6 @@ async def test_a_second_signal_makes_it_soon(exits: list[int]) -> None:
     for _ in range(2):
         signal.raise_signal(signal.SIGTERM)
         await asyncio.sleep(0.01)
-    assert signals.hurry.is_set()
+    assert signals.force.is_set()
     await asyncio.sleep(0.3)
     assert exits == [EXIT_FAULT]

@@ -360,7 +360,7 @@ async def test_turns_without_text_for_ever_leave_places_to_another(guarded: Runn
     endless = clone(recording(), speaker_embedding_only=True)
     endless.config.delivery.input_idle_timeout.FromSeconds(0)
     idle = [guarded.stub.Synthesize(send([endless, 60.0]), metadata=ACME, timeout=60) for _ in range(12)]
-    await eventually(lambda: guarded.server.gate.speeches >= 6)
+    await eventually(lambda: guarded.server.state.speeches >= 6)
     assert await speaks(guarded, GLOBEX)
     for call in idle:
         call.cancel()
