@@ -2,20 +2,15 @@
 
 import asyncio
 import os
-import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+from clients.examples.server import serving
 from qwentts_client import AsyncClient, AudioFrame, Turn, write_wav
 
 SENTENCE = "The sun is rising over the hills, and every word that you hear is spoken while the next one is on its way."
-START_LIMIT = 180.0  # seconds for the server to load and warm up
-STOP_LIMIT = 60.0
 WORD_PAUSE = 0.03  # seconds between words, as a language model might give them
 OUT = Path("out.wav")
 
@@ -24,8 +19,12 @@ def main() -> None:
     """Run the demonstration; leaves with an error if any part of it fails."""
     address = f"127.0.0.1:{free_port()}"
     print(f"starting a server on {address} with the embedded voice: a small one for demonstration, not Qwen's weights")
-    with serving(address) as server:
-        asyncio.run(demonstrate(address, server))
+    os.environ.pop("QWENTTS_MODEL", None)
+    try:
+        with serving(address, "--metrics-port=0", "--log-level=warning"):
+            asyncio.run(demonstrate(address))
+    except RuntimeError as error:
+        raise SystemExit(str(error)) from error
     print("server stopped")
 
 
@@ -37,47 +36,15 @@ def free_port() -> int:
         return port
 
 
-@contextmanager
-def serving(address: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A server process; stopped by SIGTERM, and SystemExit if it does not end well."""
-    environment = {name: value for name, value in os.environ.items() if name != "QWENTTS_MODEL"}
-    port = address.rpartition(":")[2]
-    flags = ["--port", port, "--metrics-port", "0", "--log-level", "warning"]
-    server = subprocess.Popen([sys.executable, "-m", "qwentts_grpc.cli.flags", "serve", *flags], env=environment)
-    try:
-        yield server
-        server.send_signal(signal.SIGTERM)
-        if code := server.wait(STOP_LIMIT):
-            raise SystemExit(f"the server ended with exit code {code}")
-    finally:
-        server.kill()
-        server.wait(STOP_LIMIT)
-
-
-async def demonstrate(address: str, server: subprocess.Popen[bytes]) -> None:
-    """Wait for the server, speak, and print the figures."""
+async def demonstrate(address: str) -> None:
+    """Speak, and print the figures."""
     async with AsyncClient(address) as client:
-        await until_serving(client, server)
         voice = (await client.voices())[0].name
         print(f"voice {voice}: {SENTENCE}")
         turn = client.synthesize(words(), voice=voice, paced=False, timeout=120.0)  # so that the factor is the engine's
         clock = Clock(turn)
         seconds = await write_wav(OUT, clock)
         report(clock, seconds)
-
-
-async def until_serving(client: AsyncClient, server: subprocess.Popen[bytes]) -> None:
-    """Wait until the server serves; SystemExit if it dies or takes too long."""
-    ready = asyncio.create_task(client.wait_ready(START_LIMIT))
-    while not ready.done():
-        if server.poll() is not None:
-            ready.cancel()
-            raise SystemExit(f"the server ended with exit code {server.returncode}")
-        await asyncio.wait({ready}, timeout=0.1)
-    try:
-        ready.result()
-    except TimeoutError as error:
-        raise SystemExit(f"the server: {error}") from error
 
 
 async def words() -> AsyncIterator[str]:
