@@ -1,1 +1,4 @@
-"""Values that callers see: requests, events, errors, settings, voices, metrics. No torch."""
+"""Values of the public interface, without torch.
+
+Requests, events, errors, settings, voices, metrics.
+"""

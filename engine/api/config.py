@@ -1,4 +1,4 @@
-"""How the engine is built: one frozen value, decided before start and never edited."""
+"""Engine settings: one frozen value, fixed before the start."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,8 +11,9 @@ Attention = Literal["auto", "flash-attn", "triton"]
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """Capacity and limits. Times in seconds, sizes in the unit of their name.
+    """Capacity, limits, backends.
 
+    Times in seconds, sizes in the unit of their name.
     `max_speeches` is both the number of slots and the largest frame batch. `kv_blocks` None sizes the pool so that
     every slot can hold a speech of typical length on a CPU, or to a share of the memory of a GPU; `block_size` None
     is what suits the attention. `attention` on a GPU: "auto" is flash-attn where it is installed, else Triton.
@@ -50,9 +51,9 @@ class EngineConfig:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What the loaded checkpoint is and can do; `description` is one line for logs and server info.
+    """Capabilities of the loaded checkpoint.
 
-    `device`: "cpu", "cuda" or "cuda:N".
+    `description`: one line for logs and server info. `device`: "cpu", "cuda" or "cuda:N".
     """
 
     name: str

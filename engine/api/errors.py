@@ -1,20 +1,26 @@
-"""The engine's typed errors: few, each with a stable `reason` that the service maps to one status code."""
+"""Typed errors of the engine.
+
+Each has a stable `reason` that the service maps to one status code.
+"""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-LONGEST_QUOTE = 80  # characters of a name that is not known
+LONGEST_QUOTE = 80  # characters of an unknown name
 LONGEST_LIST = 200  # characters of the names listed in its place
 
 
 class EngineError(Exception):
-    """Base of all errors raised by the engine; `reason` is a stable upper-case word for machines."""
+    """Base of all errors raised by the engine.
+
+    `reason`: a stable upper-case word for machines.
+    """
 
     reason = "ENGINE_ERROR"
 
 
 class InvalidRequest(EngineError):
-    """The request can never succeed as written.
+    """A request that can never succeed as written.
 
     `field` names the offending request field with dots ("sampling.top_p"); `reason` defaults to FIELD_INVALID.
     """
@@ -27,7 +33,10 @@ class InvalidRequest(EngineError):
 
 
 class VoiceNotFound(EngineError):
-    """No built-in or created voice has this name; `known` are names that there are."""
+    """No built-in or created voice has this name.
+
+    `known`: existing names, of which the message lists some.
+    """
 
     reason = "VOICE_NOT_FOUND"
 
@@ -37,19 +46,25 @@ class VoiceNotFound(EngineError):
 
 
 class Unsupported(EngineError):
-    """The loaded checkpoint cannot do this (a clone on a custom-voice checkpoint, say)."""
+    """The loaded checkpoint lacks this capability.
+
+    Cloning on a custom-voice checkpoint, say.
+    """
 
     reason = "MODEL_CAPABILITY"
 
 
 class TextTooLong(EngineError):
-    """The text of one speech is over the limit of characters."""
+    """The text of one speech exceeds the character limit."""
 
     reason = "TEXT_TOO_LONG"
 
 
 class Busy(EngineError):
-    """The queue is full; `retry_after` is a hint in seconds."""
+    """The queue is full.
+
+    `retry_after`: a hint in seconds.
+    """
 
     reason = "QUEUE_FULL"
 
@@ -59,43 +74,49 @@ class Busy(EngineError):
 
 
 class RequestTooLarge(EngineError):
-    """The block pool could never hold this speech, even alone."""
+    """The block pool can never hold this speech, even alone."""
 
     reason = "REQUEST_TOO_LARGE"
 
 
 class EngineFailed(EngineError):
-    """The engine has stopped after a fault that was not one speech's own."""
+    """The engine has stopped after a fault of its own."""
 
     reason = "ENGINE_FAILED"
 
 
 class GenerationFailed(EngineError):
-    """This speech alone failed inside the model (a value that is not finite, say)."""
+    """This speech alone failed inside the model.
+
+    A value that is not finite, say.
+    """
 
     reason = "GENERATION_FAILED"
 
 
 class InputIdle(EngineError):
-    """No text came for `input_idle_timeout` while the speech waited for it."""
+    """No text came within `input_idle_timeout`."""
 
     reason = "INPUT_IDLE"
 
 
 class SlowConsumer(EngineError):
-    """The caller did not take audio for `slow_consumer_timeout`."""
+    """The caller took no audio for `slow_consumer_timeout`."""
 
     reason = "SLOW_CONSUMER"
 
 
 class CheckpointError(EngineError):
-    """A checkpoint folder is missing, incomplete or not of this architecture; the message is one clear line."""
+    """A checkpoint folder is missing, incomplete or foreign.
+
+    The message is one clear line.
+    """
 
     reason = "CHECKPOINT"
 
 
 def _some(name: str, known: list[str]) -> str:
-    """The end of a message about `name`: some names that are known, those like it first."""
+    """End of a message: existing names, those like `name` first."""
     close = get_close_matches(name.casefold()[:LONGEST_QUOTE], [other.casefold() for other in known])
     ordered = sorted(set(known), key=lambda other: (other.casefold() not in close, other.casefold(), other))
     listed = ""

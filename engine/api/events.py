@@ -1,4 +1,4 @@
-"""What a speech gives back: the events that iterating over it yields, in order."""
+"""Events of a speech, in the order of iteration."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -11,16 +11,16 @@ from engine.api.request import TextMode
 
 
 class FinishReason(Enum):
-    """Why a speech ended."""
+    """Reason for the end of a speech."""
 
     STOP = "stop"  # the model ended it
-    CANCELLED = "cancelled"  # the caller did
+    CANCELLED = "cancelled"  # by the caller
     LENGTH = "length"  # max_frames, or the cap for this much text
     GUARD = "guard"  # the runaway guard
 
 
 class NoticeCode(Enum):
-    """Things worth knowing that change no audio."""
+    """Conditions worth reporting that change no audio."""
 
     DRAINING = "draining"
     TEXT_STARVED = "text_starved"
@@ -29,9 +29,9 @@ class NoticeCode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Always first: the speech has its slot. `queue_wait` in seconds.
+    """First event: the speech has its slot.
 
-    `text_mode` is where the text of the first segment goes, as far as its text has come by now.
+    `queue_wait` in seconds. `text_mode`: where the text of the first segment goes, as far as its text has come by now.
     """
 
     seed: int
@@ -41,8 +41,9 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
-    """`pcm`: int16 mono at 24 kHz, `1920 * frames` samples. `first_frame` counts from the start of the turn.
+    """Consecutive frames, decoded.
 
+    `pcm`: int16 mono at 24 kHz, `1920 * frames` samples. `first_frame` counts from the start of the turn.
     `codes`: the (frames, code groups) integers that the audio was decoded from. `last` marks the turn's final
     chunk, which may hold no audio. `sampled_at`: `time.monotonic()` when its last frame was sampled.
     """
@@ -57,7 +58,7 @@ class AudioChunk:
 
 @dataclass(frozen=True, slots=True)
 class SegmentDone:
-    """A text that was a prompt of its own has been spoken to its end; follows the last chunk of it.
+    """End of a segment; follows its last chunk.
 
     `text_start` to `text_end` are offsets into the turn's text, `first_frame` and `frames` its place in the turn.
     """
@@ -72,7 +73,7 @@ class SegmentDone:
 
 @dataclass(frozen=True, slots=True)
 class FlushDone:
-    """All text before `flush(mark)` has been spoken; follows the last chunk of it."""
+    """End of all audio before `flush(mark)`; follows its last chunk."""
 
     mark: str
     segment: int
@@ -80,7 +81,10 @@ class FlushDone:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A remark on the running speech; each code is sent once per occurrence, never per frame."""
+    """Remark on the running speech.
+
+    Each code is sent once per occurrence, never per frame.
+    """
 
     code: NoticeCode
     message: str
@@ -88,8 +92,9 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Always last. Times in seconds since the request arrived; `longest_gap` between two chunks taken by the caller.
+    """Last event: totals of the speech.
 
+    Times in seconds since the request arrived; `longest_gap` between two chunks taken by the caller.
     `server_first_audio`: of `time_to_first_audio`, what came after the text allowed it. `underruns` counts chunks
     taken after ideal playback had run dry, with no buffer at the listener; `lateness` splits them by cause. `work`:
     time in which the speech had its slot, its text, and room ahead of playback.

@@ -1,4 +1,4 @@
-"""Language names as checkpoints list them, by the names and codes that callers use."""
+"""Language names of checkpoints, by names or codes."""
 
 import re
 
@@ -22,7 +22,10 @@ _TAG = re.compile(
 
 
 def language_name(language: str) -> str:
-    """The name in lower case of a name, an ISO 639-1 code, a BCP 47 tag or a locale; empty: to be detected."""
+    """Lower-case language name; empty for detection.
+
+    `language`: a name, an ISO 639-1 code, a BCP 47 tag or a locale.
+    """
     name = language.strip().lower()
     tag = _TAG.fullmatch(name)
     code = tag[1] if tag else name
@@ -30,7 +33,7 @@ def language_name(language: str) -> str:
 
 
 def unknown_language(language: str, known: tuple[str, ...]) -> InvalidRequest:
-    """The error for a language that is not among those `known` by name."""
+    """Error for a language that is not in `known`."""
     return InvalidRequest(
         "language", f"{language!r} is not one of {', '.join(known)}, nor a code such as 'en' or 'zh-CN'"
     )

@@ -1,4 +1,4 @@
-"""Lateness of audio at the caller, split by cause: late text, the engine, or a caller who does not read.
+"""Lateness of audio at the caller, split by cause.
 
 Of a chunk that comes after ideal playback has run dry,
 client: from the chunk's arrival in the outbox until the caller came for it;
@@ -13,10 +13,10 @@ RESPONSE = 0.15  # seconds; text that comes less than this before its audio is d
 
 
 def split(late: float, now: float, unread: float, text_came: float | None) -> dict[str, float]:
-    """Seconds by cause, which add up to `late`, of a chunk taken at `now`.
+    """Seconds by cause, which add up to `late`.
 
-    `unread`: seconds for which the chunk was ready and the caller busy. `text_came`: when text came that a frame of
-    the chunk had waited for; None where the text had been there before.
+    `now`: when the chunk was taken. `unread`: seconds for which the chunk was ready while the caller was busy.
+    `text_came`: when text came that a frame of the chunk had waited for; None where the text had been there before.
     """
     client = min(late, unread)
     due = now - late
@@ -26,7 +26,10 @@ def split(late: float, now: float, unread: float, text_came: float | None) -> di
 
 @dataclass(slots=True)
 class LatenessTotals:
-    """Lateness of one turn by cause: seconds, and underruns, each under its largest share."""
+    """Lateness of one turn by cause.
+
+    `seconds`, and `underruns`, each counted under its largest share.
+    """
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0.0))
     underruns: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0))

@@ -1,4 +1,4 @@
-"""Interface for engine metrics: what a metric is, and where its values go."""
+"""Interface for engine metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Kind(Enum):
-    """What a recorded value does to its metric."""
+    """Effect of a recorded value on its metric."""
 
     COUNTER = "counter"  # adds to it
     GAUGE = "gauge"  # replaces it
@@ -16,8 +16,9 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """A metric under its Prometheus name; `engine.api.metrics` declares each once.
+    """A metric under its Prometheus name.
 
+    `engine.api.metrics` declares each once.
     `labels`: names with the values they take, which start at zero; the value of `model` is the observer's to add.
     `buckets` of a histogram: upper bounds in the unit of the name.
     """
@@ -30,24 +31,30 @@ class Metric:
 
 
 class Observer(Protocol):
-    """Destination of engine metrics; called on the event loop's thread, must not block."""
+    """Destination of engine metrics.
+
+    Called on the event loop's thread; must not block.
+    """
 
     def record(self, metric: Metric, value: float = 1.0, *labels: str) -> None:
-        """Record `value`; `labels` are in the order of the declaration, without `model`."""
+        """Record `value` under `labels`.
+
+        `labels` are in the order of the declaration, without `model`.
+        """
 
 
 class NullObserver:
-    """Measures nothing."""
+    """Observer that discards all values."""
 
     def record(self, metric: Metric, value: float = 1.0, *labels: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class StageTiming:
-    """One stage of one step: rows in its batch and seconds it took (prefill: rows are prompt columns).
+    """Duration of one stage of one step.
 
-    `stage`: one of `engine.api.metrics.STAGES`. `graph`: whether a captured graph was replayed; None on devices
-    that have none.
+    `stage`: one of `engine.api.metrics.STAGES`. `batch`: rows (of prefill: prompt tokens). `graph`: whether a captured
+    graph was replayed; None on devices that have none.
     """
 
     stage: str

@@ -1,4 +1,4 @@
-"""What a caller asks for: one frozen value per speech, validated once at the edge."""
+"""Request values: frozen, validated once at the edge."""
 
 import math
 from dataclasses import dataclass, field
@@ -16,14 +16,14 @@ FRAME_SECONDS = SAMPLES_PER_FRAME / SAMPLE_RATE  # 0.08 s: 12.5 codec frames a s
 
 
 class TextMode(Enum):
-    """Where the text goes: beside the audio frames, or whole into the prompt."""
+    """Place of the text: beside frames, or in the prompt."""
 
     INCREMENTAL = "incremental"  # one text token per audio frame, from the first token on
     WHOLE = "whole"  # the whole text in the prompt, once it is complete
 
 
 class TextFilter(Enum):
-    """What is left out of the text before it is spoken."""
+    """Parts of the text that are not spoken."""
 
     NONE = "none"
     MARKUP = "markup"  # Markdown, tags of SSML and HTML, emoji
@@ -31,14 +31,17 @@ class TextFilter(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How one token is drawn from logits: temperature 0 is greedy, `top_k` 0 and `top_p` 1 are off."""
+    """Parameters of one draw from logits.
+
+    Temperature 0 is greedy, `top_k` 0 is off, `top_p` 1 is off.
+    """
 
     temperature: float = 0.9
     top_k: int = 50
     top_p: float = 1.0
 
     def validate(self, prefix: str) -> None:
-        """Raise `InvalidRequest` naming `prefix` + the field that is out of range."""
+        """Raise `InvalidRequest` naming `prefix` + the field out of range."""
         in_range(f"{prefix}temperature", self.temperature, 0.0, 10.0)
         in_range(f"{prefix}top_p", self.top_p, 0.0, 1.0, open_low=True)
         in_range(f"{prefix}top_k", self.top_k, 0, 1_000_000)
@@ -46,10 +49,10 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Sampling of the talker (codebook 0) and of the code predictor (codebooks 1 to 15).
+    """Sampling of talker (codebook 0), predictor (codebooks 1 to 15).
 
     `seed` None draws one. `max_frames` None leaves the length to the engine's cap for the text; a number replaces
-    that cap. `end_before_text` says whether end of speech may be drawn while text is still unread: the reference
+    that cap. `end_before_text`: whether end of speech may be drawn while text is still unread. The reference
     implementation allows it, live text is safer without; None allows it in greedy mode alone.
     """
 
@@ -62,11 +65,14 @@ class Sampling:
 
     @property
     def greedy(self) -> bool:
-        """Whether codebook 0 is not drawn: the mode in which the reference implementation is reproduced exactly."""
+        """Whether codebook 0 is not drawn.
+
+        In this mode the reference implementation is reproduced exactly.
+        """
         return self.talker.temperature == 0
 
     def validate(self) -> None:
-        """Raise `InvalidRequest` naming the field that is out of range."""
+        """Raise `InvalidRequest` naming the field out of range."""
         self.talker.validate("sampling.")
         self.predictor.validate("sampling.predictor_")
         in_range("sampling.repetition_penalty", self.repetition_penalty, 0.0, 10.0, open_low=True)
@@ -78,8 +84,9 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How audio leaves: chunk sizes in frames, times in seconds. `input_idle_timeout` 0 waits for text for ever.
+    """Delivery of audio: chunk sizes in frames, times in seconds.
 
+    `input_idle_timeout` 0 waits for text for ever.
     `text_mode` None is the reference implementation's default for the kind of checkpoint wherever a segment's text is
     complete when its prompt is made, and incremental where text is still awaited. `sentence_segments` makes each
     sentence a prompt of its own.
@@ -94,7 +101,7 @@ class Delivery:
     text_filter: TextFilter = TextFilter.NONE
 
     def validate(self) -> None:
-        """Raise `InvalidRequest` naming the field that is out of range."""
+        """Raise `InvalidRequest` naming the field out of range."""
         in_range("delivery.first_chunk_frames", self.first_chunk_frames, 1, 12)
         in_range("delivery.max_chunk_frames", self.max_chunk_frames, 1, 12)
         in_range("delivery.max_lead", self.max_lead, FRAME_SECONDS, 86_400.0, unit=" s")
@@ -103,10 +110,11 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A recording to clone: mono float32 samples at 24 kHz in [-1, 1]; x-vector mode needs no transcript.
+    """A recording to clone: mono float32 samples in [-1, 1].
 
+    Sampled at 24 kHz. X-vector mode needs no transcript.
     `scope` becomes that of its `Voice`. `trailing_silence`: seconds of it behind the samples for the codec, not for the
-    speaker encoder; the reference implementation has none, and its speech may begin with an echo of the last sound.
+    speaker encoder; the reference implementation has none, so its speech may begin with an echo of the last sound.
     """
 
     samples: npt.NDArray[np.float32]
@@ -116,7 +124,7 @@ class Reference:
     trailing_silence: float = 0.0
 
     def validate(self) -> None:
-        """Raise `InvalidRequest` for samples that are not finite or a missing transcript."""
+        """Raise `InvalidRequest` for unusable samples or a missing transcript."""
         if self.samples.ndim != 1 or self.samples.size < SAMPLES_PER_FRAME:
             raise InvalidRequest("reference.audio", "needs at least 80 ms of mono audio", "REFERENCE_DURATION")
         if not np.isfinite(self.samples).all():
@@ -127,10 +135,11 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class SpeechRequest:
-    """One turn of one speaker. The text comes afterwards, through the `Speech` that `Engine.open` returns.
+    """One turn of one speaker, without its text.
 
-    The speaker is a built-in `voice` by name, a `reference` to clone, or a `kept` voice that `Engine.clone` gave.
-    `tenant`: of those who wait, the ones whose tenant holds fewer slots go first.
+    The text comes afterwards, through the `Speech` that `Engine.open` returns.
+    The speaker is a built-in `voice` by name, a `reference` to clone, or a `kept` voice that `Engine.clone` returned.
+    `tenant`: waiting speeches of tenants that hold fewer slots go first.
     """
 
     request_id: str = ""
@@ -144,7 +153,7 @@ class SpeechRequest:
     delivery: Delivery = field(default_factory=Delivery)
 
     def validate(self) -> None:
-        """Raise `InvalidRequest` naming the first field that is out of range."""
+        """Raise `InvalidRequest` naming the first field out of range."""
         self.sampling.validate()
         self.delivery.validate()
         if bool(self.voice) + (self.reference is not None) + (self.kept is not None) > 1:
@@ -154,7 +163,10 @@ class SpeechRequest:
 
 
 def in_range(field_name: str, value: float, low: float, high: float, *, open_low: bool = False, unit: str = "") -> None:
-    """Raise `InvalidRequest` for a value outside [low, high], or (low, high] where `open_low`."""
+    """Raise `InvalidRequest` for a value outside its range.
+
+    The range is [low, high], or (low, high] where `open_low`.
+    """
     inside = math.isfinite(value) and (low < value if open_low else low <= value) and value <= high
     if not inside:
         bounds = f"{'(' if open_low else '['}{low:.10g}{unit}, {high:.10g}{unit}]"

@@ -1,4 +1,4 @@
-"""Whose voice: a row of the codec embedding, or what was kept of a recording."""
+"""A speaker: a built-in id, or data of a recording."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,12 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Voice:
-    """A speaker, in one of three forms: `row` (built in), `embedding` (cloned), or neither (voice design).
+    """A speaker: `row` (built in), `embedding` (cloned), or neither.
 
-    `embedding`: (talker width,) float32. `codes`: (frames, code groups) int32 of the recording, whose words are
-    `transcript`; without codes the voice is cloned from the embedding alone. `dialect` names the language that a
-    built-in speaker speaks in place of Chinese. `scope` names who shares what is remembered of a recording: nothing
+    Neither stands for voice design.
+    `embedding`: (talker width,) float32. `codes`: (frames, code groups) int32 of the recording, with the text
+    `transcript`; without codes the voice is cloned from the embedding alone. `dialect` names the language of a
+    built-in speaker in place of Chinese. `scope`: the sharing group of cached states of a recording; nothing
     that one scope has cached is found, or timed, from another.
     """
 
@@ -25,12 +26,12 @@ class Voice:
 
     @property
     def is_given(self) -> bool:
-        """False where the prompt has no speaker column."""
+        """False where the prompt has no speaker token."""
         return self.row is not None or self.embedding is not None
 
     @property
     def frames(self) -> tuple[tuple[int, ...], ...]:
-        """The recording's frames as tuples, empty where there are none."""
+        """Frames of the recording as tuples; empty without one."""
         return () if self.codes is None else tuple(map(tuple, self.codes.tolist()))
 
 

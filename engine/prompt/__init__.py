@@ -1,1 +1,4 @@
-"""Text to prompt tokens: filter, splitter, tokenizer, token stream, and the layout of a prompt. No torch."""
+"""Text to prompt tokens, without torch.
+
+Filter, splitter, tokenizer, token stream, layout of a prompt.
+"""

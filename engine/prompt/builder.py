@@ -1,4 +1,7 @@
-"""From a request to the layout of its prompts: which voice, language, instruction, and whether this checkpoint can."""
+"""Prompt layouts of requests.
+
+Resolves voice, language and instruction; checks the checkpoint's capabilities.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -17,8 +20,9 @@ PROMPT_SHARE = 4  # a text goes into the prompt unasked where it leaves three su
 
 @dataclass(frozen=True, slots=True)
 class PromptLayout:
-    """What every segment of a speech shares. `instruct`, `reference_text`: token ids; `language`: a codec row.
+    """Parts that every segment's prompt of a speech shares.
 
+    `instruct`, `reference_text`: token ids; `language`: a codec row.
     `mode` None puts a text of up to `whole_tokens` into the prompt where it is complete when the prompt is made.
     """
 
@@ -32,22 +36,26 @@ class PromptLayout:
 
 
 class Cloner(Protocol):
-    """Makes voices of recordings; `prime` and the call itself take long: not for the event loop's thread."""
+    """Converter of recordings to voices.
+
+    `prime` and the call itself are slow: not for the event loop's thread.
+    """
 
     def __call__(self, reference: Reference) -> Voice:
-        """What is kept of a recording."""
+        """Voice of a recording."""
 
     def is_primed(self, voice: Voice) -> bool:
         """Whether a speech in this voice can begin at once."""
 
     def prime(self, voice: Voice) -> None:
-        """Make it so."""
+        """Prime the codec with this voice; slow."""
 
 
 class PromptBuilder:
-    """`voices`: built-in speakers in the checkpoint's order. `cloner` is None for checkpoints that cannot clone.
+    """Builder of prompt layouts for one checkpoint.
 
-    `positions` are the most that one speech can hold.
+    `voices`: built-in speakers in the checkpoint's order. `cloner` is None for checkpoints that cannot clone.
+    `positions`: the most that one speech can hold.
     """
 
     def __init__(
@@ -58,7 +66,7 @@ class PromptBuilder:
         self._cloner, self._positions = cloner, positions
 
     def build(self, request: SpeechRequest) -> PromptLayout:
-        """The layout of a request, without what its reference recording will add.
+        """Layout of a request, without its reference recording.
 
         Raises `InvalidRequest`, `VoiceNotFound` or `Unsupported`.
         """
@@ -75,18 +83,24 @@ class PromptBuilder:
 
     @property
     def default_mode(self) -> TextMode | None:
-        """As in the reference implementation: clones read as they speak, all others the whole text before, if it is
-        there."""
+        """Default text mode; None leaves it to the text.
+
+        As in the reference implementation: clones take the text beside the frames, all others take it whole in the
+        prompt, where it is complete.
+        """
         return TextMode.INCREMENTAL if self.config.kind == "base" else None
 
     def is_ready(self, request: SpeechRequest) -> bool:
-        """Whether `build` gives all there is: no recording has to be encoded, or heard by the codec, first."""
+        """Whether `build` is complete: nothing to encode or prime first."""
         if request.kept is not None and self._cloner is not None:
             return self._cloner.is_primed(request.kept)
         return request.reference is None
 
     def prepare(self, request: SpeechRequest) -> PromptLayout:
-        """The layout, its recording encoded and heard; slow, so not for the event loop's thread."""
+        """Layout with its recording encoded, the codec primed; slow.
+
+        Not for the event loop's thread.
+        """
         if request.reference is None:
             assert request.kept is not None
             self.cloner.prime(request.kept)
@@ -96,7 +110,7 @@ class PromptBuilder:
 
     @property
     def cloner(self) -> Cloner:
-        """Raises `Unsupported` where the checkpoint cannot clone."""
+        """The cloner; raises `Unsupported` where the checkpoint has none."""
         if self._cloner is None:
             raise Unsupported(f"a {self.config.kind} checkpoint cannot clone a voice")
         return self._cloner
@@ -117,7 +131,10 @@ class PromptBuilder:
                 return self._named(request.voice or next(iter(self.voices), ""))
 
     def _fitting(self, voice: Voice) -> Voice:
-        """A kept voice may come from a file, made by another checkpoint: no id of it may miss a table."""
+        """The voice, if all its ids fit this checkpoint's tables.
+
+        A kept voice may come from a file, made by another checkpoint. Raises `Unsupported`.
+        """
         config, embedding, codes = self.config, voice.embedding, voice.codes
         fits = embedding is not None and embedding.shape == (config.talker.hidden,)
         if fits and codes is not None and codes.size:
@@ -143,5 +160,8 @@ class PromptBuilder:
         return (ids.im_start, *encode("user\n" + instructions), ids.im_end, *encode("\n"))
 
     def _reference_text(self, voice: Voice) -> tuple[int, ...]:
-        """The transcript's ids, cut from its chat turn by position as the body's are."""
+        """Ids of the transcript.
+
+        Cut from its chat turn by position, as the body's are.
+        """
         return () if voice.codes is None else tuple(self.tokenizer.encode(HEADING + voice.transcript)[ROLE:])

@@ -1,4 +1,4 @@
-"""What is markup in a text: Markdown, the tags of SSML and HTML, entities, emoji; each as a pair of patterns."""
+"""Patterns of markup: Markdown, SSML, HTML, entities, emoji."""
 
 import re
 from typing import NamedTuple
@@ -16,7 +16,10 @@ _VALUES = r"""(?:[^<>"']|"[^"]*"|'[^']*')*"""
 
 
 class Construct(NamedTuple):
-    """`whole` matches it before what must follow, `part` all that it may begin with, to the end of what has come."""
+    """Patterns of one kind of markup.
+
+    `whole` matches it before what must follow, `part` all that it may begin with, to the end of what has come.
+    """
 
     whole: re.Pattern[str]
     part: re.Pattern[str]

@@ -1,6 +1,7 @@
-"""A speech's input as a table: every column is one text id plus codec ids, or plus the speaker's vector.
+"""Prompt of a speech as a table of integers.
 
-After the prefix, one rule covers prompt and decoding alike: column i holds text[i] and codes[i], where the text is the
+Every token is one text id plus codec ids, or plus the speaker's vector.
+After the prefix, one rule covers prompt and decoding alike: token i holds text[i] and codes[i], where the text is the
 body's tokens, then end-of-text, then padding for ever, and the codes are begin-of-speech, the reference recording's
 frames (in-context cloning) and then the generated frames. The two text modes differ in the prefix alone.
 """
@@ -14,7 +15,10 @@ from engine.checkpoint.config import ModelConfig
 
 
 class PromptToken(NamedTuple):
-    """One position: the text id, and the codec ids added to it (none, one for codebook 0, or one a codebook)."""
+    """One position: a text id plus codec ids.
+
+    `codes`: none, one for codebook 0, or one a codebook.
+    """
 
     text: int
     codes: tuple[int, ...]
@@ -24,8 +28,9 @@ VECTOR: tuple[int, ...] = (-1,)  # in `PromptToken.codes`: the speaker's vector 
 
 
 def language_row(config: ModelConfig, language: str, voice: Voice) -> int | None:
-    """The codec row of a language, None to let the model detect it; a dialect speaker's Chinese is a dialect.
+    """Codec row of a language; None for detection.
 
+    A dialect speaker's Chinese is a dialect.
     `language` as in `language_name`. Raises `InvalidRequest` for one that the checkpoint does not list.
     """
     name = language_name(language)
@@ -39,14 +44,20 @@ def language_row(config: ModelConfig, language: str, voice: Voice) -> int | None
 
 
 def languages(config: ModelConfig) -> tuple[str, ...]:
-    """Languages that may be asked for by name; dialects come with their speakers only."""
+    """Languages that requests may name.
+
+    Dialects come with their speakers only.
+    """
     return tuple(sorted(name for name in config.languages if "dialect" not in name))
 
 
 def prefix(
     config: ModelConfig, role: Sequence[int], instruct: Sequence[int], language: int | None, voice: Voice
 ) -> list[PromptToken]:
-    """Columns before the text: the instruction, the role's three ids, language tags, the speaker, begin-of-text."""
+    """Tokens before the text.
+
+    The instruction, the role's three ids, language tags, the speaker, begin-of-text.
+    """
     text, codec = config.text, config.codec
     tags = _tags(config, language)
     speaker = [_speaker(voice)] if voice.is_given else []
@@ -59,7 +70,10 @@ def prefix(
 
 
 def whole_text(config: ModelConfig, body: Sequence[int]) -> list[PromptToken]:
-    """The rest of the prefix when the whole text goes into the prompt: each token beside a codec pad."""
+    """Rest of the prefix in whole mode.
+
+    Each text token stands beside a codec pad.
+    """
     return [PromptToken(token, (config.codec.pad,)) for token in (*body, config.text.tts_eos)]
 
 

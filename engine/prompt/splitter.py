@@ -1,5 +1,6 @@
-"""Where a text is cut into segments: at the first sentence end past a budget of characters, or past the least of them.
+"""Cuts of a text into segments at sentence ends.
 
+A cut lies at the first sentence end past a budget of characters, or past the least of them.
 The cuts depend on the text alone, not on the pieces in which it comes: each is decided by the character before which it
 lies. A sentence ends after a full stop and white space, after an East Asian full stop, or at the end of a line; closing
 quotes and brackets, and white space, stay with the sentence before them. A title or a single letter and its full stop
@@ -18,7 +19,7 @@ WORDS, ANYWHERE = 2, 3  # budgets after which a cut may lie between words, and a
 
 
 class _Seen(Enum):
-    """What the text ends in so far, as far as it matters for a cut before the next character."""
+    """End of the text so far, as cuts need it."""
 
     INSIDE = 0
     BLANK = 1  # white space between words
@@ -29,7 +30,10 @@ class _Seen(Enum):
 
 
 class TextSplitter:
-    """Cuts one speech's text. A budget of 0 never cuts, but at sentence ends past `least` characters."""
+    """Splitter of one speech's text.
+
+    A budget of 0 never cuts, but at sentence ends past `least` characters.
+    """
 
     def __init__(self, budget: int = BUDGET, least: int | None = None) -> None:
         self._budget = budget
@@ -39,11 +43,14 @@ class TextSplitter:
         self._word = ""  # that the text ends in
 
     def restart(self) -> None:
-        """A segment begins, because a flush ended the one before."""
+        """Begin a segment, after a flush."""
         self._length, self._seen, self._word = 0, _Seen.INSIDE, ""
 
     def split(self, text: str) -> list[str]:
-        """`text` in parts: the first belongs to the segment so far, each other one begins a new segment."""
+        """`text` in parts: the first continues the current segment.
+
+        Each other part begins a new segment.
+        """
         parts, start = [], 0
         place = self._skip(text, 0)
         while place < len(text):
@@ -58,7 +65,7 @@ class TextSplitter:
         return [*parts, text[start:]]
 
     def _skip(self, text: str, place: int) -> int:
-        """Pass over what a segment holds in any case; return the place after it."""
+        """Skip to the segment's least length; return the index there."""
         left = self._least - self._length if self._least else len(text)
         stop = min(len(text), place + max(0, left))
         self._length += stop - place
@@ -82,7 +89,7 @@ class TextSplitter:
         return False
 
     def _note(self, character: str) -> None:
-        """The segment goes on with `character`."""
+        """Append `character` to the segment's state."""
         abbreviates = character == "." and _abbreviates(self._word)
         self._seen = _Seen.INSIDE if abbreviates else _after(self._seen, character)
         self._word = (self._word + character)[-LONGEST_WORD:] if character.isalnum() else ""
@@ -95,13 +102,13 @@ def _abbreviates(word: str) -> bool:
 
 
 def _last_word(text: str) -> str:
-    """The letters and numbers that `text` ends in, or the last of them."""
+    """Trailing letters or numbers of `text`, at most LONGEST_WORD."""
     start = max((place + 1 for place, character in enumerate(text) if not character.isalnum()), default=0)
     return text[start:][-LONGEST_WORD:]
 
 
 def _after(seen: _Seen, character: str) -> _Seen:
-    """What the text ends in once `character` has come."""
+    """State after `character`."""
     if character in "\n\r":
         return _Seen.LINE
     if character.isspace():

@@ -1,5 +1,6 @@
-"""A growing text without its markup: what markup encloses stays, and every character keeps its place.
+"""Removal of markup from a growing text.
 
+What markup encloses stays, and every character keeps its offset.
 The result does not depend on the pieces in which the text comes: what may still become markup is held until it is, or
 cannot be.
 """
@@ -16,30 +17,36 @@ CLOSING = {"(": ")", "[": "]"}  # of a link's target
 
 
 class Filtered(NamedTuple):
-    """Text that stays, and where each of its characters lies in the text that came."""
+    """Remaining text with its characters' offsets in the input."""
 
     text: str
     places: list[int]
 
 
 class _Wait(Exception):
-    """Only what comes next decides."""
+    """The decision needs more text."""
 
 
 class MarkupFilter:
-    """Feed pieces of any size; `end` at a flush and at the end of the text."""
+    """Streaming filter of pieces of any size.
+
+    Call `end` at a flush, and at the end of the text.
+    """
 
     def __init__(self) -> None:
         self._start = 0  # of what is held, in the text that came
         self._begin()
 
     def push(self, text: str) -> Filtered:
-        """What stays of all text so far, behind what came out before, as far as later text cannot change it."""
+        """Remaining text that later text cannot change.
+
+        It follows what earlier calls returned.
+        """
         self._held += text
         return self._run(len(self._held))
 
     def end(self) -> Filtered:
-        """The rest; text that comes later begins anew."""
+        """The rest; the filter then starts anew."""
         length, self._final = len(self._held), True
         self._held += "\n"  # what must follow some constructs
         rest = self._run(length)
@@ -48,7 +55,7 @@ class MarkupFilter:
 
     def _begin(self) -> None:
         self._held, self._final = "", False
-        self._at = 0  # in what is held
+        self._at = 0  # index in `_held`
         self._before = self._last = "\n"  # the character that came before, and the last that stayed
         self._line_start, self._row = True, False
         self._dropped = self._break = self._emoji = False  # since the last character that stayed
@@ -83,7 +90,10 @@ class MarkupFilter:
             self._inline(character)
 
     def _pass_over(self, character: str) -> None:
-        """Inside what is left out: the target of a link, which a line's end ends as well, or the line of a fence."""
+        """Skip inside a link's target or a fence's line.
+
+        The end of a line ends a target as well.
+        """
         if character == "\n" and self._until != "\n":
             self._until = ""
             return self._inline(character)
@@ -93,7 +103,7 @@ class MarkupFilter:
         self._drop(1)
 
     def _marker(self, character: str) -> bool:
-        """Leave out what stands at the start of a line and lays it out, if it does."""
+        """Drop a marker at a line's start; False without one."""
         if character == "\n" or character.isspace():
             return False
         self._row = character == "|"
@@ -140,7 +150,10 @@ class MarkupFilter:
                 self._keep(len(plain[0]) if plain else 1)
 
     def _emphasis(self, run: str) -> None:
-        """Leave stars, lines and waves out, but where they are signs: between blanks, digits, parts of a name."""
+        """Drop stars, underscores, tildes, unless they are plain signs.
+
+        They are signs between blanks, digits, or parts of a name.
+        """
         before, after = self._before, self._held[self._at + len(run)]
         inside = (run[0] == "_" and before.isalnum() and after.isalnum()) or (before.isdigit() and after.isdigit())
         if inside or run == "~" or (before.isspace() and after.isspace()):
@@ -149,7 +162,10 @@ class MarkupFilter:
             self._drop(len(run))
 
     def _bracket(self, match: re.Match[str]) -> None:
-        """A footnote is left out; of a link or an image the label stays."""
+        """Drop a footnote; keep the label of a link.
+
+        Images count as links.
+        """
         if not match[0].endswith("]"):
             self._label_end = self._start + self._held.index("]", match.end())
         self._drop(len(match[0]))
@@ -159,7 +175,10 @@ class MarkupFilter:
         self._keep(len(name), name if meant == name else meant.replace("\xa0", " "))
 
     def _matches(self, *constructs: Construct) -> re.Match[str] | None:
-        """What begins here and is one of `constructs`; raises `_Wait` where that is not decided yet."""
+        """Match of one of `constructs` here, or None.
+
+        Raises `_Wait` where that is not decided yet.
+        """
         end = min(len(self._held), self._at + HELD + 1)
         open_end = not self._final and end == len(self._held) and end - self._at <= HELD
         if open_end and any(construct.part.fullmatch(self._held, self._at, end) for construct in constructs):
@@ -168,12 +187,18 @@ class MarkupFilter:
         return next((match for match in matches if match), None)
 
     def _drop(self, count: int, apart: bool = False) -> None:
-        """Leave `count` characters out; `apart`: words on both sides of them do not become one."""
+        """Drop `count` characters.
+
+        `apart`: words on both sides of them do not become one.
+        """
         self._at += count
         self._dropped, self._break, self._emoji = True, self._break or apart, False
 
     def _keep(self, count: int, text: str = "") -> None:
-        """Let `count` characters stay, or `text` in their place; blanks around what is left out become one."""
+        """Keep `count` characters, or `text` in their place.
+
+        Blanks around what is dropped become one.
+        """
         place = self._start + self._at
         kept = text or self._held[self._at : self._at + count]
         self._at += count

@@ -1,4 +1,7 @@
-"""The token ids of a text that is still growing: only ids that later text cannot change come out."""
+"""Token ids of a growing text.
+
+Only ids that later text cannot change come out.
+"""
 
 import re
 
@@ -12,19 +15,25 @@ _SPOKEN = re.compile("[^\\W_\u115f\u1160\u3164\uffa0]")
 
 
 def speakable(text: str) -> bool:
-    """Whether `text` holds a letter or a number: punctuation, signs, emoji and what is invisible make no speech."""
+    """Whether `text` holds a letter or a number.
+
+    Punctuation, signs, emoji and what is invisible make no speech.
+    """
     return _SPOKEN.search(text) is not None
 
 
 class TokenStream:
-    """Feed pieces of any size; the ids returned by all calls together equal those of the whole text at once."""
+    """Streaming tokenizer of pieces of any size.
+
+    The ids returned by all calls together equal those of the whole text at once.
+    """
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self._tokenizer = tokenizer
         self._open = HEADING
 
     def push(self, text: str) -> list[int]:
-        """Append `text` verbatim; return the ids that have become certain."""
+        """Append `text` verbatim; return the ids that became final."""
         grows = text.isalpha() and self._open[-1:].isalpha()
         self._open += text
         if grows:  # a word that only grows settles nothing, and without spaces it may grow long
@@ -33,6 +42,6 @@ class TokenStream:
         return ids
 
     def end(self) -> list[int]:
-        """No more text: return the remaining ids, once."""
+        """Remaining ids, once; no text may follow."""
         rest, self._open = self._open, ""
         return self._tokenizer.encode(rest) if rest else []

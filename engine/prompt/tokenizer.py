@@ -1,4 +1,7 @@
-"""Text to token ids: the checkpoint's byte-level BPE, with the word-split pattern as an explicit choice."""
+"""Text to token ids: the checkpoint's byte-level BPE.
+
+The word-split pattern is an explicit choice.
+"""
 
 import unicodedata
 from collections.abc import Mapping
@@ -24,7 +27,10 @@ SPLITS: Mapping[Split, str] = {
 
 
 class TextTokenizer:
-    """NFC, split, byte-level BPE. Spellings of control tokens inside text stay text."""
+    """Tokenizer: NFC, split, byte-level BPE.
+
+    Spellings of control tokens inside text stay text.
+    """
 
     def __init__(self, vocab: dict[str, int], merges: list[tuple[str, str]], split: Split) -> None:
         self._bpe = Tokenizer(models.BPE(vocab=vocab, merges=merges))
@@ -38,7 +44,10 @@ class TextTokenizer:
 
     @classmethod
     def load(cls, folder: Path, split: Split) -> "TextTokenizer":
-        """Read vocab.json and merges.txt; raise `CheckpointError` when one is missing or broken."""
+        """Tokenizer of vocab.json, merges.txt.
+
+        Raises `CheckpointError` when one is missing or broken.
+        """
         try:
             vocab, merges = models.BPE.read_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
         except Exception as error:  # the library raises bare Exception for a missing or broken file
@@ -46,13 +55,14 @@ class TextTokenizer:
         return cls(vocab, merges, split)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text` alone, no special tokens added."""
+        """Ids of `text` alone, without special tokens."""
         ids: list[int] = self._bpe.encode(text, add_special_tokens=False).ids
         return ids
 
     def encode_stable(self, text: str) -> tuple[list[int], str]:
-        """Ids of the leading words of `text` that no continuation can change, and the rest of `text`.
+        """Ids of the leading words of `text`, with its rest.
 
+        No continuation can change these ids.
         A word is settled once another word follows it that is not white space, which may still join what comes, and
         that does not go on with the same run of letters, which a pattern may divide in another way when it has grown.
         The rest is normalised, so that offsets of words are positions in it.
@@ -68,7 +78,10 @@ class TextTokenizer:
 
 
 def _last_word(text: str, words: list[int], offsets: list[tuple[int, int]]) -> int | None:
-    """Index of the last word that is not only white space and does not go on with a run of letters and marks."""
+    """Index of the last word that begins a new run.
+
+    Not white space alone, and no continuation of a run of letters and marks.
+    """
     for word, (start, end) in zip(reversed(words), reversed(offsets), strict=True):
         if not text[start:end].isspace() and not _goes_on(text, start):
             return word
@@ -76,7 +89,10 @@ def _last_word(text: str, words: list[int], offsets: list[tuple[int, int]]) -> i
 
 
 def _goes_on(text: str, place: int) -> bool:
-    """Whether the character at `place` is a mark, or a letter after a letter or a mark."""
+    """Whether the character at `place` continues a run.
+
+    A mark does, or a letter after a letter or a mark.
+    """
     category = unicodedata.category(text[place])
     after_letter = place > 0 and unicodedata.category(text[place - 1])[0] in "LM"
     return category[0] == "M" or (category[0] == "L" and after_letter)
