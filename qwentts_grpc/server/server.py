@@ -18,6 +18,7 @@ from qwentts_grpc.admission.auth import Tokens
 from qwentts_grpc.admission.call_limits import CONNECTIONS
 from qwentts_grpc.admission.tenants import Tenants
 from qwentts_grpc.host import memory, unsafe_settings
+from qwentts_grpc.host.pauses import PauseWatcher
 from qwentts_grpc.recordings.recordings import Recordings
 from qwentts_grpc.rpc import health, path_decoding, reset
 from qwentts_grpc.rpc.tls import ServerTls
@@ -87,6 +88,7 @@ class Server:
             health_service=self._health,
         )
         self._housekeeping: asyncio.Task[None] | None = None
+        self._pauses = PauseWatcher(self.metrics.host.paused)
         self._side = SidePort(
             {
                 "/metrics": MetricsPage(self.metrics.registry, self._update_metrics),
@@ -129,6 +131,7 @@ class Server:
         port = self._listen(address(self.config.host, self.config.port))
         await self._grpc.start()
         self._housekeeping = asyncio.create_task(memory.keep_small())
+        self._pauses.start()
         return port, side_port
 
     def _check_exposure(self) -> None:
@@ -263,6 +266,7 @@ class Server:
         gc.unfreeze()  # or a process that goes on would keep the models for ever
         if self._housekeeping is not None:
             self._housekeeping.cancel()
+            await asyncio.to_thread(self._pauses.stop)
         await _within(CLOSE_TIMEOUT, "the port", self._grpc.stop(0.5))
         await self._side.close()
         # A step that hangs is left to the end of the process.

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import torch
 from cryptography import x509
-from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
+from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector
+
+from qwentts_grpc.host.pauses import CAUSES, Cause
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,20 @@ class HostMetrics:
             ("file",),
             registry=registry,
         )
+
+        self._pauses = Histogram(
+            "tts_pause_seconds",
+            "Pauses of the process: for how long no thread of Python's ran when it was due, by the likely cause.",
+            ("cause",),
+            registry=registry,
+            buckets=(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0),
+        )
+        for cause in CAUSES:
+            self._pauses.labels(cause)
+
+    def paused(self, seconds: float, cause: Cause) -> None:
+        """Count a pause; safe on any thread."""
+        self._pauses.labels(cause).observe(seconds)
 
     def measure_gpus(self, devices: Iterable[str]) -> None:
         """Read the memory of those `devices` that are GPUs ("cuda:0")."""
