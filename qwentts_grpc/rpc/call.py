@@ -14,7 +14,8 @@ import grpc
 from engine.api.errors import EngineError
 from qwentts_grpc.telemetry import log_floods, logs
 from qwentts_grpc.wire import caller
-from qwentts_grpc.wire.errors import CallTooOld, Cut, Internal, Refusal, Trailers, refusal
+from qwentts_grpc.wire.errors import CallTooOld, Cut, Internal
+from qwentts_grpc.wire.status import Refusal, Trailers, refusal
 
 STATUS_TIMEOUT = 1.0  # seconds for a status to be accepted
 DEADLINE_SLACK = 0.05  # seconds; a client's clock may end a call just before the server's
@@ -74,8 +75,7 @@ class Call:
 
     def out_of_time(self, margin: float) -> bool:
         """Whether the deadline is less than `margin` seconds away."""
-        remaining = self.context.time_remaining()
-        return remaining is not None and remaining < margin
+        return _less_time_than(self.context, margin)
 
 
 @asynccontextmanager
@@ -99,9 +99,8 @@ async def call_scope(call: Call) -> AsyncIterator[Call]:
         error = error or Internal()
     finally:
         if not done and (error is None or call.context.cancelled()):
-            call.ending = call.ending or _left(call)
-            late = call.ending.outcome == "deadline"
-            code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+            code = code_of_cut(call.context)
+            call.ending = call.ending or _ending_of(code)
             call.log_end(code, "ended by the caller: %s", call.ending.outcome)
     if error is not None:
         await _refuse(call, error)
@@ -135,8 +134,19 @@ def _first(group: BaseExceptionGroup[EngineError]) -> EngineError:
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
-def _left(call: Call) -> Ending:
-    if call.out_of_time(DEADLINE_SLACK):
+def code_of_cut(context: Context) -> grpc.StatusCode:
+    """Status of a call ended by its caller: by its deadline, or by a cancel."""
+    late = _less_time_than(context, DEADLINE_SLACK)
+    return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+
+
+def _less_time_than(context: Context, seconds: float) -> bool:
+    remaining = context.time_remaining()
+    return remaining is not None and remaining < seconds
+
+
+def _ending_of(code: grpc.StatusCode) -> Ending:
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Ending("deadline")
     return Ending("cancelled_rpc", cancelled="rpc")
 

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 from prometheus_client import CollectorRegistry, Counter
 
-from qwentts_grpc.rpc.call import DEADLINE_SLACK, Context
+from qwentts_grpc.rpc.call import Context, code_of_cut
 from qwentts_grpc.rpc.interceptor import METHODS, UNKNOWN, Handler, ServiceInterceptor, around, named
 
 ATTEMPTS = "grpc-previous-rpc-attempts"
@@ -52,17 +52,12 @@ class CallMetricsInterceptor(ServiceInterceptor):
                 cut = True
                 raise
             finally:
-                code = _cut(context) if (cut and context.code() is None) or context.cancelled() else _code(context)
+                code = (
+                    code_of_cut(context) if (cut and context.code() is None) or context.cancelled() else _code(context)
+                )
                 self._handled.labels(service, method, code.name).inc()
 
         return handle
-
-
-def _cut(context: Context) -> grpc.StatusCode:
-    """Status of a call ended by its caller's cancel or deadline."""
-    left = context.time_remaining()
-    late = left is not None and left < DEADLINE_SLACK
-    return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
 
 
 def _code(context: Context) -> grpc.StatusCode:

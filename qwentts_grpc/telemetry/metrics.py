@@ -15,7 +15,7 @@ from prometheus_client import (
 from qwentts_grpc.telemetry.engine_metrics import EngineMetrics
 from qwentts_grpc.telemetry.host_metrics import HostMetrics
 from qwentts_grpc.telemetry.tenant_metrics import TenantMetrics
-from qwentts_grpc.wire.errors import REJECTIONS
+from qwentts_grpc.wire.status import REJECTIONS
 
 METHODS = ("Synthesize", "SynthesizeText")
 OUTCOMES = (

@@ -10,16 +10,14 @@ from grpc import StatusCode
 from engine.api import errors as engine_errors
 from engine.api.errors import Busy, EngineError, InvalidRequest, TextTooLong, VoiceNotFound
 from qwentts_grpc.wire.errors import (
-    TABLE,
     Cut,
     Internal,
     NotServing,
     OutOfTime,
-    Refusal,
     VoiceExists,
     VoicesFull,
-    refusal,
 )
+from qwentts_grpc.wire.status import TABLE, Refusal, refusal
 
 BAD_REQUEST, RETRY = error_details_pb2.BadRequest, error_details_pb2.RetryInfo
 

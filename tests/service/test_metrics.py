@@ -14,7 +14,7 @@ import soundfile
 
 from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc.telemetry.metrics import METHODS, OUTCOMES, Metrics
-from qwentts_grpc.wire.errors import REJECTIONS
+from qwentts_grpc.wire.status import REJECTIONS
 
 from .conftest import Running, cancel, config, failure, send, text, turn
 from .test_lifecycle import page
