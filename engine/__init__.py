@@ -1,9 +1,9 @@
-"""Qwen3-TTS as an engine: continuous batching over one device, for one asyncio loop.
+"""Qwen3-TTS as an engine: continuous batching over one device.
 
-`engine.Engine` opens a `speech.Speech` for each request and runs the step loop.
-api        values that callers see: requests, events, errors, settings, metrics; no torch
+`engine.Engine` opens a `speech.Speech` for each request and runs the step loop, on one asyncio loop.
+api        values of the public interface: requests, events, errors, settings, metrics; no torch
 prompt     text to prompt tokens; no torch
-scheduler  what runs in the next step: sequences, blocks, chunks; no torch
+scheduler  contents of the next step: sequences, blocks, chunks; no torch
 runner     steps on the device thread: eager, or pipelined CUDA graphs
 model      the maths of talker, predictor, codec, speaker encoder
 ops        the operations that differ by device: reference, Triton, flash-attn

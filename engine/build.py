@@ -1,4 +1,4 @@
-"""Wiring: the one place that knows every part of the engine."""
+"""Wiring of all parts of the engine, in one place."""
 
 import asyncio
 import logging
@@ -62,8 +62,9 @@ async def build_engine(
     observer: Observer | None = None,
     shared: SharedCodecs | None = None,
 ) -> Engine:
-    """Load a checkpoint (folder, hub id, or a kind's name with `dummy_weights`), start the engine, speak once.
+    """Load a checkpoint, start the engine, speak once.
 
+    `model`: a folder, a hub id, or a kind's name with `dummy_weights`.
     Engines that are built with the same `shared`, one after the other, hold what their codecs have in common once.
     Raises `CheckpointError` when the checkpoint cannot be used.
     """
@@ -84,7 +85,7 @@ async def build_engine(
 
 
 class _Parts:
-    """Everything that takes long to make, made off the event loop."""
+    """Slow parts of the engine, made off the event loop."""
 
     @torch.inference_mode()
     def __init__(self, model: str, config: EngineConfig, shared: SharedCodecs) -> None:
@@ -118,7 +119,7 @@ class _Parts:
         return Engine(self._card(), defaults, self.config, self.prompt_builder, scheduler, self.runner, observer)
 
     def warm_up_request(self) -> SpeechRequest:
-        """A request of the kind that this checkpoint serves."""
+        """Request of the kind that this checkpoint serves."""
         sampling = Sampling(max_frames=4, seed=0)
         request = SpeechRequest(request_id="warm-up", sampling=sampling)
         match self.model_config.kind:
@@ -195,7 +196,10 @@ class _Parts:
         return FusedCodecDecoder(config, weights)
 
     def _text(self) -> TextEmbedding:
-        """Projected for the tokens at hand on a CPU; on a GPU once for all, where a launch costs more than memory."""
+        """Text embedding of the device.
+
+        On a CPU it is projected for the tokens at hand; on a GPU once for all, where a launch costs more than memory.
+        """
         projected = ProjectedText(self.checkpoint.main)
         return projected.table() if self.fused else projected
 
@@ -223,7 +227,10 @@ class _Parts:
 
 
 def choose_device(name: str) -> torch.device:
-    """ "auto" is the first GPU where there is one; raises `CheckpointError` for a device that is not there."""
+    """Device by name; "auto": first GPU, else CPU.
+
+    Raises `CheckpointError` for an absent device.
+    """
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     device = torch.device("cuda:0" if name == "cuda" else name)
@@ -233,7 +240,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def _devices() -> str:
-    """What there is in place of a device that is not there."""
+    """Existing devices, for an error message."""
     if torch.version.cuda is None:
         return "this PyTorch is built without CUDA"
     count = torch.cuda.device_count()

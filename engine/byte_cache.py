@@ -1,4 +1,4 @@
-"""A cache of the most recently used values, bounded in bytes."""
+"""Cache of recently used values, bounded in bytes."""
 
 from collections import OrderedDict
 from typing import Generic, TypeVar
@@ -8,7 +8,10 @@ Value = TypeVar("Value")
 
 
 class ByteCache(Generic[Key, Value]):
-    """Drops what was used longest ago once the sizes add up to more than `capacity`. Not safe across threads."""
+    """Least-recently-used cache of at most `capacity` bytes.
+
+    Not safe across threads.
+    """
 
     def __init__(self, capacity: int) -> None:
         self.bytes = 0
@@ -24,7 +27,7 @@ class ByteCache(Generic[Key, Value]):
         return entry[0]
 
     def put(self, key: Key, value: Value, size: int) -> None:
-        """Keep `value`, unless it alone is larger than the capacity."""
+        """Store `value`, unless it alone exceeds the capacity."""
         self.drop(key)
         if size > self._capacity:
             return
@@ -35,6 +38,6 @@ class ByteCache(Generic[Key, Value]):
             self.bytes -= dropped
 
     def drop(self, key: Key) -> None:
-        """Forget `key` if it is here."""
+        """Drop `key` if present."""
         _, size = self._entries.pop(key, (None, 0))
         self.bytes -= size

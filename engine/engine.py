@@ -1,4 +1,4 @@
-"""The engine: an asyncio loop that runs frame after frame for every speech that can go on."""
+"""The engine: an asyncio loop over steps."""
 
 import asyncio
 import secrets
@@ -37,10 +37,10 @@ from engine.scheduler.scheduler import Outcome, Scheduler
 from engine.scheduler.sequence import Sequence
 from engine.speech import Speech
 
-HOUSEKEEPING = 0.25  # seconds between looks at time limits while nothing else happens
-LOOKS = 0.02  # seconds between such looks while steps are made
+HOUSEKEEPING = 0.25  # seconds between checks of time limits while idle
+CHECK_INTERVAL = 0.02  # seconds between such checks while steps run
 MAX_PREPARING = 32  # recordings in memory that wait to be encoded
-UNKNOWN_WAIT = 1.0  # seconds after which one who found the queue full may try again, before any speech has ended
+UNKNOWN_WAIT = 1.0  # seconds: the retry hint while no wait can be estimated
 
 
 class Engine:
@@ -83,7 +83,7 @@ class Engine:
         self._preparing: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._closing = False
-        self._looked = 0.0  # at the clocks
+        self._last_check = 0.0  # of time limits
         self._device = ThreadPoolExecutor(1, "device")
         self._encoder = ThreadPoolExecutor(1, "encoder")
         self._task = asyncio.get_running_loop().create_task(self._run(), name="engine")
@@ -91,8 +91,9 @@ class Engine:
     # ---- the caller's side
 
     def open(self, request: SpeechRequest, arrived: float | None = None) -> Speech:
-        """Queue a speech and return its handle, at once; text may be fed right away.
+        """Queue a speech; return its handle at once.
 
+        Text may be fed right away.
         `arrived`: `time.monotonic()` when the request came, now where it is None; its turn in the queue and all times
         count from there.
         Raises `InvalidRequest`, `VoiceNotFound`, `Unsupported`, `RequestTooLarge`, `Busy` when the queue is full, or
@@ -115,18 +116,27 @@ class Engine:
         return speech
 
     def check(self, request: SpeechRequest) -> PromptLayout:
-        """The layout of a request that `open` would take now; raises what `open` would raise."""
+        """Layout of a request that `open` would accept now.
+
+        Raises what `open` would raise.
+        """
         request.validate()
         self._check_capacity(request)
         return self._prompt_builder.build(request)
 
     async def clone(self, reference: Reference) -> Voice:
-        """What is to be kept of a recording, for `SpeechRequest.kept`. Raises `InvalidRequest`, `Unsupported`."""
+        """Voice of a recording, for `SpeechRequest.kept`.
+
+        Raises `InvalidRequest`, `Unsupported`.
+        """
         reference.validate()
         return await asyncio.get_running_loop().run_in_executor(self._encoder, self._prompt_builder.cloner, reference)
 
     async def prime(self, kept: Voice) -> None:
-        """Let speeches in a kept voice begin at once, for as long as it is remembered. Raises `Unsupported`."""
+        """Prime the codec with a kept voice.
+
+        Speeches in it then begin at once, for as long as its state is cached. Raises `Unsupported`.
+        """
         request = SpeechRequest(kept=kept)
         self._prompt_builder.build(request)
         await asyncio.get_running_loop().run_in_executor(self._encoder, self._prompt_builder.prepare, request)
@@ -136,9 +146,9 @@ class Engine:
         return replace(self._scheduler.state(time.monotonic()), queue_places=self._config.max_queue)
 
     def queue_wait(self, tenant: str = "") -> float:
-        """Seconds that a speech which `tenant` opens now may expect to wait for its slot; 0 where that is not known.
+        """Expected wait in seconds for a speech of `tenant`.
 
-        Those who wait for text are not in its way: they give their slots up.
+        0 where there is no estimate. Speeches that wait for text are not in its way: they give their slots up.
         """
         ahead = sum(not sequence.starving for sequence in self._speeches) - self._config.max_speeches
         if ahead < 0:
@@ -147,7 +157,7 @@ class Engine:
         return self._wait_estimator.estimate(max(0, ahead - max(0, later))) or 0.0
 
     async def close(self) -> None:
-        """Cancel whatever runs and stop the loop; idempotent."""
+        """Cancel whatever runs, stop the loop; idempotent."""
         self._closing = True
         self._wake.set()
         for speech in list(self._speeches.values()):
@@ -180,7 +190,7 @@ class Engine:
             self._fail(error)
 
     async def _next_batch(self) -> Batch | None:
-        """The next batch, once there is one; None when the engine closes."""
+        """The next batch, awaited; None when the engine closes."""
         await self._linger(self._next_by)
         while not self._closing:
             now = time.monotonic()
@@ -190,12 +200,12 @@ class Engine:
                 self._speeches[sequence].started()
                 self._observer.record(QUEUE_WAIT, now - sequence.arrived)
                 self._wake.set()  # it may have something to settle
-            if now >= self._looked + LOOKS:
-                self._look_at_clocks(now)
+            if now >= self._last_check + CHECK_INTERVAL:
+                self._check_time_limits(now)
             batch = self._scheduler.schedule(now)
             if batch is not None:
                 return batch
-            self._look_at_clocks(now)
+            self._check_time_limits(now)
             self._scheduler.check()
             await self._sleep(now)
         return None
@@ -209,7 +219,10 @@ class Engine:
         return output
 
     async def _linger(self, until: float) -> None:
-        """Leave the next step open to newcomers, and the thread to those who write audio, for whole milliseconds."""
+        """Leave the next step open to newcomers until `until`.
+
+        Whole milliseconds, in which the thread is free to write audio.
+        """
         pause = int(1000 * (until - time.monotonic()))
         if pause > 0:
             await asyncio.sleep(pause / 1000)
@@ -275,7 +288,10 @@ class Engine:
         self._wake.set()
 
     def _prepare(self, speech: Speech) -> None:
-        """Encode the recording, or let the codec hear it, beside the steps; then queue the speech."""
+        """Encode the recording beside the steps; then queue the speech.
+
+        Or only prime the codec, for a kept voice.
+        """
         task = asyncio.get_running_loop().create_task(self._encode(speech))
         self._preparing.add(task)
         task.add_done_callback(self._preparing.discard)
@@ -298,17 +314,17 @@ class Engine:
                 self._enqueue(speech)
 
     def _drop(self, speech: Speech) -> None:
-        """Take a speech out of the engine: its slot and blocks are free from here on."""
+        """Remove a speech; frees its slot."""
         self._scheduler.remove(speech.sequence)
         if self._speeches.pop(speech.sequence, None) and speech.sequence.admitted is not None:
             self._wait_estimator.record(time.monotonic() - speech.sequence.admitted)
         self._wake.set()
 
     def _cancelled(self, speech: Speech) -> None:
-        """A caller gives up."""
-        seen = time.monotonic()
+        """Drop a speech on its caller's cancel."""
+        began = time.monotonic()
         self._drop(speech)
-        self._observer.record(SLOT_RELEASE, time.monotonic() - seen)
+        self._observer.record(SLOT_RELEASE, time.monotonic() - began)
 
     def _end(self, speech: Speech, error: EngineError) -> None:
         self._drop(speech)
@@ -322,15 +338,15 @@ class Engine:
             self._end(speech, failure)
 
     async def _sleep(self, now: float) -> None:
-        """Until somebody calls, playback makes a paced speech ready, or it is time to look at the clocks."""
+        """Sleep until a call, a due speech, or the housekeeping."""
         wake_at = self._scheduler.wake_at(now)
         pause = HOUSEKEEPING if wake_at is None else min(HOUSEKEEPING, wake_at - now)
         with suppress(TimeoutError):
             async with asyncio.timeout(max(pause, 0.001) if self._speeches else None):
                 await self._wake.wait()
 
-    def _look_at_clocks(self, now: float) -> None:
-        self._looked = now
+    def _check_time_limits(self, now: float) -> None:
+        self._last_check = now
         for sequence, speech in list(self._speeches.items()):
             error = self._overdue(sequence, speech, now)
             if error is not None:

@@ -1,4 +1,4 @@
-"""Progress of a long task in the log: every few seconds while it runs, and once at its end."""
+"""Progress log of a long task, every few seconds."""
 
 import logging
 import time
@@ -12,8 +12,9 @@ log = logging.getLogger(__name__)
 
 
 class Progress:
-    """Context of one task. `expect` and `advance` may be called on any thread.
+    """Context of one task.
 
+    `expect` and `advance` may be called on any thread.
     `unit`: what its parts are, "files" or "MB", say; empty for a task in one piece. Of no parts nothing is logged.
     """
 
@@ -24,7 +25,7 @@ class Progress:
         self._lock, self._ended = Lock(), Event()
 
     def expect(self, parts: float = 1.0) -> None:
-        """Add parts that had not been known of."""
+        """Add expected parts."""
         with self._lock:
             self._total += parts
 

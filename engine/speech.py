@@ -1,4 +1,4 @@
-"""The caller's handle on one speech: feed text in, iterate events out."""
+"""Caller's handle of one speech: text in, events out."""
 
 import asyncio
 import time
@@ -18,10 +18,10 @@ from engine.scheduler.sequence import Sequence
 
 
 class Speech:
-    """An asynchronous iterator of events: `Started` first, `Finished` last, audio between.
+    """Asynchronous iterator of events: `Started` first, `Finished` last.
 
     Used as a context manager it cancels on exit whatever is unfinished. All methods belong to the event loop's
-    thread. The outbox is bounded by the pacing: a caller who stops reading stops the synthesis `max_lead` later, or
+    thread. The outbox is bounded by the pacing: a caller that stops reading stops the synthesis `max_lead` later, or
     when `Outboxes` has no more room.
     """
 
@@ -48,22 +48,22 @@ class Speech:
 
     @property
     def request_id(self) -> str:
-        """As the request gave it."""
+        """Id of the request, as given."""
         return self.sequence.request.request_id
 
     @property
     def seed(self) -> int:
-        """The seed in use: repeating the request with it repeats the audio."""
+        """Seed in use, which repeats the audio."""
         return self.sequence.seed
 
     @property
     def over(self) -> bool:
-        """Whether the last event has been queued, or an error has ended the speech."""
+        """Whether the last event is queued, or an error set."""
         return self._over
 
     @property
     def speakable(self) -> bool:
-        """Whether anything in the text so far can be spoken."""
+        """Whether any text so far is speakable."""
         return self.sequence.speakable
 
     @property
@@ -78,13 +78,17 @@ class Speech:
 
     @property
     def text_came(self) -> float:
-        """When the text allowed the first audio; the request's arrival where the text was there by then."""
+        """When the text allowed the first audio.
+
+        The request's arrival where the text was there by then.
+        """
         return max(self.sequence.arrived, self.sequence.waits.text_came or 0.0)
 
     def feed(self, text: str, came: float | None = None) -> None:
-        """Append text verbatim; it may end inside a word. Raises `TextTooLong` past the limit of characters.
+        """Append text verbatim; it may end inside a word.
 
         `came`: `time.monotonic()` when it reached the server, where that was not just now.
+        Raises `TextTooLong` past the limit of characters, `InvalidRequest` after the end of the text.
         """
         if self.sequence.text_ended:
             raise InvalidRequest("text", "came after the end of the text")
@@ -94,14 +98,17 @@ class Speech:
         self._note_text(text, came)
 
     def flush(self, mark: str, came: float | None = None) -> None:
-        """Speak all text so far to its end, then send `FlushDone(mark)`; later text starts the next segment."""
+        """Speak all text so far, then send `FlushDone(mark)`.
+
+        Later text starts the next segment. Raises `InvalidRequest` after the end of the text.
+        """
         if self.sequence.text_ended:
             raise InvalidRequest("flush", "came after the end of the text")
         self.sequence.flush(mark)
         self._note_text(None, came)
 
     def end(self, came: float | None = None) -> None:
-        """No more text. Raises `InvalidRequest` if none of it could be spoken."""
+        """End the text; raises `InvalidRequest` if none is speakable."""
         if self.sequence.text_ended:
             return
         self.sequence.drain()
@@ -111,13 +118,16 @@ class Speech:
         self._note_text(None, came)
 
     def cancel(self) -> None:
-        """Stop now; `Finished` with reason CANCELLED follows the audio already queued."""
+        """Stop now.
+
+        `Finished` with reason CANCELLED follows the audio already queued.
+        """
         if not self._over:
             self._drop(self)
             self.finish(FinishReason.CANCELLED)
 
     def notify(self, notice: Notice) -> None:
-        """Queue a notice, once per code, behind the start of the speech."""
+        """Queue a notice, once per code, behind `Started`."""
         if not self._over and notice.code not in self._noticed:
             self._noticed[notice.code] = notice
             if self._started:
@@ -156,7 +166,7 @@ class Speech:
     # ---- the engine's side
 
     def started(self) -> None:
-        """The speech has its slot."""
+        """Queue `Started`: the speech has its slot."""
         self._started = True
         self._put(Started(self.seed, self._queue_wait, self.sequence.text_mode))
         for notice in self._noticed.values():
@@ -172,14 +182,20 @@ class Speech:
         self._put(event)
 
     def finish(self, reason: FinishReason) -> None:
-        """Queue the end: an empty last chunk if the audio's last was not marked, then the summary."""
+        """Queue the end, behind a last chunk.
+
+        An empty last chunk is added if the audio's last was not marked.
+        """
         if not self._last_sent:
             self.deliver(self._empty_chunk())
         self._put(self._summary(reason))
         self._over = True
 
     def fail(self, error: EngineError) -> None:
-        """End the speech with an error, raised once the queued events have been taken; after its end do nothing."""
+        """End the speech with an error.
+
+        It is raised once the queued events have been taken; after the speech's end nothing happens.
+        """
         if not self._over:
             self._error, self._over = error, True
             self._arrival.set()
@@ -191,7 +207,7 @@ class Speech:
         self._arrival.set()
 
     def _discard(self) -> None:
-        """Drop what nobody will take any more."""
+        """Drop events that will never be taken."""
         self.sequence.outboxes.put(-sum(len(event.codes) for event, _ in self._outbox if isinstance(event, AudioChunk)))
         self._outbox.clear()
         self._wake()
@@ -209,7 +225,7 @@ class Speech:
             self._wake()
 
     def _measured(self, finished: Finished) -> Finished:
-        """With what is known only once the caller has taken all audio."""
+        """`finished` with totals that depend on the caller's reading."""
         playback, lateness = self._receiver.playback, self._receiver.lateness
         return replace(finished, longest_gap=playback.longest_gap, underruns=playback.underruns, lateness=lateness)
 

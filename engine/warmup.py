@@ -1,4 +1,7 @@
-"""The first speech: proof that every part works, before anybody is told that the engine serves."""
+"""The first speech: a test of every part.
+
+It runs before the engine counts as ready.
+"""
 
 import asyncio
 
@@ -10,7 +13,7 @@ LIMIT = 300.0  # seconds; a first speech may have to wait for kernels to be comp
 
 
 async def speak_once(engine: Engine, request: SpeechRequest) -> None:
-    """Speak a few frames to the end; raises `EngineFailed` if that does not work."""
+    """Synthesise one speech; raise `EngineFailed` if that fails."""
     try:
         async with asyncio.timeout(LIMIT), engine.open(request) as speech:
             speech.feed("Hello.")

@@ -1,1 +1,4 @@
-"""What runs in the next step: sequences of segments, KV blocks, codec chunks, one `Batch` a step. No torch."""
+"""Contents of the next step, without torch.
+
+Sequences of segments, KV blocks, codec chunks, one `Batch` a step.
+"""

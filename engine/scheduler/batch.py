@@ -1,4 +1,7 @@
-"""What crosses between the event loop and the device thread: one step's work, and what came of it."""
+"""Values between event loop thread, device thread.
+
+One step's work, and its output.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,11 +17,12 @@ from engine.prompt.prompt_tokens import PromptToken
 
 @dataclass(frozen=True, slots=True)
 class SlotInit:
-    """A speech enters a slot, or its next segment does. `vector`: what stands in the prompt's VECTOR column, if any.
+    """Initial state of a slot for its next segment.
 
+    `vector`: the speaker's vector, at the prompt's VECTOR token, if any.
     Empty but for cloning and for a speech that was evicted:
-    `reference` (frames, code groups) int32, remembered within `scope`, then `primed`: what the codec has to have heard
-    before, the recording's frames and those decoded before;
+    `reference` (frames, code groups) int32, cached within `scope`, then `primed`: the past of the codec,
+    the recording's frames and those decoded before;
     `pending`: frames from number `first_pending` of the segment on, made and not yet decoded;
     `generated`: codebook-0 ids already generated in this segment.
     """
@@ -37,7 +41,10 @@ class SlotInit:
 
 @dataclass(frozen=True, slots=True)
 class Prefill:
-    """Columns at positions `start...` of a slot, to be written to the cache; `blocks`: the block of each position."""
+    """Prompt tokens at positions `start...` of a slot.
+
+    They are to be written to the cache; `blocks`: the block of each position.
+    """
 
     slot: int
     start: int
@@ -47,8 +54,9 @@ class Prefill:
 
 @dataclass(frozen=True, slots=True)
 class DecodeRow:
-    """One speech makes one frame: the talker reads `text` and the slot's last codes at `position`, held in `block`.
+    """One frame of one speech.
 
+    The talker reads `text` and the slot's last codes at `position`, held in `block`.
     `codes` overrides the slot's last codes (first frame after a prefill). `index`: the frame's number within the
     segment, `frame`: within the turn, which addresses its randomness.
     """
@@ -65,7 +73,7 @@ class DecodeRow:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Decode frames `first...first + count - 1` of a slot's segment to audio."""
+    """Frames of a slot's segment to decode: `count` from `first`."""
 
     slot: int
     first: int
@@ -74,7 +82,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One engine step, in this order: inits, prefills, rows, chunks."""
+    """One engine step, run in the order of its fields.
+
+    Slot initialisations come first, since prefills read the slot, then prefills, rows, chunks.
+    """
 
     inits: Sequence[SlotInit] = ()
     prefills: Sequence[Prefill] = ()
@@ -83,15 +94,19 @@ class Batch:
 
     @property
     def empty(self) -> bool:
-        """Nothing to run: the step only fetches results that are outstanding."""
+        """Whether the step only fetches outstanding results."""
         return not (self.inits or self.prefills or self.rows or self.chunks)
 
 
 @dataclass(frozen=True, slots=True)
 class StepOutput:
-    """What `batch` came to: codes (rows, code groups), finite (rows,): False where the model's values broke down;
-    audio: int16 samples a chunk; `sampled_at`: `time.monotonic()` when the codes were known; `next_by`: until when
-    the next batch may wait for newcomers, because the device has work till then."""
+    """Output of one step.
+
+    codes (rows, code groups); finite (rows,): False where the model's values broke down;
+    audio: int16 samples a chunk, which may be longer than `count` frames, the surplus at the end;
+    `sampled_at`: `time.monotonic()` when the codes were sampled; `next_by`: until when
+    the next batch may wait for newcomers, because the device has work till then.
+    """
 
     batch: Batch
     codes: npt.NDArray[np.int32]
@@ -106,7 +121,13 @@ NOTHING = StepOutput(Batch(), np.empty((0, 0), np.int32), np.empty(0, np.bool_),
 
 
 class Runner(Protocol):
-    """What the engine loop asks of the device, on a thread of its own; the one place where tests put a fake."""
+    """Runner of steps, on the device thread.
+
+    The one seam where tests put a fake.
+    """
 
     def step(self, batch: Batch) -> StepOutput:
-        """Run one step. A pipelined runner returns an earlier batch's output, `NOTHING` at its first step."""
+        """Run one step.
+
+        A pipelined runner returns an earlier batch's output, `NOTHING` at its first step.
+        """

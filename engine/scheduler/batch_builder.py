@@ -1,4 +1,4 @@
-"""A step being put together: what each speech contributes, written down as the device will read it."""
+"""Builder of the next step's `Batch`."""
 
 from dataclasses import dataclass
 
@@ -12,17 +12,20 @@ Owners = list[tuple[Sequence, Segment]]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What bounds a step and a speech, in the unit of each name."""
+    """Bounds of a step or a speech.
+
+    Each in the unit of its name.
+    """
 
     slots: int
     prefill_tokens: int
-    positions: int  # the most one speech can hold
+    positions: int  # the most that one speech can hold
     frames: int  # the longest speech
 
 
 @dataclass(frozen=True, slots=True)
 class InFlightBatch:
-    """A batch on the device, with the speeches that its rows and chunks belong to."""
+    """A batch on the device, with its work's owners."""
 
     batch: Batch
     rows: Owners
@@ -30,9 +33,10 @@ class InFlightBatch:
 
 
 class BatchBuilder:
-    """Builds one `Batch`; marks its sequences as scheduled.
+    """Builder of one `Batch`; marks its sequences as scheduled.
 
     `token_budget`: prompt tokens that the step may still take.
+    For one sequence the order is `init_slot`, `add_prefill`, `add_row`.
     """
 
     def __init__(self, token_budget: int, block_size: int) -> None:
@@ -44,7 +48,7 @@ class BatchBuilder:
         self._chunks: list[tuple[Chunk, Sequence]] = []
 
     def init_slot(self, sequence: Sequence) -> None:
-        """Set the slot up for the speech's segment, unless that has been done."""
+        """Initialise the slot for the current segment, once."""
         if sequence.slot_loaded:
             return
         segment, voice = sequence.segment, sequence.layout.voice
@@ -65,7 +69,7 @@ class BatchBuilder:
         sequence.slot_loaded = True
 
     def add_prefill(self, sequence: Sequence, stop: int) -> None:
-        """Read the prompt's columns up to position `stop`; nothing if they are in the cache."""
+        """Prefill the prompt up to position `stop`, unless cached."""
         if sequence.cached >= stop:
             return
         tokens = sequence.segment.inputs(sequence.cached, stop)
@@ -75,7 +79,7 @@ class BatchBuilder:
         sequence.cached, sequence.warm = stop, False
 
     def add_row(self, sequence: Sequence) -> None:
-        """Make the next frame."""
+        """Schedule the next frame."""
         segment = sequence.segment
         position = segment.position
         row = DecodeRow(
@@ -93,13 +97,13 @@ class BatchBuilder:
         sequence.cached, sequence.warm = sequence.cached + 1, True
 
     def add_chunk(self, sequence: Sequence, count: int) -> None:
-        """Decode the next `count` frames."""
+        """Schedule the decoding of the next `count` frames."""
         self.init_slot(sequence)
         self._chunks.append((Chunk(slot_of(sequence), sequence.segment.decoded, count), sequence))
         sequence.segment.decoded += count
 
     def drop(self, slot: int) -> None:
-        """Forget what was planned for a slot whose speech has just lost it."""
+        """Discard the work of a slot that was lost."""
         self._inits = [init for init in self._inits if init.slot != slot]
         self._prefills = [work for work in self._prefills if work.slot != slot]
         self._rows = [(row, sequence) for row, sequence in self._rows if row.slot != slot]
@@ -115,7 +119,7 @@ class BatchBuilder:
 
 
 def slot_of(sequence: Sequence) -> int:
-    """The slot of a speech that has one."""
+    """Slot of a speech that has one."""
     assert sequence.slot is not None
     return sequence.slot
 
@@ -125,7 +129,10 @@ def _owners(planned: list[tuple[DecodeRow, Sequence]] | list[tuple[Chunk, Sequen
 
 
 def _may_end(sequence: Sequence) -> bool:
-    """End of speech is open from the third token on; before all text is read only where the request allows it."""
+    """Whether end of speech may be drawn.
+
+    From the third token on; before all text is read only where the request allows it.
+    """
     sampling, segment = sequence.request.sampling, sequence.segment
     early = sampling.greedy if sampling.end_before_text is None else sampling.end_before_text
     return segment.launched >= MIN_TOKENS and (early or segment.text_consumed)

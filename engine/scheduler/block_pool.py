@@ -1,8 +1,11 @@
-"""The pool of key-value blocks: a free list of numbers; it knows no tensors."""
+"""Pool of key-value blocks: a free list of numbers."""
 
 
 class BlockPool:
-    """`capacity` blocks numbered from 1; block 0 is scratch and never handed out."""
+    """`capacity` blocks, numbered from 1.
+
+    Block 0 is scratch and never handed out.
+    """
 
     def __init__(self, capacity: int, block_size: int) -> None:
         self.capacity = capacity
@@ -15,11 +18,14 @@ class BlockPool:
         return self.capacity - len(self._free)
 
     def needed(self, positions: int) -> int:
-        """Blocks that hold this many positions."""
+        """Blocks that hold `positions`."""
         return -(-positions // self.block_size)
 
     def grow(self, blocks: list[int], positions: int) -> bool:
-        """Extend `blocks` in place to hold `positions`; False, and nothing taken, if the pool is too empty."""
+        """Extend `blocks` in place to hold `positions`.
+
+        False, with nothing taken, if the pool has too few.
+        """
         missing = self.needed(positions) - len(blocks)
         if missing <= 0:
             return True
@@ -29,7 +35,7 @@ class BlockPool:
         return True
 
     def release(self, blocks: list[int]) -> None:
-        """Take all of `blocks` back and empty the list."""
+        """Return all of `blocks` to the pool; empties the list."""
         self._free.extend(reversed(blocks))
         blocks.clear()
         assert len(self._free) <= self.capacity

@@ -1,4 +1,7 @@
-"""How many frames to decode at a time: few while the listener waits for them, more once there is time."""
+"""Policy of chunk sizes.
+
+Few frames a chunk while the listener waits for them, more once there is time.
+"""
 
 SIZES = (1, 2, 4, 8, 12)  # the codec runs at these sizes alone, so that each can be captured as a graph
 LARGEST = (0, 1, 2, 2, 4, 4, 4, 4, 8, 8, 8, 8, 12)  # of the sizes, up to so many frames
@@ -10,26 +13,35 @@ SHORT = 0.3  # seconds of slack with which a chunk is decoded beside first ones
 
 
 def fit(frames: int) -> int:
-    """The smallest size that holds `frames`; the surplus is cut from the audio, which causality makes exact."""
+    """Smallest size that holds `frames`.
+
+    The surplus is cut from the audio, which causality makes exact.
+    """
     return next(size for size in SIZES if size >= frames)
 
 
 def most_streams(budget: int, size: int) -> int:
-    """Streams whose chunks of this size may share one more codec call of a step that has `budget` left."""
+    """Streams that may share one more codec call.
+
+    Their chunks have `size` frames; the step has `budget` left.
+    """
     return max(0, budget - CALL_FRAMES) // size
 
 
 def patience(slack: float, waited: float) -> float:
-    """Seconds for which a later chunk can wait for more frames, with `slack` seconds until the listener runs dry.
+    """Seconds for which a later chunk can await more frames.
 
-    It can until a third of what the last chunk left, `waited` seconds ago, is gone: twice as long stays for all that
-    may hold it up.
+    `slack`: seconds until the listener runs dry. The wait lasts until a third of what the last chunk left, `waited`
+    seconds ago, is gone: twice as long stays for all that may hold it up.
     """
     return (slack + waited) / 3 - waited
 
 
 def due(pending: int, enough: int, largest: int) -> int:
-    """Frames to decode now out of `pending`, or 0 to wait until there are `enough`."""
+    """Frames to decode now out of `pending`.
+
+    0 until there are `enough`.
+    """
     if pending < _largest_size(min(enough, largest)):
         return 0
     return _largest_size(min(pending, largest))

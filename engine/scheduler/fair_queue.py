@@ -1,4 +1,7 @@
-"""The order of a queue among tenants: who holds less goes first, each tenant's own in order of arrival."""
+"""Fair queue order among tenants.
+
+Tenants that hold fewer slots go first, each tenant's own speeches in order of arrival.
+"""
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -8,9 +11,11 @@ from engine.scheduler.sequence import Sequence
 
 
 def fair_order(waiting: Iterable[Sequence], running: Iterable[Sequence]) -> Iterator[Sequence]:
-    """`waiting`, which is in order of arrival, as slots are to be given; what `running` holds counts.
+    """Order in which `waiting` speeches get slots.
 
-    Those who had a slot before come first: their listeners wait; but those who lent it wait for their tenant's turn.
+    `waiting` is in order of arrival; what `running` holds counts.
+    Speeches that had a slot before come first, since their listeners wait; those that lent it wait for their tenant's
+    turn.
     """
     fresh: dict[str, deque[Sequence]] = {}
     for sequence in waiting:
@@ -38,7 +43,7 @@ def _merge(fresh: dict[str, deque[Sequence]], held: Counter[str]) -> Iterator[Se
 
 
 def ahead(tenant: str, waiting: Counter[str], running: Counter[str]) -> int:
-    """How many of those `waiting`, by tenant, get a slot before one whom `tenant` adds now."""
+    """Number of `waiting` that precede a newcomer of `tenant`."""
     level = running[tenant] + waiting[tenant]  # others go first until each holds more than that
     return waiting[tenant] + sum(
         min(count, max(0, level - running[other] + 1)) for other, count in waiting.items() if other != tenant

@@ -1,4 +1,7 @@
-"""The listener, modelled: plays from the first chunk on, has no buffer of its own, and waits when a chunk is late."""
+"""Model of the listener's playback.
+
+It plays from the first chunk on, has no buffer of its own, and waits when a chunk is late.
+"""
 
 from dataclasses import dataclass
 
@@ -7,7 +10,10 @@ from engine.api.request import FRAME_SECONDS
 
 @dataclass(slots=True)
 class Playback:
-    """Times are `time.monotonic()` seconds; `frames` have been delivered so far."""
+    """Playback of one speech.
+
+    Times are `time.monotonic()` seconds; `frames` have been delivered so far. Belongs to the event loop's thread.
+    """
 
     frames: int = 0
     underruns: int = 0
@@ -16,7 +22,10 @@ class Playback:
     _last: float | None = None
 
     def slack(self, now: float) -> float | None:
-        """Seconds until the listener runs dry, negative when it already has; None before the first chunk."""
+        """Seconds until the listener runs dry.
+
+        Negative when it already has; None before the first chunk.
+        """
         return None if self._began is None else self._began + self.frames * FRAME_SECONDS - now
 
     def waited(self, now: float) -> float:
@@ -28,7 +37,10 @@ class Playback:
         return 0.0 if self._began is None else min(self.frames, (now - self._began) / FRAME_SECONDS)
 
     def deliver(self, frames: int, now: float) -> tuple[float, float | None]:
-        """A chunk arrives: return (its lateness, seconds since the last chunk); a late one moves later deadlines."""
+        """Deliver a chunk; return lateness, seconds since the last chunk.
+
+        A late chunk moves later deadlines.
+        """
         gap = None if self._last is None else now - self._last
         late = max(0.0, -(self.slack(now) or 0.0))
         if self._began is None:

@@ -1,4 +1,4 @@
-"""The caller as a listener: measures how late each chunk is when it is taken, and why."""
+"""Measurement of lateness at the caller."""
 
 import time
 
@@ -9,7 +9,10 @@ from engine.scheduler.playback import Playback
 
 
 class Receiver:
-    """Playback at the caller of one speech, beside the scheduler's, which begins when audio is ready."""
+    """Playback at the caller of one speech.
+
+    The scheduler's own begins when audio is ready, this one when it is taken.
+    """
 
     def __init__(self, observer: Observer) -> None:
         self.playback = Playback()
@@ -17,9 +20,9 @@ class Receiver:
         self._observer = observer
 
     def take(self, frames: int, ready: float, asked: float, text_came: float | None) -> None:
-        """Take a chunk of `frames` that has been `ready` since then; the caller `asked` for it then.
+        """Record a chunk of `frames` as taken now.
 
-        `text_came` as in `lateness.split`.
+        It has been `ready` since then; `asked`: when the caller came for it. `text_came` as in `lateness.split`.
         """
         now, record = time.monotonic(), self._observer.record
         late, gap = self.playback.deliver(frames, now)

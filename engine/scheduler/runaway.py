@@ -1,4 +1,4 @@
-"""The guard against runaway speech: endless silence after speech, or codes that go round in a circle."""
+"""Detection of runaway generation: long silence, or periodic codes."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -14,10 +14,13 @@ Codes = tuple[int, ...]
 
 
 class RunawayDetector:
-    """Listens to one speech. What people say, pauses included, is neither silent nor periodic for `seconds` on end."""
+    """Detector for one speech.
+
+    Human speech, pauses included, is neither silent nor periodic for `seconds` on end.
+    """
 
     def __init__(self, seconds: float = 10.0) -> None:
-        """`seconds` of either before it is a runaway; 0 never is."""
+        """`seconds` of either before it is a runaway; 0 disables."""
         self._limit = round(seconds / FRAME_SECONDS)
         self._spoken = False
         self._quiet = 0  # frames of silence up to now
@@ -26,7 +29,7 @@ class RunawayDetector:
         self._same = 0  # frames up to now that equal those of a period before
 
     def update(self, frames: Sequence[Codes], pcm: npt.NDArray[np.int16]) -> bool:
-        """The next frames and their audio; True once the speech has run away."""
+        """Add frames with their audio; True for a runaway."""
         if not self._limit or not frames:
             return False
         self._update_silence(len(frames), pcm)

@@ -1,4 +1,7 @@
-"""Who runs in the next step: admission, readiness, blocks and preemption, chunks; pure bookkeeping over sequences."""
+"""Scheduler of steps: pure bookkeeping over sequences.
+
+Admission, readiness, blocks and preemption, chunks.
+"""
 
 from collections import Counter, deque
 from collections.abc import Iterable
@@ -26,7 +29,10 @@ Outcome = AudioChunk | SegmentDone | FlushDone | FinishReason | EngineError
 
 
 class Scheduler:
-    """All methods run on the event loop's thread; nothing here waits."""
+    """Scheduler of all sequences of an engine.
+
+    All methods run on the event loop's thread; none waits.
+    """
 
     def __init__(self, limits: Limits, pool: BlockPool, observer: Observer) -> None:
         self.waiting: list[Sequence] = []  # by arrival; evicted speeches come back here
@@ -37,12 +43,15 @@ class Scheduler:
         self._last_scheduled = 0.0  # when the last step was
 
     def add(self, sequence: Sequence) -> None:
-        """Queue a speech, by its time of arrival."""
+        """Queue a speech by its time of arrival."""
         self.waiting.append(sequence)
         self.waiting.sort(key=lambda waiting: waiting.arrived)
 
     def remove(self, sequence: Sequence) -> None:
-        """Forget a speech wherever it is; frames of it still on the device are dropped as they come."""
+        """Drop a speech, waiting or running.
+
+        Frames of it still on the device are dropped as they come.
+        """
         sequence.closed = True
         if sequence in self.waiting:
             self.waiting.remove(sequence)
@@ -50,12 +59,15 @@ class Scheduler:
             self._leave(sequence)
 
     def admit(self, now: float) -> list[Sequence]:
-        """Give free slots to waiting speeches in their fair order; return those admitted for the first time."""
+        """Give free slots to waiting speeches in fair order.
+
+        Returns those admitted for the first time.
+        """
         fresh = []
         for sequence in fair_order([waiting for waiting in self.waiting if waiting.needs_slot], tuple(self.running)):
             if not self._make_room(sequence, now):
                 if sequence.segment.ready:
-                    break  # nobody overtakes one who could go on
+                    break  # later speeches do not overtake one that could go on
                 continue
             self._enter(sequence)
             if sequence.admitted is None:
@@ -64,12 +76,18 @@ class Scheduler:
         return fresh
 
     def ahead(self, tenant: str) -> int:
-        """How many of those who wait get their first slot before one whom `tenant` adds now."""
+        """Number of waiting speeches before a newcomer of `tenant`.
+
+        Counts those that get their first slot.
+        """
         waiting = Counter(sequence.request.tenant for sequence in self.waiting if sequence.admitted is None)
         return ahead(tenant, waiting, Counter(sequence.request.tenant for sequence in self.running))
 
     def schedule(self, now: float) -> Batch | None:
-        """The next step's work; an empty batch while results are outstanding, None when there is nothing to do."""
+        """Batch of the next step.
+
+        Empty while results are outstanding, None when there is nothing to do.
+        """
         # After a rest this is too long, which only decodes chunks sooner, once.
         step, self._last_scheduled = now - self._last_scheduled, now
         builder = BatchBuilder(self._limits.prefill_tokens, self._pool.block_size)
@@ -85,7 +103,10 @@ class Scheduler:
         return flight.batch
 
     def commit(self, output: StepOutput) -> list[tuple[Sequence, Outcome]]:
-        """Outcomes of a step, whose frames are appended to their sequences; steps come oldest first."""
+        """Append a step's frames to their sequences; return outcomes.
+
+        Steps come oldest first.
+        """
         if output.batch.empty:
             return []
         flight = self._flights.popleft()
@@ -111,7 +132,10 @@ class Scheduler:
         return outcomes
 
     def settle(self, now: float) -> list[tuple[Sequence, Outcome]]:
-        """Outcomes without a step: segments whose audio is out, and speeches that can never be held."""
+        """Outcomes without a step.
+
+        Segments whose audio is out, and speeches that can never be held.
+        """
         outcomes: list[tuple[Sequence, Outcome]] = []
         for sequence in (*self.running, *self.waiting):
             if sequence.settled:
@@ -126,7 +150,10 @@ class Scheduler:
         return outcomes
 
     def wake_at(self, now: float) -> float | None:
-        """When time alone makes a paced speech ready again, or frames due as audio."""
+        """Next time at which time alone makes work.
+
+        A paced speech becomes ready, or frames become due as audio.
+        """
         waits = [s.ready_in(now) for s in self.running if s.segment.ready and s.paced(now)]
         waits += [_patience(s, now) for s in self.running if s.segment.launched > s.segment.decoded]
         return min((now + wait for wait in waits if wait is not None), default=None)
@@ -141,7 +168,10 @@ class Scheduler:
         )
 
     def check(self) -> None:
-        """Assert that slots and blocks are each owned once; cheap enough to run whenever the engine falls idle."""
+        """Assert that slots, blocks are each owned once.
+
+        Cheap enough to run whenever the engine falls idle.
+        """
         slots = [s.slot for s in self.running] + self._free
         assert sorted(slot for slot in slots if slot is not None) == list(range(self._limits.slots))
         assert sum(len(s.blocks) for s in self.running) == self._pool.used
@@ -163,7 +193,7 @@ class Scheduler:
         sequence.reset_slot()
 
     def _evict(self, sequence: Sequence, reason: str) -> None:
-        """Forget and recompute: back to the queue with nothing but text and codes."""
+        """Requeue a speech, to be recomputed from text plus codes."""
         self._leave(sequence)
         sequence.segment.launched = len(sequence.segment.frames) + self._in_flight(sequence.segment)
         self.add(sequence)
@@ -173,14 +203,17 @@ class Scheduler:
         return sum(owner is segment for flight in self._flights for _, owner in flight.rows)
 
     def _make_room(self, candidate: Sequence, now: float) -> bool:
-        """A free slot and blocks enough, at the cost of parked speeches if need be."""
+        """Free a slot with enough blocks, by eviction if needed."""
         while not (self._free and self._fits(candidate)):
             if not (self._evict_parked(candidate, now) or self._evict_richest(candidate, now)):
                 return False
         return True
 
     def _evict_parked(self, candidate: Sequence, now: float) -> bool:
-        """Free the slot that has waited longest for text, if the candidate could use it at once."""
+        """Evict the speech longest without text.
+
+        Only if the candidate can use the slot at once.
+        """
         parked = [s for s in self.running if (since := s.waits.starved_since) is not None and now - since > EVICT_AFTER]
         if not parked or not candidate.segment.ready:
             return False
@@ -188,9 +221,10 @@ class Scheduler:
         return True
 
     def _evict_richest(self, candidate: Sequence, now: float) -> bool:
-        """Free a slot of the tenant with the most, where the candidate's has at least two fewer.
+        """Evict a speech of the tenant with the most slots.
 
-        Who is farthest ahead of the listener lends it, and gets the next one in the tenant's turn.
+        Only where the candidate's tenant has at least two fewer.
+        The speech farthest ahead of its listener lends its slot, and gets the next one in its tenant's turn.
         """
         held = Counter(running.request.tenant for running in self.running)
         most = max(held.values(), default=0)
@@ -205,7 +239,7 @@ class Scheduler:
         return True
 
     def _fits(self, sequence: Sequence) -> bool:
-        """Whether the free blocks hold all that it has to read before its next frame."""
+        """Whether the free blocks hold its prompt up to here."""
         segment = sequence.segment
         if segment.finish is not None or not segment.ready or self._too_large(sequence):
             return True
@@ -216,7 +250,10 @@ class Scheduler:
         return not segment.frames and segment.ready and segment.position >= self._limits.positions
 
     def _grow(self, builder: BatchBuilder, sequence: Sequence, positions: int) -> bool:
-        """Blocks for `positions`, at the cost of speeches that came later, or of its own place."""
+        """Blocks for `positions`, by eviction of the latest if needed.
+
+        False where the sequence itself is the latest.
+        """
         while not self._pool.grow(sequence.blocks, positions):
             victim = max((s for s in self.running if s.blocks or s is sequence), key=lambda s: s.arrived)
             builder.drop(slot_of(victim))
@@ -249,13 +286,19 @@ class Scheduler:
         return codec_is_behind or full
 
     def _frame_limit(self, sequence: Sequence) -> int:
-        """Frames that this segment may have: the request's own limit, or the cap for its text, and the server's."""
-        wanted = sequence.request.sampling.max_frames
+        """Most frames of the current segment.
+
+        The request's own limit, or the cap for its text, and the server's.
+        """
+        asked = sequence.request.sampling.max_frames
         server = self._limits.frames - sequence.total_frames
-        return min(server, sequence.segment.cap if wanted is None else wanted - sequence.total_frames)
+        return min(server, sequence.segment.cap if asked is None else asked - sequence.total_frames)
 
     def _plan_chunks(self, builder: BatchBuilder, by_urgency: Iterable[Sequence], now: float, step: float) -> None:
-        """Codec calls for what is due, most urgent first; chunks of one size share a call, for calls cost most."""
+        """Add due codec calls, most urgent first.
+
+        Chunks of one size share a call, for calls cost most.
+        """
         counts = ((sequence, _frames_due(sequence, now, step)) for sequence in by_urgency if sequence.slot is not None)
         due = [(sequence, count) for sequence, count in counts if count > 0]
         budget = chunk_policy.STEP_FRAMES
@@ -271,13 +314,13 @@ class Scheduler:
             if not taken:
                 return
             budget -= chunk_policy.CALL_FRAMES + size * taken
-            # All audio of a step comes out together, so first chunks wait for nobody who has time.
+            # All audio of a step comes out together, so first chunks wait for no others that have time.
             due = [entry for entry in left if _soon_dry(entry[0], now)] if newcomers else left
 
-    # ---- what came of it
+    # ---- outcomes
 
     def _commit_frame(self, sequence: Sequence, segment: Segment, codes: tuple[int, ...]) -> bool:
-        """Take a frame in, and say whether it is speech."""
+        """Append a frame; False for the end of speech."""
         speech = codes[0] != sequence.layout.config.codec.eos
         if speech:
             segment.frames.append(codes)
@@ -292,7 +335,10 @@ class Scheduler:
         return speech
 
     def _check_runaway(self, sequence: Sequence, segment: Segment, chunk: Chunk, pcm: Audio) -> None:
-        """Let the guard hear a chunk that goes out, and end a speech that has run away."""
+        """End a speech that has run away.
+
+        `chunk` is on its way out, with audio `pcm`.
+        """
         frames = segment.frames[chunk.first : chunk.first + chunk.count]
         if sequence.guard.update(frames, pcm[: len(frames) * SAMPLES_PER_FRAME]) and segment.finish is None:
             segment.finish = sequence.finish = FinishReason.GUARD
@@ -330,7 +376,10 @@ def _segment_done(segment: Segment) -> SegmentDone:
 
 
 def _audio(sequence: Sequence, segment: Segment, chunk: Chunk, pcm: Audio, sampled_at: float) -> AudioChunk | None:
-    """The part of a chunk that is speech: frames launched past the end of speech are cut, causality keeps the rest."""
+    """Audio of a chunk up to the end of speech.
+
+    Frames launched past it are cut, causality keeps the rest.
+    """
     count = min(chunk.count, len(segment.frames) - chunk.first)
     if count <= 0:
         return None
@@ -343,7 +392,7 @@ def _audio(sequence: Sequence, segment: Segment, chunk: Chunk, pcm: Audio, sampl
 
 
 def _frames_due(sequence: Sequence, now: float, step: float) -> int:
-    """Frames of a running speech to decode now; none where that is not positive."""
+    """Frames to decode now; none where not positive."""
     segment, largest = sequence.segment, sequence.request.delivery.max_chunk_frames
     if segment.finish is not None:
         return min(len(segment.frames) - segment.decoded, chunk_policy.SIZES[-1])
@@ -361,13 +410,19 @@ def _frames_enough(sequence: Sequence, now: float, step: float) -> int:
 
 
 def _patience(sequence: Sequence, now: float) -> float | None:
-    """Seconds for which its frames may stay undecoded; None before the first chunk."""
+    """Seconds its frames may stay undecoded.
+
+    None before the first chunk.
+    """
     slack = sequence.slack(now)
     return None if slack is None else chunk_policy.patience(slack, sequence.playback.waited(now))
 
 
 def _urgency(sequence: Sequence, now: float) -> tuple[float, int]:
-    """First chunks outrank all, those with less of a prompt to read before the others; then whose listener runs dry."""
+    """Sort key of urgency.
+
+    First chunks precede all, those with less of a prompt to read first; the others go by the listener's slack.
+    """
     slack = sequence.slack(now)
     if slack is not None:
         return slack, 0
@@ -375,7 +430,10 @@ def _urgency(sequence: Sequence, now: float) -> tuple[float, int]:
 
 
 def _joins(sequence: Sequence, count: int, size: int) -> bool:
-    """Whether a chunk may be decoded at `size`: nothing is decoded after a segment's last, so it may be too large."""
+    """Whether a chunk of `count` may be decoded at `size`.
+
+    Nothing is decoded after a segment's last, so that one may be too large.
+    """
     over = sequence.segment.finish is not None and count == len(sequence.segment.frames) - sequence.segment.decoded
     return count == size or (over and count <= size)
 

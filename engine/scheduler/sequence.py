@@ -1,4 +1,4 @@
-"""One speech as the scheduler sees it: its segments, its slot and blocks, and why it cannot go on right now."""
+"""One speech in the scheduler: segments, slot, blocks, waits."""
 
 import time
 from collections import deque
@@ -25,7 +25,10 @@ RESERVE = 1.0  # seconds of audio at the listener with which a text is spoken th
 
 @dataclass(eq=False, slots=True)
 class Sequence:
-    """Owned by the event loop. `cached` positions are in the blocks; `taken` frames have reached the caller."""
+    """State of one speech, owned by the event loop.
+
+    `cached` positions are in the blocks; `taken` frames have reached the caller.
+    """
 
     request: SpeechRequest
     seed: int
@@ -43,7 +46,7 @@ class Sequence:
     slot_loaded: bool = False  # the slot has been set up for this segment
     warm: bool = False  # the slot's last codes are this segment's
     admitted: float | None = None
-    lent: bool = False  # its slot has gone to another tenant, who had fewer
+    lent: bool = False  # whether its slot has gone to another tenant, with fewer
     total_frames: int = 0  # of finished segments
     taken: int = 0
     tokens: int = 0  # of finished segments
@@ -62,22 +65,25 @@ class Sequence:
 
     @property
     def segment(self) -> Segment:
-        """The segment being spoken."""
+        """The current segment."""
         return self.segments[0]
 
     @property
     def text_mode(self) -> TextMode:
-        """Where the text goes that is spoken next, as far as it has come by now."""
+        """Text mode of the next speakable segment, so far."""
         return next((segment for segment in self.segments if segment.speakable), self.segments[-1]).mode
 
     def use(self, layout: PromptLayout) -> None:
-        """Replace the layout while the speech is not queued yet."""
+        """Replace the layout, before the speech is queued."""
         self.layout = layout
         for segment in self.segments:
             segment.use(layout)
 
     def append_text(self, text: str) -> None:
-        """Append text to the newest segment; a long text goes on in further segments."""
+        """Append text to the newest segment.
+
+        A long text goes on in further segments.
+        """
         start, self.characters = self.characters, self.characters + len(text)
         if self.markup is None:
             self._append(text, range(start, self.characters))
@@ -85,18 +91,18 @@ class Sequence:
             self._append(*self.markup.push(text))
 
     def drain(self) -> None:
-        """No text follows that could make markup of what is held: it is spoken."""
+        """Append text that the markup filter still holds."""
         if self.markup is not None:
             self._append(*self.markup.end())
 
     def flush(self, mark: str) -> None:
-        """End the newest segment and open the next."""
+        """End the newest segment; open the next."""
         self.drain()
         self.splitter.restart()
         self._next_segment(mark, self.characters)
 
     def end(self) -> None:
-        """No more text."""
+        """End the text."""
         self.drain()
         self.segments[-1].end(None, self.characters)
         self.text_ended = True
@@ -109,14 +115,17 @@ class Sequence:
             self.waits.record_text(0, came)
 
     def note_text(self, text: str | None, came: float) -> None:
-        """Note that `text`, or with None the end of a segment, came, in case the next frame has waited for it."""
+        """Record when `text` came, if a frame waited for it.
+
+        `text` None is the end of a segment.
+        """
         if self.queued is None:
             self.early.append((came, text))
         elif self.waits.for_text and self.segment.finish is None and not self.starving:
             self.waits.record_text(self.total_frames + self.segment.launched, came)
 
     def next_segment(self) -> None:
-        """The segment being spoken is over: go on with the next one, whose cache starts empty."""
+        """Go on with the next segment, whose cache starts empty."""
         done = self.segments.popleft()
         self.total_frames += len(done.frames)
         self.tokens += done.tokens
@@ -125,66 +134,99 @@ class Sequence:
         self.reset_slot()
 
     def reset_slot(self) -> None:
-        """What the slot held for this segment is gone; the next entry starts from the prompt."""
+        """Clear the slot's state.
+
+        The next entry starts from the prompt.
+        """
         self.cached, self.slot_loaded, self.warm = 0, False, False
 
     @property
     def over(self) -> bool:
-        """Whether the turn ends with the segment being spoken."""
+        """Whether the turn ends with the current segment."""
         return self.finish is not FinishReason.STOP or (self.text_ended and len(self.segments) == 1)
 
     @property
     def speaks_last(self) -> bool:
-        """Whether no audio can follow that of the segment being spoken; flushes may still have to be answered."""
+        """Whether no audio can follow the current segment's.
+
+        Flushes may still have to be answered.
+        """
         unspoken = any(segment.speakable for segment in islice(self.segments, 1, None))
         return self.finish is not FinishReason.STOP or (self.text_ended and not unspoken)
 
     @property
     def needs_slot(self) -> bool:
-        """Whether a slot would be of use: to begin, to go on, or to decode what has been made."""
+        """Whether a slot would be of use.
+
+        To begin, to go on, or to decode what has been made.
+        """
         segment = self.segment
         undecoded = segment.finish is not None and segment.decoded < len(segment.frames)
         return self.admitted is None or undecoded or (segment.finish is None and segment.ready)
 
     @property
     def settled(self) -> bool:
-        """Whether it is in the midst of a segment whose text is complete: nothing but frames can happen to it."""
+        """Whether only frames can change its state.
+
+        It is in the midst of a segment whose text is complete.
+        """
         segment = self.segments[0]
         return segment.finish is None and segment.ended and bool(segment.frames) and self.waits.starved_since is None
 
     @property
     def starving(self) -> bool:
-        """Whether only missing text keeps it from going on, be it text that will be passed over."""
+        """Whether only missing text holds it up.
+
+        Even text that will be skipped counts.
+        """
         segment = self.segment
         return not segment.ended and (not segment.ready if segment.finish is None else not self.over)
 
     def slack(self, now: float) -> float | None:
-        """Seconds until the listener runs dry, with what the codec has in hand; None before the first chunk."""
+        """Seconds until the listener runs dry, pending chunks included.
+
+        None before the first chunk.
+        """
         coming = (self.segment.decoded - self.segment.delivered) * FRAME_SECONDS
         slack = self.playback.slack(now)
         return slack + coming if slack is not None else coming or None
 
     def lead(self, now: float) -> float:
-        """Seconds of audio made ahead of the listener, or of a caller who has stopped reading."""
+        """Seconds of audio made ahead of the listener.
+
+        Or ahead of a caller that has stopped reading.
+        """
         return (self._made - min(self.playback.played(now), self.taken)) * FRAME_SECONDS
 
     def ahead(self, now: float) -> bool:
-        """Whether it is far enough ahead; before the first chunk nothing holds it back."""
+        """Whether it is far enough ahead of its listener.
+
+        Before the first chunk nothing holds it back.
+        """
         far = self.lead(now) >= self.request.delivery.max_lead or self._unread >= self.outboxes.most
         return self.playback.frames > 0 and far
 
     def paced(self, now: float) -> bool:
-        """Whether the listener's audio lets it wait: it is far enough ahead, or its text may still become whole."""
+        """Whether it may pause.
+
+        It is far enough ahead, or its text may still become whole.
+        """
         return self.ahead(now) or self._patience(now) > 0
 
     def ready_in(self, now: float) -> float | None:
-        """Seconds until playback alone ends the pacing; None where the caller must read first."""
+        """Seconds until playback alone ends the pause.
+
+        None where the caller must read first.
+        """
         if self._unread * FRAME_SECONDS >= self.request.delivery.max_lead or self._unread >= self.outboxes.most:
             return None
         return max(0.0, self.lead(now) - self.request.delivery.max_lead, self._patience(now))
 
     def _patience(self, now: float) -> float:
-        """Seconds for which the end of the segment's text can be awaited, so that the prompt holds it whole."""
+        """Seconds for which the segment's end can be awaited.
+
+        The prompt then holds the text whole.
+        """
         slack = self.slack(now) if self.segment.undecided else None
         return 0.0 if slack is None else slack - RESERVE
 
@@ -197,7 +239,10 @@ class Sequence:
         return self._made - self.taken
 
     def _early_text(self) -> float | None:
-        """When the text that came before the queue allowed the first frame; None where it does not."""
+        """When text before the queue allowed the first frame.
+
+        None where it does not.
+        """
         probe = Segment(self.layout, self.tokenizer, 0, 0)
         for came, text in self.early:
             if text is not None:
@@ -211,7 +256,10 @@ class Sequence:
         return None
 
     def _append(self, text: str, places: SequenceOf[int]) -> None:
-        """Append what is spoken of the text; `places`: where its characters lie in the turn's."""
+        """Append filtered text.
+
+        `places`: offsets of its characters in the turn's text.
+        """
         self.speakable = self.speakable or speakable(text)
         first, *more = self.splitter.split(text)
         self.segments[-1].append(first)
@@ -222,7 +270,10 @@ class Sequence:
             at += len(part)
 
     def _next_segment(self, mark: str | None, place: int) -> None:
-        """End the newest segment at `place` in the text, with the `mark` of a flush or at a cut; open the next."""
+        """End the newest segment at offset `place`; open the next.
+
+        `mark` is that of a flush, None at a cut.
+        """
         last = self.segments[-1]
         last.end(mark, place)
         self._open_segment(last.number + (mark is not None), place)

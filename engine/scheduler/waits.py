@@ -1,4 +1,4 @@
-"""What one speech waits for that is not the engine: text, and its listener's playback."""
+"""Waits of one speech outside the engine: text, playback."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Waits:
-    """Times are `time.monotonic()` seconds. `held`: seconds without text or ahead of playback, since admission.
+    """Times are `time.monotonic()` seconds.
 
+    `held`: seconds without text or ahead of playback, since admission.
     `text_came`: when text first allowed a frame. `arrivals`: frames of the turn that waited for text, with the moment
     it came, until their audio has been taken.
     """
@@ -20,18 +21,18 @@ class Waits:
     arrivals: deque[tuple[int, float]] = field(default_factory=deque)
 
     def starve(self, now: float) -> None:
-        """Only text is missing."""
+        """Begin to wait for text."""
         self.for_text = True
         self.starved_since = self.starved_since or now
 
     def record_text(self, frame: int, came: float) -> None:
-        """Text for the turn's `frame` has come."""
+        """Record the arrival of text for the turn's `frame`."""
         self.for_text = False
         self.text_came = self.text_came or came
         self.arrivals.append((frame, came))
 
     def resume(self, now: float, admitted: float | None) -> float:
-        """Text is missing no more; return the seconds for which it was."""
+        """End the wait for text; return its seconds."""
         assert self.starved_since is not None
         began, self.starved_since = self.starved_since, None
         ended = now if self.for_text or not self.arrivals else max(began, min(now, self.arrivals[-1][1]))
@@ -40,7 +41,7 @@ class Waits:
         return ended - began
 
     def pace(self, paced: bool, now: float) -> None:
-        """Whether it is far enough ahead of playback now."""
+        """Begin or end a pause ahead of playback."""
         if paced:
             self.paced_since = self.paced_since or now
         elif self.paced_since is not None:
@@ -53,7 +54,10 @@ class Waits:
         return now - admitted - self.held - sum(now - max(since, admitted) for since in waiting)
 
     def text_for(self, frames: int) -> float | None:
-        """When text came that a frame before `frames` had waited for; asked once a chunk, in order."""
+        """Arrival of text that a frame before `frames` waited for.
+
+        Called once a chunk, in order.
+        """
         came = None
         while self.arrivals and self.arrivals[0][0] < frames:
             came = self.arrivals.popleft()[1]
