@@ -1,13 +1,13 @@
 """Time of the captured frame and of its halves, in the engine's own code with random weights of full size."""
 
 import argparse
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from benchmarks.parts.stopwatch import milliseconds
 from engine.api.config import EngineConfig
 from engine.checkpoint.config import DecoderConfig, ModelConfig
 from engine.checkpoint.weights import dummy_checkpoint
@@ -58,8 +58,8 @@ def caches(sizes: DecoderConfig, rows: int, length: int) -> list[LayerCache]:
     ]
 
 
-def milliseconds(run: Callable[[], object], repeats: int = 20) -> float:
-    """Median time of a replay of `run` captured as a graph."""
+def replayed(run: Callable[[], object], repeats: int = 20) -> float:
+    """Median milliseconds of a replay of `run` captured as a graph."""
     side = torch.cuda.Stream()
     with torch.cuda.stream(side):
         for _ in range(2):
@@ -68,17 +68,7 @@ def milliseconds(run: Callable[[], object], repeats: int = 20) -> float:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         run()
-    for _ in range(3):
-        graph.replay()
-    times = []
-    for _ in range(repeats):
-        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        begin.record()
-        graph.replay()
-        end.record()
-        end.synchronize()
-        times.append(begin.elapsed_time(end))
-    return float(statistics.median(times))
+    return milliseconds(graph.replay, DEVICE, repeats)
 
 
 def frame_table(config: ModelConfig, rows: int, block_size: int) -> Tensor:
@@ -133,9 +123,9 @@ def line(parts: Parts, rows: int) -> str:
     first = torch.randint(config.predictor.vocab, (rows,), device=DEVICE)
     uniform = torch.rand(rows, config.code_groups, device=DEVICE)
     picks = state.predictor_sampling(table[:, 0], uniform[:, 1])
-    talker = milliseconds(lambda: parts.talker.decode(x, state.block_table, table[:, 0], table[:, 1]))
-    predictor = milliseconds(lambda: parts.predictor.forward(x, first, lambda _: picks))
-    frame = milliseconds(lambda: parts.frame.forward(table))
+    talker = replayed(lambda: parts.talker.decode(x, state.block_table, table[:, 0], table[:, 1]))
+    predictor = replayed(lambda: parts.predictor.forward(x, first, lambda _: picks))
+    frame = replayed(lambda: parts.frame.forward(table))
     floor = floors(parts)
     shares = f"{floor[0] / talker:.0%} {floor[1] / predictor:.0%} {sum(floor) / frame:.0%}"
     return f"{rows:>5} {talker:>9.3f} {predictor:>10.3f} {frame:>9.3f}   {shares}"

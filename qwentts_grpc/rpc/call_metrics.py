@@ -52,9 +52,8 @@ class CallMetricsInterceptor(ServiceInterceptor):
                 cut = True
                 raise
             finally:
-                code = (
-                    code_of_cut(context) if (cut and context.code() is None) or context.cancelled() else _code(context)
-                )
+                ended_by_caller = (cut and context.code() is None) or context.cancelled()
+                code = code_of_cut(context) if ended_by_caller else _code(context)
                 self._handled.labels(service, method, code.name).inc()
 
         return handle

@@ -9,6 +9,7 @@ from grpc import StatusCode
 
 from engine.api import errors as engine_errors
 from engine.api.errors import Busy, EngineError, InvalidRequest, TextTooLong, VoiceNotFound
+from qwentts_grpc.wire import errors as service_errors
 from qwentts_grpc.wire.errors import (
     Cut,
     Internal,
@@ -95,8 +96,9 @@ def test_what_callers_write_cannot_burst_the_metadata(error: EngineError) -> Non
     assert escaped + sum(len(key) + len(value) for key, value in refused.trailers) * 4 / 3 < 8_192
 
 
-def test_every_error_of_the_engine_is_in_the_table() -> None:
-    classes = [value for _, value in inspect.getmembers(engine_errors, inspect.isclass)]
+def test_every_error_is_in_the_table() -> None:
+    modules = engine_errors, service_errors
+    classes = [value for module in modules for _, value in inspect.getmembers(module, inspect.isclass)]
     at_start = {engine_errors.EngineError, engine_errors.CheckpointError}  # neither meets a call
     reasons = {cls.reason for cls in classes if issubclass(cls, EngineError) and cls not in at_start}
     assert reasons - {"ENGINE_ERROR"} <= set(TABLE)  # InvalidRequest sets its reason when it is made
