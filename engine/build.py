@@ -12,7 +12,7 @@ from torch import Tensor
 from engine.api.config import EngineConfig, ModelCard
 from engine.api.errors import CheckpointError
 from engine.api.observer import NullObserver, Observer
-from engine.api.request import FRAME_SECONDS, Reference, Sampling, SpeechRequest
+from engine.api.request import RECORDING_RATE, Reference, Sampling, SpeechRequest
 from engine.checkpoint import hub
 from engine.checkpoint.codec_config import CodecDecoderConfig, CodecEncoderConfig, SpeakerEncoderConfig
 from engine.checkpoint.dummy import KINDS
@@ -112,7 +112,7 @@ class _Parts:
             slots=self.config.max_speeches,
             prefill_tokens=self.prefill_tokens,
             positions=self.positions,
-            frames=int(self.config.max_audio_seconds / FRAME_SECONDS),
+            frames=int(self.config.max_audio_seconds / self.model_config.frame_seconds),
         )
         scheduler = Scheduler(limits, self.pool, observer)
         defaults = self.checkpoint.defaults
@@ -124,7 +124,7 @@ class _Parts:
         request = SpeechRequest(request_id="warm-up", sampling=sampling)
         match self.model_config.kind:
             case "base":
-                silence = torch.zeros(24_000).numpy()
+                silence = torch.zeros(RECORDING_RATE).numpy()
                 return replace(request, reference=Reference(silence, speaker_embedding_only=True))
             case "voice_design":
                 return replace(request, instructions="A calm voice.")
@@ -222,6 +222,8 @@ class _Parts:
             instructions=config.supports_instructions,
             description=f"{self.device}, {str(self.dtype).removeprefix('torch.')}, {self.ops.name} ops, "
             f"{self.ops.attention} attention" + (", graphs" if self.graphs else ""),
+            frame_samples=config.frame_samples,
+            sample_rate=config.sample_rate,
             device=str(self.device),
         )
 

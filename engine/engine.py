@@ -25,13 +25,13 @@ from engine.api.metrics import (
 )
 from engine.api.observer import Observer, StageTiming
 from engine.api.queue_wait import QueueWaitEstimator
-from engine.api.request import FRAME_SECONDS, Reference, Sampling, SpeechRequest, TextFilter
+from engine.api.request import Reference, Sampling, SpeechRequest, TextFilter
 from engine.api.voice import Voice
 from engine.prompt.builder import PromptBuilder, PromptLayout
 from engine.prompt.splitter import SENTENCE, TextSplitter
 from engine.prompt.text_filter import MarkupFilter
 from engine.scheduler.batch import Batch, Runner, StepOutput
-from engine.scheduler.outboxes import FRAME_BYTES, Outboxes
+from engine.scheduler.outboxes import CODES_BYTES, Outboxes
 from engine.scheduler.runaway import RunawayDetector
 from engine.scheduler.scheduler import Outcome, Scheduler
 from engine.scheduler.sequence import Sequence
@@ -78,7 +78,8 @@ class Engine:
         self._speeches: dict[Sequence, Speech] = {}
         self._wait_estimator = QueueWaitEstimator(config.max_speeches)
         self._outboxes = Outboxes(
-            round(config.max_unread_seconds / FRAME_SECONDS), config.max_unread_bytes // FRAME_BYTES
+            round(config.max_unread_seconds / card.frame_seconds),
+            config.max_unread_bytes // (2 * card.frame_samples + CODES_BYTES),
         )
         self._preparing: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -248,7 +249,7 @@ class Engine:
 
     def _sequence(self, request: SpeechRequest, seed: int, layout: PromptLayout, arrived: float) -> Sequence:
         config, tokenizer = self._config, self._prompt_builder.tokenizer
-        guard = RunawayDetector(0.0 if request.sampling.greedy else config.guard_seconds)
+        guard = RunawayDetector(0.0 if request.sampling.greedy else config.guard_seconds, self.card.frame_seconds)
         least = SENTENCE if request.delivery.sentence_segments else None
         splitter = TextSplitter(config.segment_characters, least)
         return Sequence(
@@ -256,8 +257,8 @@ class Engine:
             seed,
             layout,
             tokenizer,
-            splitter,
             guard,
+            splitter,
             arrived,
             markup=MarkupFilter() if request.delivery.text_filter is TextFilter.MARKUP else None,
             outboxes=self._outboxes,

@@ -36,7 +36,7 @@ class Speech:
         self.sequence = sequence
         self._characters, self._wake, self._drop = characters, wake, drop
         self._outbox: deque[tuple[Event, float]] = deque()  # each with the moment it was ready
-        self._receiver = Receiver(observer)
+        self._receiver = Receiver(observer, sequence.frame_seconds)
         self._arrival = asyncio.Event()
         self._error: EngineError | None = None
         self._over = False

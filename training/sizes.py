@@ -1,5 +1,6 @@
 """Sizes of the embedded voice: the two JSON configurations, small enough for one core of a CPU."""
 
+from engine.checkpoint.config import ModelConfig
 from engine.checkpoint.dummy.configs import GENERATION, Json, codec_config, main_config, merged
 
 VOICES = ("joe", "slt")  # rows of the speaker table, in this order
@@ -106,6 +107,11 @@ def tokenizer_config() -> Json:
     """speech_tokenizer/config.json."""
     config = merged(codec_config("tiny"), {"decoder_config": _DECODER, "encoder_config": _ENCODER})
     return config | {"encoder_valid_num_quantizers": GROUPS}
+
+
+def model_config(config: Json) -> ModelConfig:
+    """A talker's `config` with this codec."""
+    return ModelConfig.from_json(config, tokenizer_config())
 
 
 def generation_config() -> Json:

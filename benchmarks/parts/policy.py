@@ -15,10 +15,10 @@ import numpy as np
 from benchmarks.load.figures import Spread
 from benchmarks.load.prompts import BUILT_IN, Prompt, read_prompts
 from benchmarks.load.schedule import arrivals, prompt_order
-from benchmarks.parts.simulated import CODEC, FRAME, PREFILL, seconds
+from benchmarks.parts.simulated import CODEC, FRAME, FRAME_SAMPLES, PREFILL, seconds
 from engine.api.events import AudioChunk, FinishReason
 from engine.api.observer import NullObserver
-from engine.api.request import SAMPLES_PER_FRAME, Delivery, Sampling, SpeechRequest, TextMode
+from engine.api.request import Delivery, Sampling, SpeechRequest, TextMode
 from engine.api.voice import Voice
 from engine.checkpoint.config import ModelConfig
 from engine.checkpoint.embedded import embedded_checkpoint
@@ -37,7 +37,7 @@ from engine.scheduler.sequence import Sequence
 SLOTS, BLOCKS, BLOCK_SIZE, COLUMNS, POSITIONS, FRAMES = 128, 16_384, 16, 256, 4_096, 7_500
 HOST, HOST_ROW = 0.001, 0.000_015  # seconds of the host for a step, and for each of its rows
 MARGIN = 0.0025  # seconds before the end of a step at which the next is put together
-SILENCE = np.zeros(SIZES[-1] * SAMPLES_PER_FRAME, np.int16)
+SILENCE = np.zeros(SIZES[-1] * FRAME_SAMPLES, np.int16)
 
 
 @dataclass(slots=True)
@@ -57,7 +57,8 @@ class Simulation:
     def __init__(self, rate: float, length: float, first_chunk: int = 2, max_lead: float = 60.0) -> None:
         """Requests of `length` seconds, each asking for a first chunk of so many frames."""
         folder = embedded_checkpoint()
-        config = ModelConfig.from_json(json.loads((folder / "config.json").read_text()))
+        main, codec = (json.loads((folder / part / "config.json").read_text()) for part in (".", "speech_tokenizer"))
+        config = ModelConfig.from_json(main, codec)
         self._layout = PromptLayout(config, Voice(row=next(iter(config.speakers.values()))), TextMode.INCREMENTAL, None)
         self._tokenizer = TextTokenizer.load(folder, "qwen2")
         self._delivery = Delivery(first_chunk_frames=first_chunk, max_lead=max_lead)
@@ -96,7 +97,8 @@ class Simulation:
 
     def _sequence(self, arrived: float, prompt: Prompt) -> Sequence:
         request = SpeechRequest(sampling=Sampling(max_frames=prompt.frames), delivery=self._delivery)
-        made = Sequence(request, 0, self._layout, self._tokenizer, guard=RunawayDetector(0.0), arrived=arrived)
+        guard = RunawayDetector(0.0, self._layout.config.frame_seconds)
+        made = Sequence(request, 0, self._layout, self._tokenizer, guard, arrived=arrived)
         made.append_text(prompt.text)
         made.end()
         return made

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from engine import build as wiring
-from engine.api.request import SAMPLES_PER_FRAME
 from engine.runner import pipelined
 from engine.runner.cuda_graphs import Graphs
 from engine.scheduler.batch import Runner
@@ -33,6 +32,7 @@ CODEC = {
     8: {1: 0.86, 8: 2.00, 32: 5.00, 64: 9.00, 128: 17.0},
     12: {1: 0.93, 8: 2.86, 32: 7.02, 64: 13.07, 128: 25.0},
 }
+FRAME_SAMPLES = 1_920
 LAUNCH = 0.000_15  # seconds of the host that a graph takes to launch
 
 
@@ -122,7 +122,7 @@ class TimedGraphs(Graphs[Any]):
 
 
 def _times(like: Tensor) -> Mapping[int, float]:
-    return CODEC[like.shape[1] // SAMPLES_PER_FRAME] if like.dtype == torch.int16 else FRAME
+    return CODEC[like.shape[1] // FRAME_SAMPLES] if like.dtype == torch.int16 else FRAME
 
 
 def _noise(size: int, like: Tensor) -> Tensor:

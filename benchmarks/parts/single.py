@@ -8,7 +8,7 @@ import grpc
 
 from benchmarks.load.call import speak, text_request
 from engine.api.events import AudioChunk
-from engine.api.request import FRAME_SECONDS, Delivery, Sampling, SpeechRequest
+from engine.api.request import Delivery, Sampling, SpeechRequest
 from engine.engine import Engine
 from qwentts_client.v1 import tts_pb2_grpc
 
@@ -50,7 +50,7 @@ async def _spoken(engine: Engine) -> Single:
             if isinstance(event, AudioChunk):
                 first = first or time.perf_counter() - start
                 frames += len(event.codes)
-    return Single(1000 * first, (time.perf_counter() - start) / (frames * FRAME_SECONDS))
+    return Single(1000 * first, (time.perf_counter() - start) / (frames * engine.card.frame_seconds))
 
 
 async def _called(channel: grpc.aio.Channel) -> Single:

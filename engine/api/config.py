@@ -54,6 +54,7 @@ class ModelCard:
     """Capabilities of the loaded checkpoint.
 
     `description`: one line for logs and server info. `device`: "cpu", "cuda" or "cuda:N".
+    `frame_samples`: of one codec frame, at `sample_rate` Hz.
     """
 
     name: str
@@ -62,4 +63,11 @@ class ModelCard:
     voices: tuple[str, ...]
     instructions: bool
     description: str
+    frame_samples: int
+    sample_rate: int
     device: str = "cpu"
+
+    @property
+    def frame_seconds(self) -> float:
+        """Audio of one codec frame."""
+        return self.frame_samples / self.sample_rate

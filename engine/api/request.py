@@ -10,9 +10,10 @@ import numpy.typing as npt
 from engine.api.errors import InvalidRequest
 from engine.api.voice import Voice
 
-SAMPLE_RATE = 24_000
-SAMPLES_PER_FRAME = 1_920
-FRAME_SECONDS = SAMPLES_PER_FRAME / SAMPLE_RATE  # 0.08 s: 12.5 codec frames a second
+RECORDING_RATE = 24_000  # Hz, of recordings to clone
+SHORTEST_RECORDING = 1_920  # samples
+SHORTEST_LEAD = 0.08  # seconds
+MOST_FRAMES = 1_080_000  # of one speech: a day at 12.5 Hz
 
 
 class TextMode(Enum):
@@ -79,7 +80,7 @@ class Sampling:
         if self.seed is not None:
             in_range("sampling.seed", self.seed, 0, 2**64 - 1)
         if self.max_frames is not None:
-            in_range("sampling.max_audio", self.max_frames * FRAME_SECONDS, FRAME_SECONDS, 86_400.0, unit=" s")
+            in_range("sampling.max_audio", self.max_frames, 1, MOST_FRAMES, unit=" frames")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Delivery:
         """Raise `InvalidRequest` naming the field out of range."""
         in_range("delivery.first_chunk_frames", self.first_chunk_frames, 1, 12)
         in_range("delivery.max_chunk_frames", self.max_chunk_frames, 1, 12)
-        in_range("delivery.max_lead", self.max_lead, FRAME_SECONDS, 86_400.0, unit=" s")
+        in_range("delivery.max_lead", self.max_lead, SHORTEST_LEAD, 86_400.0, unit=" s")
         in_range("delivery.input_idle_timeout", self.input_idle_timeout, 0.0, 86_400.0, unit=" s")
 
 
@@ -125,7 +126,7 @@ class Reference:
 
     def validate(self) -> None:
         """Raise `InvalidRequest` for unusable samples or a missing transcript."""
-        if self.samples.ndim != 1 or self.samples.size < SAMPLES_PER_FRAME:
+        if self.samples.ndim != 1 or self.samples.size < SHORTEST_RECORDING:
             raise InvalidRequest("reference.audio", "needs at least 80 ms of mono audio", "REFERENCE_DURATION")
         if not np.isfinite(self.samples).all():
             raise InvalidRequest("reference.audio", "has samples that are not finite")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from engine.api.errors import CheckpointError
+from engine.checkpoint.codec_config import CodecDecoderConfig
 
 Json = Mapping[str, Any]
 Kind = Literal["custom_voice", "voice_design", "base"]
@@ -79,6 +80,13 @@ class ModelConfig:
     languages: Mapping[str, int]
     speakers: Mapping[str, int]
     dialects: Mapping[str, str]
+    frame_samples: int
+    sample_rate: int
+
+    @property
+    def frame_seconds(self) -> float:
+        """Audio of one codec frame."""
+        return self.frame_samples / self.sample_rate
 
     @property
     def supports_instructions(self) -> bool:
@@ -86,15 +94,15 @@ class ModelConfig:
         return self.kind == "voice_design" or (self.kind == "custom_voice" and self.size not in "0b6")
 
     @classmethod
-    def from_json(cls, data: Json) -> "ModelConfig":
+    def from_json(cls, data: Json, codec: Json) -> "ModelConfig":
         """Raise `CheckpointError` when a key is missing or this is another architecture."""
         try:
-            return cls._read(data)
+            return cls._read(data, codec)
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"config.json is not a Qwen3-TTS configuration: {error!r}") from error
 
     @classmethod
-    def _read(cls, data: Json) -> "ModelConfig":
+    def _read(cls, data: Json, codec: Json) -> "ModelConfig":
         if data.get("model_type") != "qwen3_tts":
             raise CheckpointError(f"config.json has model_type {data.get('model_type')!r}, not 'qwen3_tts'")
         if data.get("tokenizer_type") != "qwen3_tts_tokenizer_12hz":
@@ -118,6 +126,8 @@ class ModelConfig:
             languages={name.lower(): row for name, row in talker["codec_language_id"].items()},
             speakers={name.lower(): row for name, row in (talker.get("spk_id") or {}).items()},
             dialects={name.lower(): d for name, d in (talker.get("spk_is_dialect") or {}).items() if d},
+            frame_samples=CodecDecoderConfig.from_json(codec["decoder_config"]).samples_per_frame,
+            sample_rate=codec["output_sample_rate"],
         )
 
 

@@ -39,11 +39,11 @@ def load_checkpoint(
 ) -> Checkpoint:
     """Read a folder in the published layout; raises `CheckpointError` with one clear line."""
     codec, shared = folder / "speech_tokenizer", shared or SharedCodecs()
-    config_json = read_json(folder / "config.json")
+    config_json, codec_json = read_json(folder / "config.json"), read_json(codec / "config.json")
     return Checkpoint(
-        config=ModelConfig.from_json(config_json),
+        config=ModelConfig.from_json(config_json, codec_json),
         config_json=config_json,
-        codec_json=read_json(codec / "config.json"),
+        codec_json=codec_json,
         defaults=sampling_defaults(read_json(folder / "generation_config.json")),
         main=_tensors(folder, device, dtype),
         codec=shared.weights(codec, lambda: _tensors(codec, device, torch.float32)),
@@ -106,7 +106,7 @@ def dummy_checkpoint(kind: str, device: torch.device, dtype: torch.dtype) -> tup
     """Random weights of full size made on the device, and the vocabulary that goes with them."""
     made = dummy_tensors(kind, device)
     checkpoint = Checkpoint(
-        config=ModelConfig.from_json(made.config),
+        config=ModelConfig.from_json(made.config, made.codec_config),
         config_json=made.config,
         codec_json=made.codec_config,
         defaults=sampling_defaults(made.generation),

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from engine.api.request import SAMPLE_RATE, Reference
+from engine.api.request import RECORDING_RATE, Reference
 from engine.api.voice import Voice
 from engine.model.codec.encoder import CodecEncoder
 from engine.model.speaker.encoder import SpeakerEncoder
@@ -23,7 +23,7 @@ class Cloner:
         embedding = self._speaker.embed(samples).float().cpu().numpy()
         if reference.speaker_embedding_only:
             return Voice(embedding=embedding, scope=reference.scope)
-        silence = torch.zeros(round(reference.trailing_silence * SAMPLE_RATE))
+        silence = torch.zeros(round(reference.trailing_silence * RECORDING_RATE))
         codes = self._encoder.encode(torch.cat((samples, silence))).cpu().numpy().astype(np.int32)
         self._codec.prime(codes, reference.scope)
         return Voice(embedding=embedding, codes=codes, transcript=reference.transcript, scope=reference.scope)

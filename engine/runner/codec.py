@@ -33,6 +33,7 @@ class CodecStage:
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.decoder, self.device = decoder, device
+        self.frame_samples = decoder.config.samples_per_frame
         self.state = decoder.new_state(slots, device, decoder.dtype)
         self._primed: ByteCache[bytes, CodecState] = ByteCache(cache_bytes)
         self._lock = Lock()

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from engine.api.observer import StageTiming
-from engine.api.request import SAMPLES_PER_FRAME
 from engine.runner import nvtx
 from engine.runner.codec import CodecStage
 from engine.runner.cuda_graphs import Graphs, Output, build, sizes_up_to
@@ -171,7 +170,7 @@ class PipelinedRunner:
         groups, used = [], 0
         for size, those in members.items():
             # In one piece, for a copy to any other kind of place would wait for the device.
-            samples = len(those) * size * SAMPLES_PER_FRAME
+            samples = len(those) * size * self._codec.frame_samples
             audio = buffers.audio[used : used + samples].view(len(those), -1)
             self._decode([chunks[i] for i in those], buffers.places[size], self._decoders[size], audio)
             groups.append(Group(those, audio))
@@ -240,7 +239,7 @@ class PipelinedRunner:
     def _new_buffers(self) -> StepBuffers:
         slots = self._state.dummy
         frames = torch.empty((slots, self._groups + 1), dtype=torch.int32, pin_memory=True)
-        audio = torch.empty((slots * SIZES[-1] * SAMPLES_PER_FRAME,), dtype=torch.int16, pin_memory=True)
+        audio = torch.empty((slots * SIZES[-1] * self._codec.frame_samples,), dtype=torch.int16, pin_memory=True)
         places = {size: StagingBuffer((slots, 0), graphs.sizes) for size, graphs in self._decoders.items()}
         return StepBuffers(
             tokens=StagingBuffer(self._padding, self._prefill.sizes),

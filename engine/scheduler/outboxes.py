@@ -1,8 +1,6 @@
 """Bound on unread audio, a speech or an engine."""
 
-from engine.api.request import SAMPLES_PER_FRAME
-
-FRAME_BYTES = 2 * SAMPLES_PER_FRAME + 16 * 4  # of 16-bit samples, and of codes
+CODES_BYTES = 16 * 4  # of a frame
 LEAST = 64  # frames for every speech: a prompt reader's chunks, launched ahead of the codec
 
 
@@ -14,7 +12,7 @@ class Outboxes:
     some to the next (dynamic thresholds: Choudhury, Hahne 1998). Prompt readers need none of it.
     """
 
-    def __init__(self, per_speech: int = 750, total: int = 2**26 // FRAME_BYTES) -> None:
+    def __init__(self, per_speech: int = 750, total: int = 16_384) -> None:
         self.held = 0
         self._per_speech, self._total = per_speech, total
 

@@ -5,8 +5,6 @@ It plays from the first chunk on, has no buffer of its own, and waits when a chu
 
 from dataclasses import dataclass
 
-from engine.api.request import FRAME_SECONDS
-
 
 @dataclass(slots=True)
 class Playback:
@@ -15,6 +13,7 @@ class Playback:
     Times are `time.monotonic()` seconds; `frames` have been delivered so far. Belongs to the event loop's thread.
     """
 
+    frame_seconds: float
     frames: int = 0
     underruns: int = 0
     longest_gap: float = 0.0
@@ -26,7 +25,7 @@ class Playback:
 
         Negative when it already has; None before the first chunk.
         """
-        return None if self._began is None else self._began + self.frames * FRAME_SECONDS - now
+        return None if self._began is None else self._began + self.frames * self.frame_seconds - now
 
     def waited(self, now: float) -> float:
         """Seconds since the last chunk; 0 before the first."""
@@ -34,7 +33,7 @@ class Playback:
 
     def played(self, now: float) -> float:
         """Frames that ideal playback has used up."""
-        return 0.0 if self._began is None else min(self.frames, (now - self._began) / FRAME_SECONDS)
+        return 0.0 if self._began is None else min(self.frames, (now - self._began) / self.frame_seconds)
 
     def deliver(self, frames: int, now: float) -> tuple[float, float | None]:
         """Deliver a chunk; return lateness, seconds since the last chunk.

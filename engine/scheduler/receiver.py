@@ -14,8 +14,8 @@ class Receiver:
     The scheduler's own begins when audio is ready, this one when it is taken.
     """
 
-    def __init__(self, observer: Observer) -> None:
-        self.playback = Playback()
+    def __init__(self, observer: Observer, frame_seconds: float) -> None:
+        self.playback = Playback(frame_seconds)
         self.lateness = LatenessTotals()
         self._observer = observer
 

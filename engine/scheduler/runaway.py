@@ -6,10 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from engine.api.request import FRAME_SECONDS
-
 QUIET = 100  # int16 steps: 50 dB under full scale, below any breath or room
-LONGEST_PERIOD = 25  # frames, two seconds
+LONGEST_PERIOD = 2.0  # seconds
 Codes = tuple[int, ...]
 
 
@@ -19,12 +17,12 @@ class RunawayDetector:
     Human speech, pauses included, is neither silent nor periodic for `seconds` on end.
     """
 
-    def __init__(self, seconds: float = 10.0) -> None:
+    def __init__(self, seconds: float, frame_seconds: float) -> None:
         """`seconds` of either before it is a runaway; 0 disables."""
-        self._limit = round(seconds / FRAME_SECONDS)
+        self._limit = round(seconds / frame_seconds)
         self._spoken = False
         self._quiet = 0  # frames of silence up to now
-        self._recent: deque[Codes] = deque(maxlen=LONGEST_PERIOD)
+        self._recent: deque[Codes] = deque(maxlen=round(LONGEST_PERIOD / frame_seconds))
         self._period = 1
         self._same = 0  # frames up to now that equal those of a period before
 

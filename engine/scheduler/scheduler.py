@@ -13,7 +13,6 @@ from engine.api.errors import EngineError, GenerationFailed, RequestTooLarge
 from engine.api.events import AudioChunk, FinishReason, FlushDone, SegmentDone
 from engine.api.metrics import CODEC_FRAMES, PREEMPTIONS, TEXT_STARVED, EngineState
 from engine.api.observer import Observer
-from engine.api.request import SAMPLES_PER_FRAME
 from engine.scheduler import chunk_policy
 from engine.scheduler.batch import Batch, Chunk, StepOutput
 from engine.scheduler.batch_builder import BatchBuilder, InFlightBatch, Limits, slot_of
@@ -340,7 +339,10 @@ class Scheduler:
         `chunk` is on its way out, with audio `pcm`.
         """
         frames = segment.frames[chunk.first : chunk.first + chunk.count]
-        if sequence.guard.update(frames, pcm[: len(frames) * SAMPLES_PER_FRAME]) and segment.finish is None:
+        if (
+            sequence.guard.update(frames, pcm[: len(frames) * sequence.layout.config.frame_samples])
+            and segment.finish is None
+        ):
             segment.finish = sequence.finish = FinishReason.GUARD
             if sequence.slot is not None:
                 self._pool.release(sequence.blocks)
@@ -387,7 +389,7 @@ def _audio(sequence: Sequence, segment: Segment, chunk: Chunk, pcm: Audio, sampl
     segment.delivered += count
     last = segment.complete and segment is sequence.segment and sequence.speaks_last
     first_frame = segment.first_frame + chunk.first
-    audio = pcm[: count * SAMPLES_PER_FRAME]
+    audio = pcm[: count * sequence.layout.config.frame_samples]
     return AudioChunk(audio, codes, first_frame, segment.number, last, sampled_at)
 
 

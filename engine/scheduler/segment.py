@@ -9,8 +9,8 @@ from engine.prompt.token_stream import TokenStream, speakable
 from engine.prompt.tokenizer import TextTokenizer
 
 # A runaway ends at 8 s plus 2 s a text token; speech of real text needs less than a fifth of that.
-CAP_FRAMES = 100
-CAP_FRAMES_PER_TOKEN = 25
+CAP_SECONDS = 8.0
+CAP_SECONDS_PER_TOKEN = 2.0
 
 
 class Segment:
@@ -75,7 +75,7 @@ class Segment:
     @property
     def cap(self) -> int:
         """Frames after which this much text counts as a runaway."""
-        return CAP_FRAMES + CAP_FRAMES_PER_TOKEN * self.tokens
+        return round((CAP_SECONDS + CAP_SECONDS_PER_TOKEN * self.tokens) / self._layout.config.frame_seconds)
 
     @property
     def mode(self) -> TextMode:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from engine.api.events import FinishReason
-from engine.api.request import FRAME_SECONDS, SpeechRequest, TextMode
+from engine.api.request import SpeechRequest, TextMode
 from engine.prompt.builder import PromptLayout
 from engine.prompt.splitter import TextSplitter
 from engine.prompt.text_filter import MarkupFilter
@@ -34,8 +34,8 @@ class Sequence:
     seed: int
     layout: PromptLayout
     tokenizer: TextTokenizer
+    guard: RunawayDetector
     splitter: TextSplitter = field(default_factory=TextSplitter)
-    guard: RunawayDetector = field(default_factory=RunawayDetector)
     arrived: float = field(default_factory=time.monotonic)
     queued: float | None = None  # when it joined the queue, its reference recording encoded
     segments: deque[Segment] = field(default_factory=deque)
@@ -52,15 +52,18 @@ class Sequence:
     tokens: int = 0  # of finished segments
     characters: int = 0
     speakable: bool = False  # whether anything in the text so far can be spoken
-    playback: Playback = field(default_factory=Playback)
+    playback: Playback = field(init=False)
     waits: Waits = field(default_factory=Waits)
     outboxes: Outboxes = field(default_factory=Outboxes)
     early: list[tuple[float, str | None]] = field(default_factory=list)  # text before the queue; None is an end
     markup: MarkupFilter | None = None  # where it is left out
     finish: FinishReason = FinishReason.STOP  # of the turn: its last segment's that is not STOP
     closed: bool = False
+    frame_seconds: float = field(init=False)
 
     def __post_init__(self) -> None:
+        self.frame_seconds = self.layout.config.frame_seconds
+        self.playback = Playback(self.frame_seconds)
         self._open_segment(0, 0)
 
     @property
@@ -187,7 +190,7 @@ class Sequence:
 
         None before the first chunk.
         """
-        coming = (self.segment.decoded - self.segment.delivered) * FRAME_SECONDS
+        coming = (self.segment.decoded - self.segment.delivered) * self.frame_seconds
         slack = self.playback.slack(now)
         return slack + coming if slack is not None else coming or None
 
@@ -196,7 +199,7 @@ class Sequence:
 
         Or ahead of a caller that has stopped reading.
         """
-        return (self._made - min(self.playback.played(now), self.taken)) * FRAME_SECONDS
+        return (self._made - min(self.playback.played(now), self.taken)) * self.frame_seconds
 
     def ahead(self, now: float) -> bool:
         """Whether it is far enough ahead of its listener.
@@ -218,7 +221,7 @@ class Sequence:
 
         None where the caller must read first.
         """
-        if self._unread * FRAME_SECONDS >= self.request.delivery.max_lead or self._unread >= self.outboxes.most:
+        if self._unread * self.frame_seconds >= self.request.delivery.max_lead or self._unread >= self.outboxes.most:
             return None
         return max(0.0, self.lead(now) - self.request.delivery.max_lead, self._patience(now))
 

@@ -52,8 +52,8 @@ class Encoder:
     6.5 ms behind from its first frame on.
     """
 
-    def __init__(self, sample_rate: int, body: Body, exact: int = 0) -> None:
-        self._resampler = Resampler(sample_rate)
+    def __init__(self, native: int, sample_rate: int, body: Body, exact: int = 0) -> None:
+        self._resampler = Resampler(native, sample_rate)
         self._body = body
         self._head = body.head
         self._exact = exact
@@ -66,7 +66,7 @@ class Encoder:
         return self._held.size > 0
 
     def encode(self, pcm: Pcm) -> list[Encoded]:
-        """Frames completed by (n,) int16 at 24 kHz."""
+        """Frames completed by (n,) int16 at the native rate."""
         return self._encoded(self._whole(self._resampler.process(pcm)))
 
     def end_segment(self) -> list[Encoded]:
@@ -109,8 +109,8 @@ def sample_rates(encoding: Encoding) -> tuple[int, ...]:
     return opus.SAMPLE_RATES if encoding is Encoding.OGG_OPUS else resample.SAMPLE_RATES
 
 
-def make_encoder(encoding: Encoding, sample_rate: int, frame_nanoseconds: int | None = None) -> Encoder:
-    """An encoder for one turn.
+def make_encoder(encoding: Encoding, native: int, sample_rate: int, frame_nanoseconds: int | None = None) -> Encoder:
+    """An encoder for one turn of PCM at `native` Hz.
 
     `frame_nanoseconds`: exact frame length. Raises `InvalidRequest` for a rate or frame length that the encoding does
     not support.
@@ -120,7 +120,7 @@ def make_encoder(encoding: Encoding, sample_rate: int, frame_nanoseconds: int | 
         known = ", ".join(map(str, rates))
         raise InvalidRequest("audio_format.sample_rate_hertz", f"{encoding.value} has {known}, not {sample_rate}")
     exact = 0 if frame_nanoseconds is None else _frame_samples(encoding, sample_rate, frame_nanoseconds)
-    return Encoder(sample_rate, _BODIES[encoding](sample_rate), exact)
+    return Encoder(native, sample_rate, _BODIES[encoding](sample_rate), exact)
 
 
 def _frame_samples(encoding: Encoding, sample_rate: int, nanoseconds: int) -> int:

@@ -1,10 +1,8 @@
-"""A streaming resampler for 24 kHz PCM, independent of chunking."""
+"""A streaming resampler for int16 PCM, independent of chunking."""
 
 import numpy as np
 import numpy.typing as npt
 import soxr
-
-from engine.api.request import SAMPLE_RATE
 
 SAMPLE_RATES = (8_000, 16_000, 22_050, 24_000, 44_100, 48_000)
 
@@ -14,19 +12,19 @@ _FULL_SCALE = 32_768.0
 
 
 class Resampler:
-    """24 kHz int16 mono to `rate`, by soxr HQ (linear phase).
+    """int16 mono at `native` Hz to `rate`, by soxr HQ (linear phase).
 
     Exact at seams: the concatenated output is the same, bit for bit, for any division of the input. At `finish`, which
-    ends one stream and begins the next, n samples in have become the integer nearest to n * rate / 24000 (exact for
+    ends one stream and begins the next, n samples in have become the integer nearest to n * rate / native (exact for
     whole codec frames; at a tie either neighbour, which one depends on n alone). soxr works in blocks, so output trails
     input by at most 39 ms (8 kHz: 74 ms; 24 kHz: none, samples pass untouched); a first chunk of 80 ms gives at least
     61 ms at once.
     The filter runs on float32 and is rounded here, because soxr's own int16 output is dithered from a random seed.
     """
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, native: int, rate: int) -> None:
         assert rate in SAMPLE_RATES
-        self._stream = None if rate == SAMPLE_RATE else soxr.ResampleStream(SAMPLE_RATE, rate, 1, "float32", "HQ")
+        self._stream = None if rate == native else soxr.ResampleStream(native, rate, 1, "float32", "HQ")
 
     def process(self, pcm: Pcm) -> Pcm:
         """Output completed by `pcm`: (n,) int16 to (m,), m >= 0."""

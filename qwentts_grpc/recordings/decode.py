@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from engine.api.request import SAMPLE_RATE
+from engine.api.request import RECORDING_RATE
 from qwentts_grpc.recordings import containers, headers, quality
 from qwentts_grpc.recordings.sound import CUT_SHORT, Sound, read_sound
 from qwentts_grpc.recordings.unusable import DURATION, unusable
@@ -61,8 +61,8 @@ def _check(sound: Sound, min_seconds: float) -> None:
 
 
 def _to_24_khz(samples: Samples, rate: int) -> Samples:
-    if rate == SAMPLE_RATE:
+    if rate == RECORDING_RATE:
         return samples
-    resampled: Samples = soxr.resample(samples, rate, SAMPLE_RATE, quality="HQ")
-    length = math.ceil(len(samples) * SAMPLE_RATE / rate)  # librosa's length, where soxr's own rounds to nearest
+    resampled: Samples = soxr.resample(samples, rate, RECORDING_RATE, quality="HQ")
+    length = math.ceil(len(samples) * RECORDING_RATE / rate)  # librosa's length, where soxr's own rounds to nearest
     return np.pad(resampled[:length], (0, max(0, length - len(resampled))))

@@ -16,7 +16,7 @@ from typing import Self
 
 import numpy as np
 
-from engine.api.request import SAMPLE_RATE
+from engine.api.request import RECORDING_RATE
 from qwentts_grpc.recordings import decode_worker
 from qwentts_grpc.recordings.decode import Recording
 from qwentts_grpc.recordings.decode_worker import READY, REPLY, REQUEST, TOKEN
@@ -76,7 +76,7 @@ class Decoder:
             await loop.sock_sendall(self._connection, header)
             await loop.sock_sendall(self._connection, data)
             echo, size, samples = REPLY.unpack(await self._received(REPLY.size))
-            if echo != token or size > LONGEST_TEXT or samples > math.ceil(limits.max_seconds * SAMPLE_RATE):
+            if echo != token or size > LONGEST_TEXT or samples > math.ceil(limits.max_seconds * RECORDING_RATE):
                 raise Broken("an answer out of range")
             answer = json.loads(await self._received(size))
             pcm = await self._received(4 * samples)

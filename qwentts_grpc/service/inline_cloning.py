@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from engine.api.request import SAMPLES_PER_FRAME, Reference
+from engine.api.request import SHORTEST_RECORDING, Reference
 from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.recordings.recordings import Decoded, Recordings
 from qwentts_grpc.rpc.call import Call
@@ -64,4 +64,4 @@ def undecoded(config: tts_pb2.SynthesisConfig) -> Reference | None:
     if config.WhichOneof("voice_source") != "reference":
         return None
     given = config.reference
-    return Reference(np.zeros(SAMPLES_PER_FRAME, np.float32), given.transcript, given.speaker_embedding_only)
+    return Reference(np.zeros(SHORTEST_RECORDING, np.float32), given.transcript, given.speaker_embedding_only)

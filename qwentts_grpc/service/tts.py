@@ -7,7 +7,6 @@ from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 
 from engine.api.config import ModelCard
-from engine.api.request import FRAME_SECONDS, SAMPLE_RATE
 from engine.api.voice import Voice
 from engine.engine import Engine
 from engine.speech import Speech
@@ -88,8 +87,8 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         return tts_pb2.GetServerInfoResponse(
             server_version=f"{__version__} ({cards[0].description})",
             models=[_model_info(card) for card in cards],
-            native_sample_rate_hertz=SAMPLE_RATE,
-            codec_frame=seconds(FRAME_SECONDS),
+            native_sample_rate_hertz=cards[0].sample_rate,
+            codec_frame=seconds(cards[0].frame_seconds),
             audio_formats=formats.offered(),
             max_text_characters=self._limits.text_characters,
             max_audio=seconds(self._limits.audio_seconds),
@@ -172,7 +171,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
                     speech = engine.open(request, since)
         started = _started(config, speech, engine.card)
         call.facts |= {"model": engine.card.name, "voice": _logged_voice(started.voice, engine), "seed": speech.seed}
-        return speech, ResponseBuilder(started, encoder, parsed.without_effect, notices)
+        return speech, ResponseBuilder(started, encoder, engine.card.frame_seconds, parsed.without_effect, notices)
 
     def _check_time(self, call: Call, needed: float) -> None:
         """Raise `OutOfTime` if the deadline is within `needed` seconds."""
@@ -182,11 +181,12 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
     async def _prepare(
         self, call: Call, config: tts_pb2.SynthesisConfig
     ) -> tuple[Engine, requests.ParsedRequest, Encoder]:
-        """Check what needs no engine, encoder included."""
+        """Check what needs no step of an engine, encoder included."""
         call.identify(requests.request_id(config) or call.request_id)
         frame = requests.frame_nanoseconds(config.delivery)
-        encoder = formats.encoder(formats.effective(config.audio_format), frame)
         engine, created = await self._speaker(config, call.caller)
+        native = engine.card.sample_rate
+        encoder = formats.encoder(formats.effective(config.audio_format, native), native, frame)
         server = requests.ServerDefaults(engine.card, engine.defaults, self._limits)
         share = call.caller.tenant or peers.host(call.caller.peer)  # hosts stand in for tenants where there are none
         return (
@@ -228,6 +228,6 @@ def _started(config: tts_pb2.SynthesisConfig, speech: Speech, card: ModelCard) -
         request_id=speech.request_id,
         model=card.name,
         voice=config.voice or chosen,
-        audio_format=formats.effective(config.audio_format),
+        audio_format=formats.effective(config.audio_format, card.sample_rate),
         seed=speech.seed,
     )

@@ -4,7 +4,6 @@ Two arrays, and a JSON card in the header. No pickle, no recording.
 """
 
 import json
-import math
 import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -14,11 +13,9 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from engine.api.request import FRAME_SECONDS
-
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 LONGEST = {"transcript": 10_000, "description": 1_000, "consent_reference": 1_000}  # characters
-MAX_FRAMES = math.ceil(60 / FRAME_SECONDS) + 1  # of the longest recording
+MAX_FRAMES = 60 * 50 + 1  # of the longest recording, at up to 50 Hz
 
 _FORMAT = "qwentts-voice-1"
 _LENGTH_BYTES = 8  # a safetensors file starts with the length of its JSON header, little-endian

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from engine.api.errors import InvalidRequest
-from engine.api.request import SAMPLE_RATE
 from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.audio.encoders import Encoder, Encoding, make_encoder, sample_rates
 
@@ -18,23 +17,23 @@ _ENCODINGS = {
 }
 
 
-def effective(wanted: tts_pb2.AudioFormat) -> tts_pb2.AudioFormat:
-    """`wanted` with defaults filled in: PCM_S16LE at 24 kHz."""
+def effective(wanted: tts_pb2.AudioFormat, native: int) -> tts_pb2.AudioFormat:
+    """`wanted` with defaults filled in: PCM_S16LE at the `native` rate."""
     return tts_pb2.AudioFormat(
         encoding=wanted.encoding or tts_pb2.AUDIO_ENCODING_PCM_S16LE,
-        sample_rate_hertz=wanted.sample_rate_hertz or SAMPLE_RATE,
+        sample_rate_hertz=wanted.sample_rate_hertz or native,
     )
 
 
-def encoder(chosen: tts_pb2.AudioFormat, frame_nanoseconds: int | None = None) -> Encoder:
-    """Encoder of one turn; `frame_nanoseconds` fixes the frame length.
+def encoder(chosen: tts_pb2.AudioFormat, native: int, frame_nanoseconds: int | None = None) -> Encoder:
+    """Encoder of one turn of PCM at `native` Hz; `frame_nanoseconds` fixes the frame length.
 
     Raises `InvalidRequest` for an unsupported encoding, rate or frame length.
     """
     encoding = _ENCODINGS.get(chosen.encoding)
     if encoding is None:
         raise InvalidRequest("audio_format.encoding", f"{chosen.encoding} is not a value of AudioEncoding")
-    return make_encoder(encoding, chosen.sample_rate_hertz, frame_nanoseconds)
+    return make_encoder(encoding, native, chosen.sample_rate_hertz, frame_nanoseconds)
 
 
 def offered() -> Iterator[tts_pb2.AudioFormat]:

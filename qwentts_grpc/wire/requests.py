@@ -14,7 +14,6 @@ from google.protobuf.duration_pb2 import Duration
 from engine.api.config import ModelCard
 from engine.api.errors import InvalidRequest
 from engine.api.request import (
-    FRAME_SECONDS,
     Delivery,
     Reference,
     Sampling,
@@ -27,8 +26,6 @@ from engine.api.request import (
 from engine.api.voice import Voice
 from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.wire.limits import NAME, REQUEST_ID, Limits
-
-FRAME_NANOSECONDS = round(FRAME_SECONDS * 1e9)
 
 Value = TypeVar("Value")
 
@@ -85,7 +82,7 @@ def parse_config(
         kept=created,
         instructions=_instructions(config.instructions, server.limits),
         language=checked_name("language", config.language),
-        sampling=_sampling(config.sampling, server.defaults, server.limits),
+        sampling=_sampling(config.sampling, server),
         delivery=_delivery(config.delivery),
     )
     request.validate()
@@ -150,13 +147,14 @@ def _without_effect(config: tts_pb2.SynthesisConfig, card: ModelCard) -> tuple[s
     return tuple(lines)
 
 
-def _sampling(options: tts_pb2.SamplingOptions, defaults: Sampling, limits: Limits) -> Sampling:
+def _sampling(options: tts_pb2.SamplingOptions, server: ServerDefaults) -> Sampling:
+    defaults = server.defaults
     return Sampling(
         talker=_pick(options, "", defaults.talker),
         predictor=_pick(options, "predictor_", defaults.predictor),
         repetition_penalty=_real(options, "repetition_penalty", defaults.repetition_penalty),
         seed=options.seed if options.HasField("seed") else defaults.seed,
-        max_frames=_longest(options, defaults, limits),
+        max_frames=_longest(options, server),
     )
 
 
@@ -174,12 +172,13 @@ def _real(options: tts_pb2.SamplingOptions, field: str, default: float) -> float
     return float(str(np.float32(getattr(options, field)))) if options.HasField(field) else default
 
 
-def _longest(options: tts_pb2.SamplingOptions, defaults: Sampling, limits: Limits) -> int | None:
+def _longest(options: tts_pb2.SamplingOptions, server: ServerDefaults) -> int | None:
     if not options.HasField("max_audio"):
-        return defaults.max_frames
+        return server.defaults.max_frames
+    card = server.card
     longest = nanoseconds("sampling.max_audio", options.max_audio)
-    in_range("sampling.max_audio", longest / 1e9, FRAME_SECONDS, limits.audio_seconds, unit=" s")
-    return longest // FRAME_NANOSECONDS
+    in_range("sampling.max_audio", longest / 1e9, card.frame_seconds, server.limits.audio_seconds, unit=" s")
+    return longest * card.sample_rate // (card.frame_samples * 1_000_000_000)
 
 
 def _delivery(options: tts_pb2.DeliveryOptions) -> Delivery:

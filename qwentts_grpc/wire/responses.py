@@ -19,7 +19,7 @@ from engine.api.events import (
     SegmentDone,
     Started,
 )
-from engine.api.request import FRAME_SECONDS, TextMode
+from engine.api.request import TextMode
 from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.audio.encoded import Encoded
 from qwentts_grpc.audio.encoders import Encoder
@@ -70,6 +70,7 @@ class ResponseBuilder:
         self,
         first: tts_pb2.Started,
         encoder: Encoder,
+        frame_seconds: float,
         without_effect: tuple[str, ...] = (),
         notices: tuple[tts_pb2.Notice, ...] = (),
     ) -> None:
@@ -79,6 +80,7 @@ class ResponseBuilder:
         self._first = first
         self._rate = first.audio_format.sample_rate_hertz
         self._encoder = encoder
+        self._frame_seconds = frame_seconds
         self._waiting = [
             tts_pb2.Notice(code=tts_pb2.NOTICE_CODE_VALUE_ADJUSTED, message=message) for message in without_effect
         ]
@@ -108,10 +110,10 @@ class ResponseBuilder:
                 yield from self._audio(event)
             case SegmentDone():
                 yield from self._end_segment()
-                yield _segment_done(event)
+                yield _segment_done(event, self._frame_seconds)
             case FlushDone():
                 yield from self._end_segment()
-                end = seconds(self._codec_frames * FRAME_SECONDS)
+                end = seconds(self._codec_frames * self._frame_seconds)
                 yield tts_pb2.FlushDone(mark=event.mark, segment=event.segment, pts=end)
             case Finished():
                 yield from self._begin(event.queue_wait)
@@ -199,13 +201,13 @@ def _underruns(event: Finished, cause: str) -> tts_pb2.Underruns:
     return tts_pb2.Underruns(count=lateness.underruns[cause], duration=seconds(lateness.seconds[cause]))
 
 
-def _segment_done(event: SegmentDone) -> tts_pb2.SegmentDone:
+def _segment_done(event: SegmentDone, frame_seconds: float) -> tts_pb2.SegmentDone:
     return tts_pb2.SegmentDone(
         segment=event.segment,
         text_start=event.text_start,
         text_end=event.text_end,
-        start_pts=seconds(event.first_frame * FRAME_SECONDS),
-        end_pts=seconds((event.first_frame + event.frames) * FRAME_SECONDS),
+        start_pts=seconds(event.first_frame * frame_seconds),
+        end_pts=seconds((event.first_frame + event.frames) * frame_seconds),
         text_mode=_TEXT_MODES[event.text_mode],
     )
 

@@ -28,7 +28,7 @@ SILENT_HEAD = {Encoding.OGG_OPUS, Encoding.FLAC, Encoding.WAV}
 
 
 def pieces(encoding: Encoding, rate: int, chunks: list[Pcm], exact_ms: float | None = None) -> list[Encoded]:
-    encoder = make_encoder(encoding, rate, None if exact_ms is None else round(exact_ms * 1e6))
+    encoder = make_encoder(encoding, 24_000, rate, None if exact_ms is None else round(exact_ms * 1e6))
     frames = [frame for chunk in chunks for frame in encoder.encode(chunk)]
     return [*frames, *encoder.finish(NOTHING)]
 
@@ -38,7 +38,7 @@ def joined(parts: list[Encoded]) -> bytes:
 
 
 def resampled(rate: int, pcm: Pcm) -> Pcm:
-    resampler = Resampler(rate)
+    resampler = Resampler(24_000, rate)
     return np.concatenate([resampler.process(pcm), resampler.finish()])
 
 
@@ -113,7 +113,7 @@ def test_frames_of_one_exact_length(speech: Pcm, encoding: Encoding, rate: int, 
     packets = encoding in (Encoding.OGG_OPUS, Encoding.FLAC)
     if milliseconds * rate % 1_000 or (packets and milliseconds % 20):
         with pytest.raises(InvalidRequest) as refused:
-            make_encoder(encoding, rate, milliseconds * 1_000_000)
+            make_encoder(encoding, 24_000, rate, milliseconds * 1_000_000)
         assert refused.value.field == "delivery.frame_duration"
         return
     length = milliseconds * rate // 1_000
@@ -144,9 +144,9 @@ def test_frames_of_one_exact_length(speech: Pcm, encoding: Encoding, rate: int, 
 def test_exact_lengths_have_bounds(nanoseconds: int, message: str) -> None:
     if message:
         with pytest.raises(InvalidRequest, match=re.escape(message)):
-            make_encoder(Encoding.PCM_S16LE, 24_000, nanoseconds)
+            make_encoder(Encoding.PCM_S16LE, 24_000, 24_000, nanoseconds)
     else:
-        make_encoder(Encoding.PCM_S16LE, 24_000, nanoseconds)
+        make_encoder(Encoding.PCM_S16LE, 24_000, 24_000, nanoseconds)
 
 
 @EVERY
@@ -155,7 +155,7 @@ def test_the_first_audio_is_there_with_the_first_codec_frame(
     speech: Pcm, encoding: Encoding, rate: int, milliseconds: int | None, at_once: int
 ) -> None:
     with suppress(InvalidRequest):
-        encoder = make_encoder(encoding, rate, milliseconds and milliseconds * 1_000_000)
+        encoder = make_encoder(encoding, 24_000, rate, milliseconds and milliseconds * 1_000_000)
         delay = 6.5 if encoding is Encoding.OGG_OPUS else 0.0
         assert sum(frame.samples for frame in encoder.encode(speech[:1_920])) * 1_000 / rate >= at_once - delay
 
@@ -163,7 +163,7 @@ def test_the_first_audio_is_there_with_the_first_codec_frame(
 @EVERY
 def test_the_end_of_a_segment_holds_no_audio_back(speech: Pcm, encoding: Encoding, rate: int) -> None:
     """Nobody who waits for more text lacks the end of what was said, and the whole is as long as its parts."""
-    encoder, frames = make_encoder(encoding, rate), list[Encoded]()
+    encoder, frames = make_encoder(encoding, 24_000, rate), list[Encoded]()
     delay = 0.0065 if encoding is Encoding.OGG_OPUS else 0.0
     for segment in (1, 2, 3):
         for chunk in in_frames(speech[: 1_920 * 5]):
@@ -181,7 +181,7 @@ def test_the_end_of_a_segment_holds_no_audio_back(speech: Pcm, encoding: Encodin
 
 @EVERY
 def test_audio_is_at_most_a_resampler_and_a_packet_behind(speech: Pcm, encoding: Encoding, rate: int) -> None:
-    encoder, out = make_encoder(encoding, rate), 0
+    encoder, out = make_encoder(encoding, 24_000, rate), 0
     resampler = {8_000: 0.074, 24_000: 0.0}.get(rate, 0.039)
     packet = 0.020 + (0.0065 if encoding is Encoding.OGG_OPUS else 0.0)
     for chunks, chunk in enumerate(in_frames(speech)[:-1], start=1):
@@ -191,7 +191,7 @@ def test_audio_is_at_most_a_resampler_and_a_packet_behind(speech: Pcm, encoding:
 
 @EVERY
 def test_a_turn_without_audio_is_a_header_at_most(encoding: Encoding, rate: int) -> None:
-    encoder = make_encoder(encoding, rate)
+    encoder = make_encoder(encoding, 24_000, rate)
     assert encoder.encode(NOTHING) == []
     (rest,) = encoder.finish(NOTHING)
     assert rest.samples == 0 and bool(rest.data) == (encoding in SILENT_HEAD)
@@ -265,5 +265,5 @@ def test_opus_of_nothing_is_a_closed_stream() -> None:
 )
 def test_a_rate_that_an_encoding_lacks_is_refused_by_name(encoding: Encoding, rate: int) -> None:
     with pytest.raises(InvalidRequest, match=str(rate)) as error:
-        make_encoder(encoding, rate)
+        make_encoder(encoding, 24_000, rate)
     assert error.value.field == "audio_format.sample_rate_hertz"

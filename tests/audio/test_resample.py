@@ -11,7 +11,7 @@ RATES = pytest.mark.parametrize("rate", SAMPLE_RATES)
 
 
 def whole(rate: int, pcm: Pcm) -> Pcm:
-    resampler = Resampler(rate)
+    resampler = Resampler(24_000, rate)
     return np.concatenate([resampler.process(pcm), resampler.finish()])
 
 
@@ -19,7 +19,7 @@ def whole(rate: int, pcm: Pcm) -> Pcm:
 @settings(max_examples=25, deadline=None)
 @given(cuts=st.lists(st.integers(0, 31_207), max_size=40))
 def test_output_does_not_depend_on_the_cuts(speech: Pcm, rate: int, cuts: list[int]) -> None:
-    resampler = Resampler(rate)
+    resampler = Resampler(24_000, rate)
     pieces = [resampler.process(piece) for piece in np.split(speech, sorted(cuts))]
     assert np.array_equal(np.concatenate([*pieces, resampler.finish()]), whole(rate, speech))
 
@@ -42,7 +42,7 @@ def test_whole_codec_frames_have_a_whole_length_at_every_rate(rate: int, frames:
     ("rate", "most_ms"), [(8_000, 74), (16_000, 39), (22_050, 39), (24_000, 0), (44_100, 39), (48_000, 39)]
 )
 def test_output_trails_input_by_no_more_than_is_documented(rate: int, most_ms: float) -> None:
-    resampler, given_out, behind = Resampler(rate), 0, []
+    resampler, given_out, behind = Resampler(24_000, rate), 0, []
     for step in range(1, 1_000):
         given_out += len(resampler.process(np.zeros(96, np.int16)))
         behind.append(step * 96 / 24_000 - given_out / rate)
@@ -51,7 +51,7 @@ def test_output_trails_input_by_no_more_than_is_documented(rate: int, most_ms: f
 
 @RATES
 def test_a_first_chunk_of_one_frame_gives_most_of_itself_at_once(speech: Pcm, rate: int) -> None:
-    assert len(Resampler(rate).process(speech[:1_920])) / rate >= 0.061
+    assert len(Resampler(24_000, rate).process(speech[:1_920])) / rate >= 0.061
 
 
 @RATES

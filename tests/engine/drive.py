@@ -11,16 +11,17 @@ from engine.api.errors import EngineError
 from engine.api.events import AudioChunk, FinishReason, FlushDone, SegmentDone
 from engine.api.metrics import PREEMPTIONS
 from engine.api.observer import Metric, NullObserver, Observer
-from engine.api.request import SAMPLES_PER_FRAME, Delivery, SpeechRequest, TextMode
+from engine.api.request import Delivery, SpeechRequest, TextMode
 from engine.api.voice import Voice
 from engine.prompt.builder import PromptLayout
 from engine.scheduler.batch_builder import Limits
 from engine.scheduler.block_pool import BlockPool
+from engine.scheduler.runaway import RunawayDetector
 from engine.scheduler.scheduler import Outcome, Scheduler
 from engine.scheduler.sequence import Sequence
 from tests.engine.fake_runner import Codes, FakeRunner, OneAhead
 from tests.engine.oracle import Expected, expected
-from tests.engine.tiny import tiny_config, tiny_tokenizer
+from tests.engine.tiny import FRAME_SAMPLES, tiny_config, tiny_tokenizer
 
 Flavour = Literal["at once", "one ahead"]
 FLAVOURS: tuple[Flavour, ...] = ("at once", "one ahead")
@@ -112,7 +113,8 @@ class Drive:
             instruct=(5,) * instruct,
             reference_text=transcript,
         )
-        talk = Talk(Sequence(request, seed, layout, tiny_tokenizer(), arrived=self.now))
+        guard = RunawayDetector(10.0, layout.config.frame_seconds)
+        talk = Talk(Sequence(request, seed, layout, tiny_tokenizer(), guard, arrived=self.now))
         self.talks[talk.sequence] = talk
         self.scheduler.add(talk.sequence)
         return talk
@@ -175,9 +177,9 @@ class Drive:
 
     def _hear(self, talk: Talk, chunk: AudioChunk) -> None:
         assert chunk.first_frame == len(talk.codes), "a hole, or a frame twice"
-        assert len(chunk.pcm) == len(chunk.codes) * SAMPLES_PER_FRAME
+        assert len(chunk.pcm) == len(chunk.codes) * FRAME_SAMPLES
         talk.codes += map(tuple, chunk.codes.tolist())
-        talk.pcm += list(chunk.pcm.reshape(-1, SAMPLES_PER_FRAME))
+        talk.pcm += list(chunk.pcm.reshape(-1, FRAME_SAMPLES))
         talk.sizes.append(len(chunk.codes))
         talk.lasts.append(chunk.last)
         talk.sequence.playback.deliver(len(chunk.codes), self.now)

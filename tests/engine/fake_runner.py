@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from engine.api.request import SAMPLES_PER_FRAME
 from engine.checkpoint.config import ModelConfig
 from engine.prompt.prompt_tokens import VECTOR
 from engine.runner.slot_state import RING
@@ -30,6 +29,7 @@ class FakeModel:
     """Frames from everything read so far, and audio from every frame heard so far."""
 
     def __init__(self, config: ModelConfig) -> None:
+        self.samples = config.frame_samples
         self.end, self.groups, self.audio_ids = config.codec.eos, config.code_groups, config.predictor.vocab
 
     def frame(self, cells: Sequence[Cell], seed: int, frame: int, seen: frozenset[int], may_end: bool) -> Codes:
@@ -44,7 +44,7 @@ class FakeModel:
 
     def audio(self, heard: int) -> npt.NDArray[np.int16]:
         """The samples that the decoder's state stands for."""
-        return np.full(SAMPLES_PER_FRAME, heard % 65_536 - 32_768, np.int16)
+        return np.full(self.samples, heard % 65_536 - 32_768, np.int16)
 
 
 class FakeRunner:

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.api.events import AudioChunk, Event, Finished, FinishReason, FlushDone, Notice, Started
-from engine.api.request import SAMPLES_PER_FRAME, SpeechRequest
+from engine.api.request import SpeechRequest
 from engine.engine import Engine
 from engine.scheduler.scheduler import Scheduler
 from engine.speech import Speech
+from tests.engine.tiny import FRAME_SAMPLES
 
 PATIENCE = 30.0  # seconds that anything may take on a busy machine
 
@@ -94,7 +95,7 @@ def check(heard: Heard) -> None:
     chunks = heard.of(AudioChunk)
     for chunk in chunks:
         assert chunk.first_frame == frame
-        assert len(chunk.pcm) == SAMPLES_PER_FRAME * len(chunk.codes)
+        assert len(chunk.pcm) == FRAME_SAMPLES * len(chunk.codes)
         frame += len(chunk.codes)
     assert [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
     assert end.frames == frame

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.api.errors import InvalidRequest
-from engine.api.request import FRAME_SECONDS, Delivery, Reference, Sampling, SamplingParams, SpeechRequest
+from engine.api.request import SHORTEST_LEAD, Delivery, Reference, Sampling, SamplingParams, SpeechRequest
 from engine.scheduler import chunk_policy
 from engine.scheduler.block_pool import BlockPool
 from engine.scheduler.playback import Playback
@@ -83,7 +83,7 @@ def test_a_chunk_fits_the_smallest_size_that_holds_it(frames: int) -> None:
 
 
 def test_a_listener_who_is_served_in_time() -> None:
-    playback = Playback()
+    playback = Playback(0.08)
     assert playback.slack(10.0) is None
     assert playback.played(10.0) == 0.0
     assert playback.deliver(2, 10.0) == (0.0, None)
@@ -97,7 +97,7 @@ def test_a_listener_who_is_served_in_time() -> None:
 
 
 def test_a_listener_who_runs_dry_waits_and_goes_on_from_there() -> None:
-    playback = Playback()
+    playback = Playback(0.08)
     playback.deliver(1, 0.0)
     late, gap = playback.deliver(1, 0.5)
     assert late == pytest.approx(0.42)
@@ -152,6 +152,6 @@ def test_a_recording_of_no_use_is_named(field: str, reference: Reference) -> Non
 def test_the_edges_of_every_range_are_allowed() -> None:
     pick = SamplingParams(temperature=0.0, top_k=0, top_p=1.0)
     edges = Sampling(talker=pick, predictor=pick, repetition_penalty=10.0, seed=2**64 - 1, max_frames=1)
-    delivery = Delivery(first_chunk_frames=12, max_chunk_frames=1, max_lead=FRAME_SECONDS, input_idle_timeout=0.0)
+    delivery = Delivery(first_chunk_frames=12, max_chunk_frames=1, max_lead=SHORTEST_LEAD, input_idle_timeout=0.0)
     SpeechRequest(sampling=edges, delivery=delivery).validate()
     SpeechRequest(reference=Reference(np.zeros(1_920, np.float32), speaker_embedding_only=True)).validate()

@@ -116,7 +116,9 @@ async def rig(flavour: Flavour, kind: str = "1.7B-CustomVoice", **settings: Any)
     limits = Limits(config.max_speeches, config.max_prefill_tokens or 256, 4_000, 7_500)
     schedule = Scheduler(limits, BlockPool(1_000, block_size=4), notes)
     layouts = PromptBuilder(model, tiny_tokenizer(), cloner if model.kind == "base" else None)
-    card = ModelCard("fake", model.kind, (), tuple(model.speakers), True, "fake")
+    card = ModelCard(
+        "fake", model.kind, (), tuple(model.speakers), True, "fake", model.frame_samples, model.sample_rate
+    )
     engine = Engine(card, Sampling(), config, layouts, schedule, steps, notes)
     try:
         yield Rig(engine, device, steps, cloner, notes)

@@ -5,11 +5,14 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from engine.scheduler.outboxes import FRAME_BYTES, LEAST, Outboxes
+from engine.scheduler.outboxes import CODES_BYTES, LEAST, Outboxes
 from engine.speech import Speech
 from tests.engine.drive import FLAVOURS, Flavour
 from tests.engine.speaking import listen, until
 from tests.engine.test_loop import Rig, endless, no_housekeeping, request, rig
+from tests.engine.tiny import FRAME_SAMPLES
+
+FRAME_BYTES = 2 * FRAME_SAMPLES + CODES_BYTES
 
 __all__ = ["endless", "no_housekeeping"]  # fixtures
 

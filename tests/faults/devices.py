@@ -5,8 +5,8 @@ import time
 
 import numpy as np
 
-from engine.api.request import SAMPLES_PER_FRAME
 from engine.scheduler.batch import Batch, StepOutput
+from tests.engine.tiny import FRAME_SAMPLES
 
 GROUPS = 16
 IDS = 1_000  # codes of codebook 0 that mean audio
@@ -43,4 +43,4 @@ class Steady:
 
     def _audio(self, slot: int, first: int, count: int) -> np.ndarray:
         frames = [self._draw(slot, self._offsets[slot] + first + number) for number in range(count)]
-        return np.repeat(np.array(frames, np.int16), SAMPLES_PER_FRAME)
+        return np.repeat(np.array(frames, np.int16), FRAME_SAMPLES)

@@ -49,7 +49,7 @@ def test_underruns(arrivals: list[float], late: int) -> None:
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(1, 12)), min_size=1, max_size=30))
 def test_underruns_agree_with_the_engine(chunks: list[tuple[int, int]]) -> None:
     """Times in sixteenths of a second and frames of the engine's length: sums without rounding trouble at the edge."""
-    engine, now, arrivals = Playback(), 0.0, []
+    engine, now, arrivals = Playback(0.08), 0.0, []
     for gap, frames in chunks:
         now += gap / 128 + 1e-6
         engine.deliver(frames, now)

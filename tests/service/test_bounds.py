@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from engine.checkpoint.dummy import write_checkpoint
 from engine.scheduler.batch import Runner
-from engine.scheduler.segment import CAP_FRAMES, CAP_FRAMES_PER_TOKEN
+from engine.scheduler.segment import CAP_SECONDS, CAP_SECONDS_PER_TOKEN
 from qwentts_client.v1 import tts_pb2 as pb
 
 from .conftest import Running, config, failure, pcm, send, serving, text, turn
@@ -54,7 +54,7 @@ async def test_a_speech_that_never_ends_is_cut_at_the_cap_for_its_text(tmp_path:
         summary = check_laws(await turn(server, asked, text("Hi.")))
         assert server.sample("tts_requests_total", method="Synthesize", outcome="cap") == 1
     assert summary.finish_reason == pb.FINISH_REASON_LENGTH
-    assert summary.codec_frames == CAP_FRAMES + CAP_FRAMES_PER_TOKEN * summary.text_tokens
+    assert summary.codec_frames == (CAP_SECONDS + CAP_SECONDS_PER_TOKEN * summary.text_tokens) / 0.08
 
 
 @pytest.mark.parametrize("runaway", [Stuck, lambda runner: Silent(runner, after=5)], ids=["circle", "silence"])

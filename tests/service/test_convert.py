@@ -14,7 +14,7 @@ from qwentts_grpc.wire import requests
 from qwentts_grpc.wire.limits import Limits
 
 DEFAULTS = Sampling(SamplingParams(0.7, 20, 0.8), SamplingParams(0.6, 10, 0.9), 1.1)
-CARD = ModelCard("tiny", "custom_voice", ("english",), ("ryan",), True, "")
+CARD = ModelCard("tiny", "custom_voice", ("english",), ("ryan",), True, "", 1_920, 24_000)
 SAMPLING, DELIVERY = pb.SamplingOptions, pb.DeliveryOptions
 SERVER = requests.ServerDefaults(CARD, DEFAULTS, Limits(text_characters=50, audio_seconds=60.0))
 
@@ -100,7 +100,9 @@ def test_bounds_are_inside() -> None:
 
 
 def test_instructions_that_the_checkpoint_does_not_follow_are_told() -> None:
-    deaf = requests.ServerDefaults(ModelCard("tiny", "custom_voice", (), (), False, ""), DEFAULTS, Limits())
+    deaf = requests.ServerDefaults(
+        ModelCard("tiny", "custom_voice", (), (), False, "", 1_920, 24_000), DEFAULTS, Limits()
+    )
     assert asked(pb.SynthesisConfig(instructions="softly"), deaf).without_effect == (
         "instructions: not followed by this checkpoint",
     )

@@ -39,8 +39,8 @@ def narrate(
     milliseconds: int | None = None,
 ) -> list[Payload]:
     wanted = pb.AudioFormat(encoding=encoding, sample_rate_hertz=rate)  # type: ignore[arg-type]
-    encoder = formats.encoder(wanted, milliseconds and milliseconds * 1_000_000)
-    responses = ResponseBuilder(pb.Started(seed=7, audio_format=wanted), encoder, without_effect)
+    encoder = formats.encoder(wanted, 24_000, milliseconds and milliseconds * 1_000_000)
+    responses = ResponseBuilder(pb.Started(seed=7, audio_format=wanted), encoder, 0.08, without_effect)
     return [message for event in events for message in responses.messages(event)]
 
 

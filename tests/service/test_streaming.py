@@ -115,7 +115,7 @@ async def test_every_format_on_offer_comes_whole(server: Running) -> None:
     for wanted in offered:
         asked.config.audio_format.CopyFrom(wanted)
         responses = await turn(server, asked, text(SENTENCE))
-        encoder = formats.encoder(wanted)
+        encoder = formats.encoder(wanted, 24_000)
         chunks = np.split(plain, 10)  # an Ogg page ends with a chunk
         parts = [*(part for chunk in chunks[:-1] for part in encoder.encode(chunk)), *encoder.finish(chunks[-1])]
         assert pcm(responses) == b"".join(part.data for part in parts)

@@ -13,7 +13,7 @@ from qwentts_grpc.voices.catalog import built_in_voices
 
 from .conftest import Running, failure
 
-CARD = ModelCard("tiny", "custom_voice", ("chinese", "english"), ("zoe", "anna", "bob"), True, "")
+CARD = ModelCard("tiny", "custom_voice", ("chinese", "english"), ("zoe", "anna", "bob"), True, "", 1_920, 24_000)
 OTHER = replace(CARD, name="small", voices=("anna",))
 pytest_session = pytest.mark.asyncio(loop_scope="session")
 
@@ -44,7 +44,7 @@ def test_pages_cover_every_voice_once_in_order() -> None:
 
 def test_a_voice_that_comes_between_two_pages_moves_no_other() -> None:
     first = page(pb.ListVoicesRequest(page_size=2), voices(CARD))
-    more = ModelCard("tiny", "custom_voice", ("english",), (*CARD.voices, "aaron", "carl"), True, "")
+    more = ModelCard("tiny", "custom_voice", ("english",), (*CARD.voices, "aaron", "carl"), True, "", 1_920, 24_000)
     second = page(pb.ListVoicesRequest(page_token=first.next_page_token), voices(more))
     assert [voice.name for voice in second.voices] == ["carl", "zoe"]
 

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from engine.checkpoint.config import ModelConfig
 from engine.prompt.tokenizer import TextTokenizer
 from training.codec.train import Trainer as CodecTrainer
 from training.export import export
-from training.sizes import FRAME_SAMPLES, GROUPS, talker_config
+from training.sizes import FRAME_SAMPLES, GROUPS, model_config, talker_config
 from training.talker.columns import Batches, Utterance, build_sequences
 from training.talker.subwords import train_subwords
 from training.talker.train import Trainer as TalkerTrainer
@@ -27,7 +26,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = talker_config(words.config_ids, words.rows)
     tokenizer = TextTokenizer(words.entries, words.merges, "qwen2")
     said = [Utterance(text, 0, np.zeros((4, GROUPS), np.int16)) for text in TEXTS]
-    sequences = build_sequences(ModelConfig.from_json(config), tokenizer, said, 0.5, 0)
+    sequences = build_sequences(model_config(config), tokenizer, said, 0.5, 0)
     talker = TalkerTrainer(config, torch.device("cpu"), 1e-3, Batches(sequences, 1_000, 0))
     for parameter in talker.kept.parameters():
         if parameter.dim() > 1:

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from engine.checkpoint.config import ModelConfig
 from engine.prompt.token_stream import HEADING
 from engine.prompt.tokenizer import TextTokenizer
 from tests.voice.conftest import TEXTS
-from training.sizes import GROUPS, talker_config
+from training.sizes import GROUPS, model_config, talker_config
 from training.talker.columns import LEAD, Batch, Batches, Utterance, build_sequences, paragraphs
 from training.talker.guided import Guide, off_pace
 from training.talker.model import SpeechModel
@@ -25,7 +24,7 @@ SAID += paragraphs(SAID, 1, 200, seed=1)
 @pytest.fixture(scope="module")
 def batch() -> Batch:
     """Every utterance in incremental and in whole mode."""
-    sizes = ModelConfig.from_json(CONFIG)
+    sizes = model_config(CONFIG)
     sequences = build_sequences(sizes, TOKENIZER, SAID, 0.5, 0)
     longest = int((sequences.starts[1:] - sequences.starts[:-1]).max())
     return Batches(sequences, 1, sizes.codec.eos).batch(longest, torch.arange(2 * len(SAID)))

@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.checkpoint.config import ModelConfig
 from engine.prompt.tokenizer import TextTokenizer
 from tests.voice.conftest import TEXTS
 from training.export import export
 from training.resumed import read_talker, with_words
-from training.sizes import FRAME_SAMPLES, GROUPS, talker_config
+from training.sizes import FRAME_SAMPLES, GROUPS, model_config, talker_config
 from training.talker.coded import load_codec, read_vectors, write_vectors
 from training.talker.columns import VECTOR, Utterance, build_sequences
 from training.talker.subwords import train_subwords
@@ -50,7 +49,7 @@ def test_a_checkpoints_codec_gives_the_same_codes_and_is_exported_as_it_is(untra
 @pytest.mark.parametrize("cloning", [False, True])
 def test_voices_are_named_by_vectors_only_where_there_are_some(tmp_path: Path, cloning: bool) -> None:
     words = train_subwords(TEXTS)
-    config = ModelConfig.from_json(talker_config(words.config_ids, words.rows))
+    config = model_config(talker_config(words.config_ids, words.rows))
     if cloning:
         write_vectors(tmp_path, torch.zeros(2, 1, config.talker.hidden))
     said = [Utterance(text, 1, torch.zeros(4, GROUPS).short().numpy()) for text in TEXTS * 20]

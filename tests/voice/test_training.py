@@ -10,7 +10,6 @@ from engine.api.config import EngineConfig
 from engine.api.request import Delivery, Sampling, SamplingParams, SpeechRequest, TextMode
 from engine.build import build_engine
 from engine.checkpoint.codec_config import CodecDecoderConfig, CodecEncoderConfig
-from engine.checkpoint.config import ModelConfig
 from engine.checkpoint.tensors import under
 from engine.model.codec.decoder import CodecDecoder
 from engine.model.codec.encoder import CodecEncoder
@@ -21,7 +20,7 @@ from training.codec.export import codec_tensors
 from training.codec.train import Trainer as CodecTrainer
 from training.recorded import Recorded
 from training.resumed import read_talker
-from training.sizes import FRAME_SAMPLES, GROUPS, VOICES, talker_config, tokenizer_config
+from training.sizes import FRAME_SAMPLES, GROUPS, VOICES, model_config, talker_config, tokenizer_config
 from training.talker import coded
 from training.talker.coded import SHIFTS, load_codec, read_coded, write_coded
 from training.talker.columns import LEAD, Batches, Utterance, build_sequences, paragraphs, rounded
@@ -70,7 +69,10 @@ def _argmax(untrained: Path, said: Utterance, mode: TextMode) -> torch.Tensor:
     config = talker_config(words.config_ids, words.rows)
     model = SpeechModel(config).eval()
     model.load_state_dict(state)
-    sizes, tokenizer = ModelConfig.from_json(config), TextTokenizer(words.entries, words.merges, "qwen2")
+    sizes, tokenizer = (
+        model_config(config),
+        TextTokenizer(words.entries, words.merges, "qwen2"),
+    )
     both = Batches(build_sequences(sizes, tokenizer, [said], 1.0, 0), 1, sizes.codec.eos)
     batch = both.batch(rounded(len(both._all.text)), torch.tensor([mode is TextMode.WHOLE]).long())
     frames, spoken = batch.frames()
@@ -115,7 +117,10 @@ def test_paragraphs_join_one_speakers_sentences() -> None:
 def test_a_talker_learns() -> None:
     words = train_subwords(TEXTS)
     config = talker_config(words.config_ids, words.rows)
-    sizes, tokenizer = ModelConfig.from_json(config), TextTokenizer(words.entries, words.merges, "qwen2")
+    sizes, tokenizer = (
+        model_config(config),
+        TextTokenizer(words.entries, words.merges, "qwen2"),
+    )
     said = [Utterance(text, i, _noise(8)) for i, text in enumerate(TEXTS)]
     batches = Batches(build_sequences(sizes, tokenizer, said, 0.5, 0), 100, sizes.codec.eos)
     torch.manual_seed(0)
@@ -128,7 +133,10 @@ def test_text_is_heard_among_codes_from_the_start() -> None:
     words = train_subwords(TEXTS)
     config = talker_config(words.config_ids, words.rows)
     torch.manual_seed(0)
-    sizes, tokenizer = ModelConfig.from_json(config), TextTokenizer(words.entries, words.merges, "qwen2")
+    sizes, tokenizer = (
+        model_config(config),
+        TextTokenizer(words.entries, words.merges, "qwen2"),
+    )
     sequences = build_sequences(sizes, tokenizer, [Utterance("Hi.", 0, _noise(4))], 0.5, 0)
     talker = TalkerTrainer(config, CPU, 1e-3, Batches(sequences, 100, 0)).model.talker
     text, first, second = (

@@ -12,6 +12,7 @@ from engine.checkpoint.dummy.configs import Json
 from engine.model.layers import rope_tables
 from engine.ops.base import Rope
 from training.codec.model import RMSNorm, attend, swiglu
+from training.sizes import model_config
 from training.talker.columns import VECTOR
 
 DROPOUT = 0.1
@@ -44,7 +45,7 @@ class Talker(nn.Module):
 
     def __init__(self, config: Json) -> None:
         super().__init__()
-        sizes, width = ModelConfig.from_json(config), config["talker_config"]["text_hidden_size"]
+        sizes, width = model_config(config), config["talker_config"]["text_hidden_size"]
         self.model = Stack(sizes.talker)
         self.model.text_embedding = nn.Embedding(config["talker_config"]["text_vocab_size"], width)
         self.model.codec_embedding = nn.Embedding(sizes.talker.vocab, sizes.talker.hidden)

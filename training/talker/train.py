@@ -16,12 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.checkpoint.config import ModelConfig
 from engine.checkpoint.dummy.configs import Json
 from engine.checkpoint.dummy.tokenizer import Vocabulary
 from training.replayed import Replayed
 from training.resumed import State, read_talker, with_words
-from training.sizes import CODEBOOK, talker_config
+from training.sizes import CODEBOOK, model_config, talker_config
 from training.talker.coded import read_coded, read_vectors
 from training.talker.columns import Batch, Batches, Rows, Utterance, build_sequences, paragraphs
 from training.talker.guided import Guide
@@ -184,7 +183,7 @@ def main() -> None:
         old, words = words, train_subwords(dict.fromkeys(u.text for u in utterances))
         state = with_words(state, old, words) if state else state
     config = talker_config(words.config_ids, words.rows)
-    sizes = ModelConfig.from_json(config)
+    sizes = model_config(config)
     learnt, held = split(utterances, options.seed)
     learnt += paragraphs(learnt, len(learnt) // 16, PARAGRAPH, options.seed)
     built = [  # by other processes, so before there is anything on the GPU
