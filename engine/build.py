@@ -206,6 +206,9 @@ class _Parts:
     def _cloner(self) -> Cloner | None:
         if self.model_config.kind != "base":
             return None
+        rate = self.checkpoint.codec_json["input_sample_rate"]
+        if rate != RECORDING_RATE:
+            raise CheckpointError(f"{self.name}: the codec encodes {rate} Hz, recordings have {RECORDING_RATE}")
         encoder_config = CodecEncoderConfig.from_json(self.checkpoint.codec_json)
         encoder = CodecEncoder(encoder_config, under(self.checkpoint.codec, "encoder"))
         speaker_config = SpeakerEncoderConfig.from_json(self.checkpoint.config_json["speaker_encoder_config"])

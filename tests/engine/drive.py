@@ -13,6 +13,7 @@ from engine.api.metrics import PREEMPTIONS
 from engine.api.observer import Metric, NullObserver, Observer
 from engine.api.request import Delivery, SpeechRequest, TextMode
 from engine.api.voice import Voice
+from engine.checkpoint.config import ModelConfig
 from engine.prompt.builder import PromptLayout
 from engine.scheduler.batch_builder import Limits
 from engine.scheduler.block_pool import BlockPool
@@ -21,7 +22,7 @@ from engine.scheduler.scheduler import Outcome, Scheduler
 from engine.scheduler.sequence import Sequence
 from tests.engine.fake_runner import Codes, FakeRunner, OneAhead
 from tests.engine.oracle import Expected, expected
-from tests.engine.tiny import FRAME_SAMPLES, tiny_config, tiny_tokenizer
+from tests.engine.tiny import tiny_config, tiny_tokenizer
 
 Flavour = Literal["at once", "one ahead"]
 FLAVOURS: tuple[Flavour, ...] = ("at once", "one ahead")
@@ -90,13 +91,14 @@ class Drive:
         block_size: int = 4,
         columns: int = 64,
         observer: Observer | None = None,
+        config: ModelConfig | None = None,
     ) -> None:
-        self.now = 0.0
+        self.now, self.config = 0.0, config or tiny_config()
         self.talks: dict[Sequence, Talk] = {}
         self.pool = BlockPool(blocks, block_size)
         positions = min(32_768, blocks * block_size)
         self.scheduler = Scheduler(Limits(slots, columns, positions, 7_500), self.pool, observer or NullObserver())
-        self.device = FakeRunner(tiny_config(), slots, block_size)
+        self.device = FakeRunner(self.config, slots, block_size)
         self._runner = self.device if flavour == "at once" else OneAhead(self.device)
 
     def open(
@@ -106,7 +108,7 @@ class Drive:
         request = request or SpeechRequest(delivery=Delivery(text_mode=INCREMENTAL))
         transcript = () if voice is None or voice.codes is None else (7, 8, 9)
         layout = PromptLayout(
-            config=tiny_config(),
+            config=self.config,
             voice=voice or Voice(row=3061),
             mode=request.delivery.text_mode,
             language=None,
@@ -177,9 +179,9 @@ class Drive:
 
     def _hear(self, talk: Talk, chunk: AudioChunk) -> None:
         assert chunk.first_frame == len(talk.codes), "a hole, or a frame twice"
-        assert len(chunk.pcm) == len(chunk.codes) * FRAME_SAMPLES
+        assert len(chunk.pcm) == len(chunk.codes) * self.config.frame_samples
         talk.codes += map(tuple, chunk.codes.tolist())
-        talk.pcm += list(chunk.pcm.reshape(-1, FRAME_SAMPLES))
+        talk.pcm += list(chunk.pcm.reshape(-1, self.config.frame_samples))
         talk.sizes.append(len(chunk.codes))
         talk.lasts.append(chunk.last)
         talk.sequence.playback.deliver(len(chunk.codes), self.now)
