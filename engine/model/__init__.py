@@ -1,1 +1,4 @@
-"""The maths of the model, as in the papers: talker, code predictor, codec, speaker encoder."""
+"""Maths of the model, as in the papers.
+
+Talker, code predictor, codec, speaker encoder.
+"""

@@ -1,4 +1,4 @@
-"""The decoder stack that the talker and the code predictor share: five operations a layer."""
+"""Decoder stack of talker, predictor: five operations a layer."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,10 @@ Attend = Callable[[int, Tensor, HeadNorms], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Weights of one layer: qkv ((H + 2 G) D, K), out (K, H D), gate_up (2 I, K), down (K, I), norms (K,)."""
+    """Weights of one layer.
+
+    qkv ((H + 2 G) D, K), out (K, H D), gate_up (2 I, K), down (K, I), norms (K,).
+    """
 
     qkv: Tensor
     out: Tensor
@@ -28,7 +31,7 @@ class Layer:
 
 
 class RotaryConfig(Protocol):
-    """What rotary embedding is made of."""
+    """Parameters of rotary embedding."""
 
     @property
     def head_dim(self) -> int: ...
@@ -38,7 +41,10 @@ class RotaryConfig(Protocol):
 
 
 class DecoderStack:
-    """Pre-norm layers with grouped-query attention and SwiGLU; where keys and values live is the caller's matter."""
+    """Pre-norm layers with grouped-query attention, SwiGLU.
+
+    Keys and values live where the caller's `attend` keeps them.
+    """
 
     def __init__(self, config: DecoderConfig, weights: Mapping[str, Tensor], prefix: str, ops: Ops) -> None:
         self.eps = config.eps
@@ -61,9 +67,10 @@ class DecoderStack:
 
 
 def rope_tables(config: RotaryConfig, positions: int, like: Tensor) -> Rope:
-    """cos and sin (positions, D) of `position * theta^(-2i/D)`, fp32 rounded to the dtype of `like`.
+    """Rotary tables (positions, D), in the dtype of `like`.
 
-    The talker's multimodal sections see three equal position rows, so that plain rotary embedding is the same thing.
+    cos and sin of `position * theta^(-2i/D)`, fp32, then rounded.
+    The talker's multimodal sections have three equal position rows, so that plain rotary embedding is the same thing.
     """
     exponents = torch.arange(0, config.head_dim, 2, device=like.device, dtype=torch.float32) / config.head_dim
     angles = torch.arange(positions, device=like.device)[:, None] / config.rope_theta**exponents

@@ -1,4 +1,7 @@
-"""The code predictor: from the talker's hidden state and codebook 0 to the frame's other fifteen codes."""
+"""Code predictor: the other fifteen codes of a frame.
+
+From the talker's hidden state and codebook 0.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -15,8 +18,9 @@ SamplingTensorsAt = Callable[[int], SamplingTensors]
 
 
 class Predictor:
-    """A small decoder run from scratch every frame: position 0 is the talker's hidden state, position g codebook g-1.
+    """Small decoder, run from scratch every frame.
 
+    Position 0 is the talker's hidden state, position g codebook g-1.
     Embeddings have the talker's width and pass through one projection; since they are looked up and never mixed, the
     projected tables are made once.
     """
@@ -35,7 +39,10 @@ class Predictor:
         self._ops = ops
 
     def forward(self, hidden: Tensor, first: Tensor, params_at: SamplingTensorsAt) -> Tensor:
-        """hidden (R, K of the talker), first = codebook 0 (R,) -> codes (R, code groups) int64."""
+        """Codes (R, code groups) int64 of a frame.
+
+        hidden (R, K of the talker), first = codebook 0 (R,).
+        """
         codes = [first]
         cache = [LayerCache(layer.keys[: len(first)], layer.values[: len(first)]) for layer in self.cache]
         x = torch.stack((self._project(hidden), F.embedding(first, self.tables[0])), 1)
@@ -51,7 +58,10 @@ class Predictor:
         return torch.stack(codes, 1)
 
     def _run(self, x: Tensor, start: int, cache: list[LayerCache]) -> Tensor:
-        """x (R, T, K) at positions start... -> the last position's state before the final norm (R, K)."""
+        """State of the last position, before the final norm.
+
+        x (R, T, K) at positions start... -> (R, K).
+        """
         rows, steps, width = x.shape
 
         def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
@@ -65,7 +75,10 @@ class Predictor:
 
 
 def _projection(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor] | None:
-    """None where talker and predictor have one width: the 0.6B models store no such tensors."""
+    """Weight, bias of a projection; None where absent.
+
+    The 0.6B models store no such tensors, since talker and predictor have one width.
+    """
     if f"{name}.weight" not in weights:
         return None
     return weights[f"{name}.weight"], weights[f"{name}.bias"]

@@ -1,4 +1,7 @@
-"""The talker: text and codec embeddings in, codebook-0 logits and a hidden state a frame out."""
+"""Talker: embeddings in, codebook-0 logits, hidden states out.
+
+One of each a frame, from text and codec embeddings.
+"""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -32,13 +35,16 @@ class ProjectedText:
         return F.linear(hidden, *self._second)
 
     def table(self, piece: int = 8192) -> "TextTable":
-        """The projection of the whole vocabulary, worth its memory where every launch counts."""
+        """Projection of the whole vocabulary.
+
+        Worth its memory where every launch counts.
+        """
         ids = torch.arange(len(self._embedding), device=self._embedding.device)
         return TextTable(torch.cat([self(part) for part in ids.split(piece)]))
 
 
 class TextTable:
-    """The projection looked up in a table made once: (text vocabulary, K)."""
+    """Projection as a lookup table (text vocabulary, K)."""
 
     def __init__(self, rows: Tensor) -> None:
         self.rows = rows
@@ -48,8 +54,9 @@ class TextTable:
 
 
 class CodecEmbedding:
-    """The sixteen codebooks' embeddings as one table, so that a frame is one lookup of sixteen rows.
+    """Embeddings of all sixteen codebooks as one table.
 
+    A frame is then one lookup of sixteen rows.
     Codebook 0 has the control, language and speaker ids too; the last row is zero and stands for an absent id.
     """
 
@@ -63,12 +70,18 @@ class CodecEmbedding:
         self._absent = len(self.table) - 1
 
     def rows(self, codes: Tensor) -> Tensor:
-        """Rows of `table` for codes (R, code groups), -1 where absent."""
+        """Rows of `table` for codes (R, code groups).
+
+        A code is -1 where absent.
+        """
         return torch.where(codes < 0, self._absent, codes + self._offsets)
 
 
 class Talker:
-    """Decoder over paged keys and values; `cache` holds one pair of tensors a layer."""
+    """Decoder over paged keys, values.
+
+    `cache` holds one pair of tensors a layer.
+    """
 
     def __init__(
         self,
@@ -88,11 +101,17 @@ class Talker:
         self._ops = ops
 
     def embed(self, text: Tensor, codes: Tensor) -> Tensor:
-        """Input of text ids (R,) and codes (R, code groups) -> (R, K)."""
+        """Sum of text embedding with codec embeddings.
+
+        Text ids (R,), codes (R, code groups) -> (R, K).
+        """
         return self._ops.embed(self.codec.table, self.codec.rows(codes), self.text(text))
 
     def decode(self, x: Tensor, block_table: Tensor, slots: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """One position a row: x (R, K) -> hidden state after the final norm (R, K), logits (R, V)."""
+        """Hidden states, logits of one position a row.
+
+        x (R, K) -> hidden state after the final norm (R, K), logits (R, V).
+        """
         metadata = AttentionMetadata(block_table, slots, positions)
 
         def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
@@ -102,7 +121,10 @@ class Talker:
         return hidden, self._ops.linear(hidden, self.head)
 
     def prefill(self, x: Tensor, block_table: Tensor, slots: Tensor, positions: Tensor) -> None:
-        """Write keys and values of rows that may be several positions of a slot: x (R, K); there is no output."""
+        """Write keys, values of rows x (R, K), without output.
+
+        The rows may be several positions of a slot.
+        """
         metadata = AttentionMetadata(block_table, slots, positions)
 
         def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:

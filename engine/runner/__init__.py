@@ -1,1 +1,4 @@
-"""Steps on the device thread: prefill, frame and codec stages, run eagerly or as pipelined CUDA graphs."""
+"""Steps on the device thread.
+
+Prefill, frame and codec stages, run eagerly or as pipelined CUDA graphs.
+"""

@@ -1,4 +1,4 @@
-"""From a recording to a voice: the codec's codes of it, the speaker encoder's vector, a decoder that has heard it."""
+"""Voices of recordings: codes, speaker vector, primed codec."""
 
 import numpy as np
 import torch
@@ -11,14 +11,20 @@ from engine.runner.codec import CodecStage
 
 
 class Cloner:
-    """Encodes one recording at a time; safe beside running steps, for it shares no state with them."""
+    """Encoder of one recording at a time.
+
+    Safe beside running steps, for it shares no state with them.
+    """
 
     def __init__(self, encoder: CodecEncoder, speaker: SpeakerEncoder, codec: CodecStage) -> None:
         self._encoder, self._speaker, self._codec = encoder, speaker, codec
 
     @torch.inference_mode()
     def __call__(self, reference: Reference) -> Voice:
-        """The voice of a recording; without codes where only the speaker embedding was asked for."""
+        """Voice of a recording.
+
+        Without codes where only the speaker embedding is required.
+        """
         samples = torch.from_numpy(reference.samples)
         embedding = self._speaker.embed(samples).float().cpu().numpy()
         if reference.speaker_embedding_only:
@@ -33,6 +39,6 @@ class Cloner:
         return voice.codes is None or self._codec.is_primed(voice.codes, voice.scope)
 
     def prime(self, voice: Voice) -> None:
-        """Let the decoder hear the recording of a voice that was kept."""
+        """Prime the codec with a kept voice; slow."""
         if voice.codes is not None:
             self._codec.prime(voice.codes, voice.scope)

@@ -1,4 +1,4 @@
-"""The codec stage: frames of codes to PCM16 for the speeches in given slots, on the device thread."""
+"""Codec stage: frames of codes to PCM16, by slot."""
 
 from collections.abc import Sequence
 from threading import Lock
@@ -12,16 +12,17 @@ from engine.byte_cache import ByteCache
 from engine.ops.codec import CodecState, Decoder
 from engine.scheduler.chunk_policy import SIZES
 
-CACHE_BYTES = 256 * 2**20  # of states after recordings: some 50 voices in fp32, 100 in fp16
+CACHE_BYTES = 256 * 2**20  # states after recordings: some 50 voices in fp32, 100 in fp16
 Codes = npt.NDArray[np.int32]
 
 
 class CodecStage:
-    """Owns the decoder's state of every slot, and remembers the states in which recordings leave it.
+    """Owner of every slot's decoder state.
 
-    The stateful decoder hears the whole past of a stream. The reference implementation starts anew every 300 frames
-    on 25 frames of context, fewer than its attention sees: up to there both agree, beyond it this is the better signal.
-    States are remembered for each `scope` by itself.
+    The stateful decoder keeps the whole past of a stream. The reference implementation starts anew every 300 frames
+    on 25 frames of context, fewer than its attention spans: up to there both agree, beyond it this output differs and
+    keeps full context.
+    States after recordings are cached, for each `scope` by itself.
     `prime` and `is_primed` may be called on any thread; all else belongs to the device's.
     """
 
@@ -47,7 +48,10 @@ class CodecStage:
     def start_stream(
         self, slot: int, reference: Codes | None, decoded: Sequence[tuple[int, ...]], scope: str = ""
     ) -> None:
-        """Start `slot` anew as if it had just decoded `reference` (T, 16) and then `decoded`."""
+        """Start `slot` with a past.
+
+        As if it had just decoded `reference` (T, 16) and then `decoded`.
+        """
         self.reset([slot])
         if reference is not None and len(decoded) < self.decoder.config.reach:
             self.state.restore(slot, self.prime(reference, scope))
@@ -55,13 +59,16 @@ class CodecStage:
             self._run(self.state, slot, torch.tensor(decoded, device=self.device))
 
     def is_primed(self, reference: Codes, scope: str = "") -> bool:
-        """Whether `start_stream` finds the state after this recording ready."""
+        """Whether the state after this recording is cached."""
         with self._lock:
             return self._primed.get(_key(reference, scope)) is not None
 
     @torch.inference_mode()
     def prime(self, reference: Codes, scope: str = "") -> CodecState:
-        """The state of one stream after a recording's codes (T, 16); run once, then remembered while it fits."""
+        """State of one stream after a recording's codes (T, 16).
+
+        Run once, then cached while it fits.
+        """
         key = _key(reference, scope)
         with self._lock:
             primed = self._primed.get(key)
@@ -77,7 +84,10 @@ class CodecStage:
 
     @torch.inference_mode()
     def _run(self, state: CodecState, slot: int, codes: Tensor) -> None:
-        """Hear `codes` (T, 16) int64 without keeping the audio; only frames still in memory at the end are run."""
+        """Decode `codes` (T, 16) int64 without keeping the audio.
+
+        Only frames within the decoder's reach of the end are run.
+        """
         rows, kept = self._rows([slot]), codes[-self.decoder.config.reach :][None]
         start = 0
         while left := kept.shape[1] - start:
@@ -87,11 +97,17 @@ class CodecStage:
 
     @torch.inference_mode()
     def decode(self, slots: Sequence[int], codes: Tensor) -> Tensor:
-        """The next n frames of B different slots: codes (B, n, 16) int64 -> PCM (B, n * 1920) int16 on the device."""
+        """Next n frames of B different slots, as PCM.
+
+        codes (B, n, 16) int64 -> (B, n * 1920) int16 on the device.
+        """
         return self.forward(self._rows(slots), codes.to(self.device))
 
     def forward(self, rows: Tensor, codes: Tensor) -> Tensor:
-        """As `decode`, for slots `rows` (B,) int64 on the device; waits for nothing, so that it can be captured."""
+        """As `decode`, for slots `rows` (B,) int64 on the device.
+
+        Never waits for the device, so that it can be captured.
+        """
         return (self.decoder.forward(codes, self.state, rows) * 32767.0).round_().to(torch.int16)
 
     def _rows(self, slots: Sequence[int]) -> Tensor:

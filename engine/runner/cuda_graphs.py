@@ -1,4 +1,7 @@
-"""CUDA graphs of functions over an integer table: captured once a table size, replayed with the table padded."""
+"""CUDA graphs of functions over an integer table.
+
+Captured once a table size, replayed with the table padded.
+"""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,25 +14,30 @@ from engine.progress import Progress
 
 Output = TypeVar("Output")
 Pool = Any  # the opaque handle of torch.cuda.graph_pool_handle()
-THREADS = 32  # that prepare: they wait for kernels, often several for one; each holds what its size needs in memory
+THREADS = 32  # threads that prepare, often several for one kernel; each holds the memory of its size
 
 ROW_SIZES = (1, 2, 4, 8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128)
 
 
 def sizes_up_to(most: int, sizes: Sequence[int] = ROW_SIZES) -> list[int]:
-    """The sizes below `most`, and `most`."""
+    """The sizes below `most`, then `most`."""
     return [size for size in sizes if size < most] + [most]
 
 
 class Graphs(Generic[Output]):
-    """Graphs of one function, sharing a memory pool with others that never run at the same time.
+    """Graphs of one function, by table size.
 
-    The tables of all sizes begin at one place on the device: `replay(rows)` runs the smallest graph that holds `rows`,
-    whose surplus rows the caller has filled with padding. `prepare` all sizes, then `capture`, before the first replay.
+    They share a memory pool with others that never run at the same time.
+    The tables of all sizes begin at one address on the device: `replay(rows)` runs the smallest graph that holds
+    `rows`, whose surplus rows the caller has filled with padding. `prepare` all sizes, then `capture`, before the first
+    replay. `prepare` may be called on any thread; all else belongs to the device's.
     """
 
     def __init__(self, function: Callable[[Tensor], Output], table: Tensor, sizes: Sequence[int], pool: Pool) -> None:
-        """`table` (R, C) int64 holds padding rows now; `sizes` ascend to R."""
+        """`table` (R, C) int64 holds padding rows.
+
+        `sizes` ascend to R.
+        """
         self.table, self.sizes = table, list(sizes)
         self.tables = {size: table[:size] for size in sizes}
         self._function, self._pool = function, pool
@@ -37,13 +45,19 @@ class Graphs(Generic[Output]):
 
     @torch.inference_mode()
     def prepare(self, size: int, stream: torch.cuda.Stream) -> None:
-        """Run a size once: kernels get compiled and workspaces sized, which a capture must not do."""
+        """Run a size once.
+
+        Kernels get compiled and workspaces sized, which a capture must not do.
+        """
         with torch.cuda.stream(stream):
             self._function(self.tables[size])
 
     @torch.inference_mode()
     def capture(self, progress: Progress) -> None:
-        """Capture every size, the largest first, so that the pool is sized once."""
+        """Capture every size.
+
+        The largest first, so that the pool is sized once.
+        """
         with torch.cuda.stream(torch.cuda.Stream(self.table.device)):
             for size in reversed(self.sizes):
                 self._graphs[size] = self._capture(self.table[:size])
@@ -54,7 +68,10 @@ class Graphs(Generic[Output]):
         return next(size for size in self.sizes if size >= rows)
 
     def replay(self, rows: int) -> Output:
-        """Run on the current stream; the output is valid until the next graph of the pool runs."""
+        """Run the graph for `rows` on the current stream.
+
+        The output is valid until the next graph of the pool runs.
+        """
         graph, output = self._graphs[self.size(rows)]
         graph.replay()
         return output
@@ -70,7 +87,10 @@ class Graphs(Generic[Output]):
 
 
 def build(graphs: Sequence[Graphs[Any]]) -> None:
-    """Prepare all sizes side by side, for compiling takes most of the time; then capture."""
+    """Prepare all sizes side by side, then capture.
+
+    Compiling takes most of the time.
+    """
     from engine.ops.triton.parallel_compile import compile_in_processes  # Triton is there on GPU machines only
 
     stream = torch.cuda.Stream(graphs[0].table.device)  # one for all: kernels of one stream share their counters

@@ -1,4 +1,4 @@
-"""The device's side of a step: entries, blocks, prefills, frames, audio, in that order, on one thread."""
+"""Eager runner: slots, prefills, frames, audio, on one thread."""
 
 import time
 from collections.abc import Sequence
@@ -22,7 +22,10 @@ Audio = npt.NDArray[np.int16]
 
 
 class Stopwatch:
-    """Seconds a stage took, noted as it ends. `graph` as in `StageTiming`."""
+    """Durations of stages, recorded as each ends.
+
+    `graph` as in `StageTiming`.
+    """
 
     def __init__(self, graph: bool | None) -> None:
         self._graph = graph
@@ -30,7 +33,10 @@ class Stopwatch:
         self.timings: list[StageTiming] = []
 
     def lap(self, stage: str, batch: int) -> None:
-        """Charge the time since the last lap to `stage`, if it had any rows."""
+        """Charge the time since the last lap to `stage`.
+
+        A stage without rows is not recorded.
+        """
         now = time.perf_counter()
         if batch:
             self.timings.append(StageTiming(stage, batch, now - self._since, self._graph))
@@ -38,7 +44,10 @@ class Stopwatch:
 
 
 class EagerRunner:
-    """Runs steps at once and returns what came of them: the plain path, on any device."""
+    """Runner that completes each step at once, on any device.
+
+    Belongs to the device thread.
+    """
 
     def __init__(self, state: SlotState, prefill: PrefillStage, frame: FrameStage, codec: CodecStage) -> None:
         self._state, self._prefill, self._frame, self._codec = state, prefill, frame, codec
@@ -78,7 +87,10 @@ class EagerRunner:
         return result
 
     def _decode(self, chunks: Sequence[Chunk]) -> list[Audio]:
-        """Audio of each chunk, in order; chunks of one size share a codec call."""
+        """Audio of each chunk, in order.
+
+        Chunks of one size share a codec call.
+        """
         audio: dict[int, Audio] = {}
         by_size = sorted(range(len(chunks)), key=lambda i: fit(chunks[i].count))
         for size, group in groupby(by_size, key=lambda i: fit(chunks[i].count)):

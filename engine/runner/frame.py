@@ -1,4 +1,7 @@
-"""One frame for every row: talker step, codebook 0, fifteen predictor steps, and the state for the next frame."""
+"""One frame for every row.
+
+Talker step, codebook 0, fifteen predictor steps, and the state for the next frame.
+"""
 
 from collections.abc import Callable
 
@@ -14,22 +17,24 @@ from engine.runner.slot_state import RING, SlotState
 
 
 class FrameStage:
-    """A function from (R, FIELDS + code groups) integers to (R, code groups + 1), all else being slot state.
+    """Frame as a function of an integer table.
 
-    `halfway` is called between talker and predictor, for whoever times them.
+    (R, FIELDS + code groups) -> (R, code groups + 1), all else being slot state.
+    `halfway` is called between talker and predictor, for timing.
     """
 
     def __init__(self, config: ModelConfig, talker: Talker, predictor: Predictor, state: SlotState, ops: Ops) -> None:
         self._talker, self._predictor, self._state, self._ops = talker, predictor, state, ops
         self._groups, self._audio_ids, self._end = config.code_groups, config.predictor.vocab, config.codec.eos
         ids = torch.arange(config.talker.vocab, device=state.generated_mask.device)
-        # Audio ids and end of speech; the others are control ids that the talker must never say.
+        # Audio ids, end of speech; the others are control ids that the talker must never draw.
         self._allowed = (ids < config.predictor.vocab) | (ids == config.codec.eos)
 
     def forward(self, table: Tensor, halfway: Callable[[], None] = lambda: None) -> Tensor:
-        """table (R, FIELDS + code groups) int64 -> (R, code groups + 1) int32: codes, then 1 where logits were finite.
+        """Codes of one frame a row, with a flag.
 
-        Codebook 0 is the end-of-speech id where the speech ends; the row's other codes mean nothing then.
+        table (R, FIELDS + code groups) int64 -> (R, code groups + 1) int32: codes, then 1 where logits were finite.
+        Codes 1..15 are undefined where code 0 is the end-of-speech id.
         """
         inputs, state = Inputs.of(table), self._state
         slots = inputs.slots
@@ -38,7 +43,7 @@ class FrameStage:
         uniform = self._ops.uniforms(state.seed[slots], inputs.frame, self._groups).t().contiguous()
         first = self._first(logits, slots, uniform[0], inputs.may_end.bool())
         halfway()
-        audible = torch.where(first < self._audio_ids, first, 0)  # no embedding is there for the end's id
+        audible = torch.where(first < self._audio_ids, first, 0)  # the end's id has no embedding
         codes = self._predict(hidden, audible, slots, uniform)
         state.codes[slots] = codes
         state.frames[slots, inputs.index % RING] = codes

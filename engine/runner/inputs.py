@@ -1,4 +1,7 @@
-"""A step's integers as one table: a row a position, the same fields for prompt columns and for frames."""
+"""Integers of a step as one table.
+
+A row a position, the same fields for prompt tokens and for frames.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +18,10 @@ FIELDS = 8  # slot, position, block, text, flag, index, frame, may_end; then the
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Columns of the table, (R,) each, and codes (R, code groups), -1 where absent.
+    """Fields of the table: (R,) each; codes (R, code groups).
 
-    `flag`: of a prompt column, that the slot's vector is added; of a frame, that `codes` are given here and not
+    Codes are -1 where absent.
+    `flag`: of a prompt token, that the slot's vector is added; of a frame, that `codes` are given here and not
     taken from the slot. `index`: the frame within its segment, `frame`: within its turn, `may_end`: 0 or 1.
     """
 
@@ -33,14 +37,17 @@ class Inputs:
 
     @classmethod
     def of(cls, table: Tensor) -> "Inputs":
-        """The columns of a table (R, FIELDS + code groups) int64, each contiguous as kernels want them."""
+        """Fields of a table (R, FIELDS + code groups) int64.
+
+        Each is contiguous, as kernels require.
+        """
         slots, positions, blocks, text, flag, index, frame, may_end = table[:, :FIELDS].t().contiguous().unbind()
         codes = table[:, FIELDS:]
         return cls(slots, positions, blocks, text, flag, index, frame, may_end, codes)
 
 
 def pack_rows(rows: Sequence[DecodeRow], groups: int) -> npt.NDArray[np.int64]:
-    """The table of frames."""
+    """Table of frames."""
     table = np.full((len(rows), FIELDS + groups), -1, np.int64)
     table[:, :FIELDS] = [
         (r.slot, r.position, r.block, r.text, r.codes is not None, r.index, r.frame, r.may_end) for r in rows
@@ -52,7 +59,7 @@ def pack_rows(rows: Sequence[DecodeRow], groups: int) -> npt.NDArray[np.int64]:
 
 
 def pack_prefills(prefills: Sequence[Prefill], groups: int) -> npt.NDArray[np.int64]:
-    """The table of prompt columns, one prompt after the other."""
+    """Table of prompt tokens, one prompt after the other."""
     tokens = [(work, i, token) for work in prefills for i, token in enumerate(work.tokens)]
     table = np.full((len(tokens), FIELDS + groups), -1, np.int64)
     table[:, :FIELDS] = [
@@ -65,5 +72,8 @@ def pack_prefills(prefills: Sequence[Prefill], groups: int) -> npt.NDArray[np.in
 
 
 def padding(dummy: int, groups: int) -> list[int]:
-    """A row that may be added to fill a batch: it touches the dummy slot and the scratch block alone."""
+    """Row that fills up a batch without effect.
+
+    It touches the dummy slot and the scratch block alone.
+    """
     return [dummy, 0, 0, 0, 0, 0, 0, 1] + [-1] * groups

@@ -1,4 +1,4 @@
-"""NVTX ranges of a step's stages, for profilers; nothing without CUDA."""
+"""NVTX ranges of a step's stages; nothing without CUDA."""
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -9,7 +9,10 @@ NONE: AbstractContextManager[None] = nullcontext()
 
 
 def stage(name: str) -> AbstractContextManager[None]:
-    """A range on the calling thread; half a microsecond where no profiler listens."""
+    """Range on the calling thread.
+
+    Half a microsecond without a profiler.
+    """
     return torch.cuda.nvtx.range(name) if _available() else NONE
 
 

@@ -1,4 +1,4 @@
-"""When the next step is due: late enough for newcomers to be in it, early enough for the device not to wait."""
+"""Launch times of steps, from measured durations."""
 
 from collections.abc import Hashable
 
@@ -7,9 +7,11 @@ RISE = 1.1  # what is expected falls at once and rises by no more: one slow step
 
 
 class StepPacer:
-    """Learns how long steps take by their kind, and how long before the end of one the next has to be on its way.
+    """Pacer of step launches, by kind of step.
 
-    The margin grows at once when the device has run dry, and shrinks little by little while it does not.
+    A step is launched a margin before the end of the one before it: late enough for newcomers to be in it, early enough
+    for the device not to wait.
+    The margin doubles when the device has run dry, and decays by 2 % a step while it does not.
     """
 
     def __init__(self) -> None:
@@ -17,14 +19,20 @@ class StepPacer:
         self._expected: dict[Hashable, float] = {}
 
     def record_launch(self, underran: bool) -> None:
-        """A step was handed over; `dry`: the one before it had ended by then."""
+        """Record a launch.
+
+        `underran`: the step before had ended by then.
+        """
         self._margin = min(MOST, 2 * self._margin) if underran else max(LEAST, 0.98 * self._margin)
 
     def observe(self, kind: Hashable, seconds: float) -> None:
-        """A step of this kind took so long on the device."""
+        """Record the duration of a step of this kind."""
         self._expected[kind] = min(seconds, RISE * self._expected.get(kind, seconds))
 
     def next_by(self, kind: Hashable, began: float) -> float:
-        """When the step after one of this kind is due that began then; at once where that is not known yet."""
+        """When to launch the step after one of this kind.
+
+        That one began at `began`; at once while its kind is unmeasured.
+        """
         expected = self._expected.get(kind)
         return began if expected is None else began + expected - self._margin

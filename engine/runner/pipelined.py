@@ -1,4 +1,7 @@
-"""The step on a GPU: graphs are queued one step ahead of the results, and audio is decoded beside the next frame."""
+"""Pipelined runner: CUDA graphs, one step ahead of the results.
+
+Audio is decoded beside the next frame.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -29,16 +32,22 @@ Pcm = npt.NDArray[np.int16]
 
 
 class StagingBuffer:
-    """Pinned host memory for a table: filled as an array, copied in one piece at the size of a graph."""
+    """Pinned host memory for a table.
+
+    Filled as an array, copied in one piece at the size of a graph.
+    """
 
     def __init__(self, padding: Sequence[int], sizes: Sequence[int]) -> None:
-        """`padding`: a row that does no harm; `sizes` ascend."""
+        """`padding`: a row without effect; `sizes` ascend."""
         memory = torch.empty((sizes[-1], len(padding)), dtype=torch.int64, pin_memory=True)
         self._array, self._padding = memory.numpy(), np.array(padding, np.int64)
         self._pieces = {size: memory[:size] for size in sizes}
 
     def load(self, rows: npt.NDArray[np.int64], graphs: Graphs[Output]) -> None:
-        """Put `rows` (R, fields) where the graph for as many reads them, padded to its size."""
+        """Copy `rows` (R, fields) to their graph's table.
+
+        They are padded to the size of the graph.
+        """
         count, size = len(rows), graphs.size(len(rows))
         self._array[:count] = rows
         self._array[count:size] = self._padding
@@ -47,11 +56,11 @@ class StagingBuffer:
 
 @dataclass(slots=True)
 class StepBuffers:
-    """Pinned host memory of one step, and events on its way through the device."""
+    """Pinned host memory of one step, with its events."""
 
     tokens: StagingBuffer
     rows: StagingBuffer
-    places: dict[int, StagingBuffer]  # of chunks, by their size: slot and first frame
+    chunks: dict[int, StagingBuffer]  # of chunks, by their size: slot and first frame
     frames: Tensor  # (slots, code groups + 1) int32
     audio: Tensor  # (samples,) int16: one chunk after the other
     marks: list[torch.cuda.Event] = field(
@@ -60,13 +69,16 @@ class StepBuffers:
 
     @property
     def framed(self) -> torch.cuda.Event:
-        """When the frames were done."""
+        """Event at the end of the frames."""
         return self.marks[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One codec call: positions in the batch of its chunks, and the piece of the audio buffer (chunks, samples)."""
+    """One codec call.
+
+    `members`: positions in the batch of its chunks; `audio`: the piece of the audio buffer (chunks, samples).
+    """
 
     members: Sequence[int]
     audio: Tensor
@@ -74,7 +86,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A batch on the device since `at`; `tokens` of prompts are in it, and `kind` says how long it takes."""
+    """A batch on the device since `at`.
+
+    It holds `tokens` of prompts; `kind` determines its duration.
+    """
 
     batch: Batch
     buffers: StepBuffers
@@ -85,13 +100,16 @@ class Launched:
 
 
 class PipelinedRunner:
-    """Everything is captured when it is built; afterwards a step launches graphs and copies, and allocates nothing."""
+    """Runner of captured graphs, on the device thread.
+
+    Everything is captured when it is built; afterwards a step launches graphs and copies, and allocates nothing.
+    """
 
     @torch.inference_mode()
     def __init__(
         self, state: SlotState, prefill: PrefillStage, frame: FrameStage, codec: CodecStage, tokens: int
     ) -> None:
-        """`tokens`: the most prompt tokens that a step may hold."""
+        """`tokens`: the most prompt tokens of a step."""
         self._state, self._frame, self._codec = state, frame, codec
         self._device, self._groups = state.codes.device, state.codes.shape[1]
         self._main, self._side = torch.cuda.Stream(self._device), torch.cuda.Stream(self._device)
@@ -104,21 +122,27 @@ class PipelinedRunner:
         self._decoders = self._codec_graphs()
         build([self._frames, self._prefill, *self._decoders.values()])
         self._buffers = cycle([self._new_buffers() for _ in range(DEPTH)])
-        self._flying: Launched | None = None
+        self._in_flight: Launched | None = None
         self._pacer = StepPacer()
 
     @torch.inference_mode()
     def step(self, batch: Batch) -> StepOutput:
-        """Launch `batch`, wait for the one before, and return what came of that; an empty batch launches nothing."""
+        """Launch `batch`; return the output of the one before.
+
+        An empty batch launches nothing.
+        """
         with torch.cuda.device(self._device):
             launched = None if batch.empty else self._launch(batch)
-            before, self._flying = self._flying, launched
+            before, self._in_flight = self._in_flight, launched
             return NOTHING if before is None else self._output(before)
 
     # ---- on the way in
 
     def _launch(self, batch: Batch) -> Launched:
-        """The prompts go first: while the device reads them, the host has time for all else."""
+        """Launch all stages of a batch.
+
+        The prompts go first: while the device reads them, the host has time for all else.
+        """
         buffers = next(self._buffers)
         start, filled, framed, decoding, decoded = buffers.marks
         with torch.cuda.stream(self._main):
@@ -129,8 +153,8 @@ class PipelinedRunner:
             with nvtx.stage("frame"):
                 self._run_rows(batch, buffers)
             framed.record()
-            if self._flying is not None:
-                self._pacer.record_launch(underran=self._flying.buffers.framed.query())
+            if self._in_flight is not None:
+                self._pacer.record_launch(underran=self._in_flight.buffers.framed.query())
             at = time.monotonic()
         with torch.cuda.stream(self._side):
             for init in batch.inits:
@@ -163,7 +187,10 @@ class PipelinedRunner:
         buffers.frames[:count].copy_(self._frames.replay(count)[:count], non_blocking=True)
 
     def _run_chunks(self, chunks: Sequence[Chunk], buffers: StepBuffers) -> list[Group]:
-        """One call for each size, in the order of the chunks; their audio lies side by side."""
+        """One codec call a size, in order of the chunks.
+
+        Their audio lies side by side.
+        """
         members: dict[int, list[int]] = {}
         for i, chunk in enumerate(chunks):
             members.setdefault(fit(chunk.count), []).append(i)
@@ -172,14 +199,17 @@ class PipelinedRunner:
             # In one piece, for a copy to any other kind of place would wait for the device.
             samples = len(those) * size * self._codec.frame_samples
             audio = buffers.audio[used : used + samples].view(len(those), -1)
-            self._decode([chunks[i] for i in those], buffers.places[size], self._decoders[size], audio)
+            self._decode([chunks[i] for i in those], buffers.chunks[size], self._decoders[size], audio)
             groups.append(Group(those, audio))
             used += samples
         return groups
 
-    def _decode(self, chunks: Sequence[Chunk], places: StagingBuffer, graphs: Graphs[Tensor], audio: Tensor) -> None:
-        """Chunks of one size to `audio` (chunks, samples) int16 on the host."""
-        places.load(np.array([(chunk.slot, chunk.first) for chunk in chunks], np.int64), graphs)
+    def _decode(self, chunks: Sequence[Chunk], staging: StagingBuffer, graphs: Graphs[Tensor], audio: Tensor) -> None:
+        """Decode chunks of one size to `audio` on the host.
+
+        audio (chunks, samples) int16.
+        """
+        staging.load(np.array([(chunk.slot, chunk.first) for chunk in chunks], np.int64), graphs)
         audio.copy_(graphs.replay(len(chunks))[: len(chunks)], non_blocking=True)
 
     # ---- on the way out
@@ -208,9 +238,12 @@ class PipelinedRunner:
         )
 
     def _next_by(self, sampled_at: float) -> float:
-        """When the step behind the one that is flying is due; the flying one began when the one before it ended."""
-        flying = self._flying
-        return 0.0 if flying is None else self._pacer.next_by(flying.kind, max(sampled_at, flying.at))
+        """When to launch the step after the one in flight.
+
+        That one began when the one before it ended.
+        """
+        in_flight = self._in_flight
+        return 0.0 if in_flight is None else self._pacer.next_by(in_flight.kind, max(sampled_at, in_flight.at))
 
     # ---- when it is built
 
@@ -218,7 +251,10 @@ class PipelinedRunner:
         return torch.tensor(self._padding, device=self._device).repeat(rows, 1)
 
     def _codec_graphs(self) -> dict[int, Graphs[Tensor]]:
-        """Decoders by frames a chunk; they share a pool of their own, for they run beside the others."""
+        """Codec graphs by frames a chunk.
+
+        They share a pool of their own, for they run beside the others.
+        """
         pool, slots = torch.cuda.graph_pool_handle(), self._state.dummy
         sizes, decoders = sizes_up_to(slots, STREAM_SIZES), {}
         for frames in SIZES:
@@ -227,11 +263,14 @@ class PipelinedRunner:
         return decoders
 
     def _decoder(self, frames: int) -> Callable[[Tensor], Tensor]:
-        """Places (B, 2) int64 of chunks, slot and first frame, to their audio (B, samples) int16."""
+        """Function from chunks to audio.
 
-        def decode(places: Tensor) -> Tensor:
-            slots, first = places.t().contiguous().unbind()
-            ring = (first[:, None] + torch.arange(frames, device=places.device)) % RING
+        (B, 2) int64, slot and first frame, -> (B, samples) int16.
+        """
+
+        def decode(table: Tensor) -> Tensor:
+            slots, first = table.t().contiguous().unbind()
+            ring = (first[:, None] + torch.arange(frames, device=table.device)) % RING
             return self._codec.forward(slots, self._state.frames[slots[:, None], ring])
 
         return decode
@@ -240,18 +279,18 @@ class PipelinedRunner:
         slots = self._state.dummy
         frames = torch.empty((slots, self._groups + 1), dtype=torch.int32, pin_memory=True)
         audio = torch.empty((slots * SIZES[-1] * self._codec.frame_samples,), dtype=torch.int16, pin_memory=True)
-        places = {size: StagingBuffer((slots, 0), graphs.sizes) for size, graphs in self._decoders.items()}
+        staging = {size: StagingBuffer((slots, 0), graphs.sizes) for size, graphs in self._decoders.items()}
         return StepBuffers(
             tokens=StagingBuffer(self._padding, self._prefill.sizes),
             rows=StagingBuffer(self._padding, self._frames.sizes),
-            places=places,
+            chunks=staging,
             frames=frames,
             audio=audio,
         )
 
 
 def _audio(launched: Launched) -> list[Pcm]:
-    """Of each chunk of the batch, in their order."""
+    """Audio of each chunk of the batch, in order."""
     audio: dict[int, Pcm] = {}
     for group in launched.groups:
         audio.update(zip(group.members, group.audio.numpy().copy(), strict=True))
@@ -259,5 +298,5 @@ def _audio(launched: Launched) -> list[Pcm]:
 
 
 def _size(graphs: Graphs[Output], rows: int) -> int:
-    """Of the graph that runs for so many rows; 0 where none does."""
+    """Rows of the graph for `rows`; 0 without rows."""
     return graphs.size(rows) if rows else 0

@@ -1,4 +1,7 @@
-"""Prompt columns into the talker's cache; the last prompt column is left to the frame step, as its first input."""
+"""Prefill of prompt tokens into the talker's cache.
+
+The last prompt token is left to the frame step, as its first input.
+"""
 
 import torch
 from torch import Tensor
@@ -9,13 +12,16 @@ from engine.runner.slot_state import SlotState
 
 
 class PrefillStage:
-    """A function of (R, FIELDS + code groups) integers, rows being columns of one prompt or of several."""
+    """Prefill as a function of an integer table.
+
+    (R, FIELDS + code groups), rows being tokens of one prompt or of several.
+    """
 
     def __init__(self, talker: Talker, state: SlotState) -> None:
         self._talker, self._state = talker, state
 
     def forward(self, table: Tensor) -> None:
-        """Write keys and values of the columns at their positions."""
+        """Write keys, values of the tokens at their positions."""
         inputs, state = Inputs.of(table), self._state
         state.map_blocks(inputs.slots, inputs.positions, inputs.blocks)
         vectors = torch.where(inputs.flag[:, None] > 0, state.vector[inputs.slots], 0)

@@ -1,4 +1,7 @@
-"""Device-resident state of running speeches, one row a slot: a step passes slot numbers, never the state itself."""
+"""Device-resident state of running speeches, one row a slot.
+
+A step passes slot numbers, never the state itself.
+"""
 
 from collections.abc import Sequence
 
@@ -9,14 +12,20 @@ from engine.checkpoint.config import ModelConfig
 from engine.ops.base import SamplingTensors
 from engine.scheduler.batch import SlotInit
 
-RING = 64  # frames a slot keeps for the codec: `chunks.MOST_PENDING`, and those in flight or made up to fill a chunk
+RING = 64  # frames a slot keeps for the codec: `chunk_policy.MOST_PENDING`, then those in flight or padding a chunk
 
 
 class SlotState:
-    """`slots` rows and one more, the dummy that padded batch rows use: its blocks are the scratch block 0."""
+    """State of `slots` rows, then the dummy.
+
+    Padded batch rows use the dummy: its blocks are the scratch block 0. Belongs to the device thread.
+    """
 
     def __init__(self, config: ModelConfig, slots: int, blocks: int, block_size: int, like: Tensor) -> None:
-        """`blocks` of `block_size` positions are what one slot can hold; `like` gives the model's device and dtype."""
+        """`blocks` of `block_size` positions: the most of one slot.
+
+        `like` gives the model's device and dtype.
+        """
         rows, groups, device = slots + 1, config.code_groups, like.device
         self.dummy, self.block_size = slots, block_size
         self.block_table = torch.zeros(rows, blocks, dtype=torch.int32, device=device)
@@ -31,12 +40,15 @@ class SlotState:
         self._top_p = torch.ones(2, rows, device=device)
 
     def load_prompt_inputs(self, init: SlotInit) -> None:
-        """Set up what the prompt reads: the speaker's vector."""
+        """Load what prefills read: the speaker's vector."""
         if init.vector is not None:
             self.vector[init.slot] = torch.tensor(init.vector).to(self.vector)
 
     def load_sampling_params(self, init: SlotInit) -> None:
-        """Set up what frames read, for a speech or for the next segment of the one that holds the slot."""
+        """Load what frames read, for a segment's start.
+
+        Sampling parameters, seed, generated ids, frames that wait for the codec.
+        """
         slot, sampling = init.slot, init.sampling
         for side, pick in enumerate((sampling.talker, sampling.predictor)):
             self._temperature[side, slot] = pick.temperature
@@ -52,18 +64,27 @@ class SlotState:
             self.frames[slot, self._to_device([number % RING for number in numbers])] = self._to_device(init.pending)
 
     def map_blocks(self, slots: Tensor, positions: Tensor, blocks: Tensor) -> None:
-        """Note in the block table which block holds each row's position; repeating what is there does no harm."""
+        """Map each row's position to its block.
+
+        Repeating an entry of the table does no harm.
+        """
         self.block_table[slots, positions // self.block_size] = blocks.int()
 
     def _to_device(self, values: Sequence[object]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=self.codes.device)
 
     def talker_sampling(self, slots: Tensor, uniform: Tensor) -> SamplingTensors:
-        """Sampling parameters of codebook 0 for rows at `slots`, with their random numbers (R,)."""
+        """Sampling parameters of codebook 0 for rows at `slots`.
+
+        `uniform`: their random numbers (R,).
+        """
         return self._sampling(0, slots, uniform)
 
     def predictor_sampling(self, slots: Tensor, uniform: Tensor) -> SamplingTensors:
-        """Sampling parameters of codebooks 1 to 15 for rows at `slots`, with their random numbers (R,)."""
+        """Sampling parameters of codebooks 1 to 15 at `slots`.
+
+        `uniform`: their random numbers (R,).
+        """
         return self._sampling(1, slots, uniform)
 
     def _sampling(self, side: int, slots: Tensor, uniform: Tensor) -> SamplingTensors:

@@ -1,1 +1,1 @@
-"""The codec: codes to waveform, waveform to codes."""
+"""Codec: codes to waveform, waveform to codes."""

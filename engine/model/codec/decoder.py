@@ -1,5 +1,6 @@
-"""The codec decoder: frames of 16 codes to 24 kHz audio, strictly causal, for many streams at once.
+"""Codec decoder: frames of 16 codes to 24 kHz audio.
 
+Strictly causal, for many streams at once.
 Zero memory equals the zero padding at the start of a stream, so a stream's first frame is like any other, and frames
 may come in any split and beside any other streams. Letters in shapes: B rows of this call, n new frames, S slots
 with the scratch one, C channels, T samples at a layer's own rate. Signals are (C, B, T): then a convolution is one
@@ -19,10 +20,16 @@ RESIDUAL_DILATIONS = (1, 3, 9)
 
 
 class CodecDecoder:
-    """The decoder of the 12.5 Hz codec: quantizer, transformer, and convolutions that raise the rate 1920-fold."""
+    """Decoder of the 12.5 Hz codec.
+
+    Quantizer, transformer, and convolutions that raise the rate 1920-fold.
+    """
 
     def __init__(self, config: CodecDecoderConfig, weights: Tensors) -> None:
-        """`weights`: the speech tokenizer's tensors under "decoder.", named without that prefix; KeyError if short."""
+        """`weights`: the speech tokenizer's tensors under "decoder.".
+
+        Named without that prefix; KeyError if one is missing.
+        """
         decoder, last = under(weights, "decoder"), len(config.upsample_rates) + 1
         layout = TailLayout()
         self.config = config
@@ -42,7 +49,10 @@ class CodecDecoder:
         self.tail_size, self.dtype = layout.size, self.last.weight.dtype
 
     def new_state(self, slots: int, device: torch.device | str, dtype: torch.dtype) -> CodecState:
-        """The memory of `slots` streams, all at their start, and of the scratch slot at index `slots`."""
+        """State of `slots` streams, all at their start.
+
+        A scratch slot follows at index `slots`.
+        """
         c, rows = self.config, slots + 1
         return CodecState(
             torch.zeros(rows, self.tail_size, device=device, dtype=dtype),
@@ -51,8 +61,9 @@ class CodecDecoder:
         )
 
     def forward(self, codes: Tensor, state: CodecState, rows: Tensor) -> Tensor:
-        """The next n frames of the streams in slots `rows` (B,) int64: codes (B, n, 16) -> (B, n * 1920) in [-1, 1].
+        """Audio of the next n frames of the streams `rows`.
 
+        rows (B,) int64 slots, codes (B, n, 16) -> (B, n * 1920) in [-1, 1].
         Updates `state` in place. Rows must differ, but for the scratch slot. Never waits for the device.
         """
         tails, frames = state.tails.index_select(0, rows), state.frames.index_select(0, rows)
@@ -70,26 +81,32 @@ class CodecDecoder:
 
 
 class TailLayout:
-    """Hands out places side by side in a slot's row of `CodecState.tails`."""
+    """Layout of a slot's row of `CodecState.tails`."""
 
     def __init__(self) -> None:
         self.size = 0
 
     def take(self, length: int) -> int:
-        """The start of `length` values of one's own."""
+        """Reserve `length` values; return their start."""
         start, self.size = self.size, self.size + length
         return start
 
 
 class _Tail:
-    """The `length` latest inputs of one causal layer, which stand before the new ones."""
+    """Latest `length` inputs of one causal layer.
+
+    They stand before the new ones.
+    """
 
     def __init__(self, channels: int, length: int, layout: TailLayout) -> None:
         self.channels, self.length = channels, length
         self.start = layout.take(channels * length)
 
     def before(self, x: Tensor, tails: Tensor) -> Tensor:
-        """x (C, B, T) -> (C, B, length + T), its end remembered in `tails` (B, tail values) in place."""
+        """Prepend the tail to x.
+
+        x (C, B, T) -> (C, B, length + T). Its end is stored in `tails` (B, tail values) in place.
+        """
         tail = tails.narrow(1, self.start, self.channels * self.length).view(-1, self.channels, self.length)
         x = torch.cat((tail.transpose(0, 1), x), 2)
         tail.copy_(x[:, :, -self.length :].transpose(0, 1))
@@ -97,13 +114,16 @@ class _Tail:
 
 
 def _taps(x: Tensor, kernel: int, dilation: int) -> Tensor:
-    """What each output of a convolution sees: x (C, B, T + (kernel - 1) * dilation) -> (C, kernel, B * T)."""
+    """Inputs of each output of a convolution.
+
+    x (C, B, T + (kernel - 1) * dilation) -> (C, kernel, B * T).
+    """
     windows = x.unfold(2, (kernel - 1) * dilation + 1, 1)[..., ::dilation]  # (C, B, T, kernel)
     return windows.permute(0, 3, 1, 2).flatten(2)
 
 
 class CausalConv:
-    """A convolution over the past alone, as one matrix product for all rows."""
+    """Causal convolution, as one matrix product for all rows."""
 
     def __init__(self, weights: Tensors, layout: TailLayout, dilation: int = 1) -> None:
         self.weight, self.bias = weights["weight"].flatten(1), weights["bias"][:, None]  # (out, in * kernel), (out, 1)
@@ -120,7 +140,7 @@ class CausalConv:
 
 
 class CausalDepthwise:
-    """A causal convolution of each channel with a kernel of its own."""
+    """Causal convolution of each channel by itself."""
 
     def __init__(self, weights: Tensors, layout: TailLayout) -> None:
         self.weight, self.bias = weights["weight"], weights["bias"][:, None, None]  # (C, 1, kernel), (C, 1, 1)
@@ -134,8 +154,9 @@ class CausalDepthwise:
 
 
 class CausalUpsampler:
-    """A causal transposed convolution, run as a plain one that makes `stride` samples for each input sample.
+    """Causal transposed convolution, run as a plain one.
 
+    It makes `stride` samples for each input sample.
     Of kernel `k * stride`, sample `t * stride + j` is the sum over i < k of `weight[:, :, i * stride + j] x[t - i]`.
     """
 
@@ -152,7 +173,10 @@ class CausalUpsampler:
 
 
 class Snake:
-    """`x + sin(a x)^2 / (b + 1e-9)` with a = exp(alpha), b = exp(beta) a channel (SnakeBeta)."""
+    """SnakeBeta: `x + sin(a x)^2 / (b + 1e-9)`.
+
+    a = exp(alpha), b = exp(beta) a channel.
+    """
 
     def __init__(self, weights: Tensors) -> None:
         self.frequency = weights["alpha"].exp()[:, None, None]
@@ -163,7 +187,10 @@ class Snake:
 
 
 class _Quantizer:
-    """Codes to vectors: sum over codebooks of `projection @ (embedding_sum / usage)[code]`, one table lookup each."""
+    """Codes to vectors, one table lookup each.
+
+    Sum over codebooks of `projection @ (embedding_sum / usage)[code]`.
+    """
 
     def __init__(self, config: CodecDecoderConfig, weights: Tensors) -> None:
         tables = [*_tables(under(weights, "rvq_first")), *_tables(under(weights, "rvq_rest"))]
@@ -177,7 +204,7 @@ class _Quantizer:
 
 
 def _tables(weights: Tensors) -> list[Tensor]:
-    """The projected codebooks of one residual quantizer, (2048, C) each."""
+    """Projected codebooks of one residual quantizer, (2048, C) each."""
     projection = weights["output_proj.weight"].squeeze(2)  # (C, width)
     count = sum(name.endswith(".embedding_sum") for name in weights)
     books = [under(weights, f"vq.layers.{i}._codebook") for i in range(count)]
@@ -185,7 +212,10 @@ def _tables(weights: Tensors) -> list[Tensor]:
 
 
 class _Upsample:
-    """Raise the rate, then a ConvNeXt block: depthwise convolution, LayerNorm, two linear maps, scaled and added."""
+    """Upsampling, then a ConvNeXt block.
+
+    Depthwise convolution, LayerNorm, two linear maps, scaled and added.
+    """
 
     def __init__(self, weights: Tensors, ratio: int, layout: TailLayout) -> None:
         block = under(weights, "1")
@@ -204,7 +234,10 @@ class _Upsample:
 
 
 class _Block:
-    """Snake, raise the rate and halve the channels, then a residual unit for each dilation."""
+    """Snake, upsampling to half the channels, residual units.
+
+    One unit for each dilation.
+    """
 
     def __init__(self, weights: Tensors, rate: int, layout: TailLayout) -> None:
         self.snake = Snake(under(weights, "0"))

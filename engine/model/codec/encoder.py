@@ -1,5 +1,6 @@
-"""The codec encoder (Mimi): a reference recording to frames of 16 codes; whole recordings, one at a time.
+"""Codec encoder (Mimi): a recording to frames of codes.
 
+16 codes a frame; whole recordings, one at a time.
 It keeps the order of operations of the published model, because a code is the nearest of 2048 vectors and the last
 bits can decide. Letters in shapes: C channels, T samples at a layer's own rate, N frames.
 """
@@ -13,10 +14,16 @@ from engine.checkpoint.tensors import Tensors, under
 
 
 class CodecEncoder:
-    """Strided causal convolutions to 25 Hz, a causal transformer, one more to 12.5 Hz, residual quantizers."""
+    """Encoder of the 12.5 Hz codec.
+
+    Strided causal convolutions to 25 Hz, a causal transformer, one more to 12.5 Hz, residual quantizers.
+    """
 
     def __init__(self, config: CodecEncoderConfig, weights: Tensors) -> None:
-        """`weights`: the speech tokenizer's tensors under "encoder.", named without that prefix; KeyError if short."""
+        """`weights`: the speech tokenizer's tensors under "encoder.".
+
+        Named without that prefix; KeyError if one is missing.
+        """
         self.waves = _WaveEncoder(config, under(weights, "encoder"))
         self.transformer = _Transformer(config, under(weights, "encoder_transformer"))
         downsample = under(weights, "downsample.conv")
@@ -28,7 +35,10 @@ class CodecEncoder:
 
     @torch.inference_mode()
     def encode(self, samples: Tensor) -> Tensor:
-        """Mono float32 samples (T,) at 24 kHz, T at least 1 -> codes (ceil(T / 1920), 16) int64."""
+        """Codes (ceil(T / 1920), 16) int64 of a recording.
+
+        Mono float32 samples (T,) at 24 kHz, T at least 1.
+        """
         weight = self.downsample.weight
         x = self.waves(samples.to(weight.device, weight.dtype)[None, None])  # (1, C, T / 960)
         x = self.transformer(x.transpose(1, 2)).transpose(1, 2)
@@ -38,7 +48,10 @@ class CodecEncoder:
 
 
 class _CausalConv:
-    """A convolution padded by `kernel span - stride` on the left, and on the right to a whole number of strides."""
+    """Convolution padded to whole strides.
+
+    By `kernel span - stride` on the left, and on the right to a whole number of strides.
+    """
 
     def __init__(self, weights: Tensors, stride: int = 1, dilation: int = 1, padding: str = "constant") -> None:
         self.weight, self.bias = weights["weight"], weights.get("bias")
@@ -53,7 +66,10 @@ class _CausalConv:
 
 
 class _WaveEncoder:
-    """(1, 1, T) -> (1, C, T / 960): for each stride, residual units then a strided convolution; ELU before each."""
+    """(1, 1, T) -> (1, C, T / 960).
+
+    For each stride, residual units then a strided convolution; ELU before each.
+    """
 
     def __init__(self, config: CodecEncoderConfig, weights: Tensors) -> None:
         indices = sorted({int(name.split(".")[1]) for name in weights})  # the ELUs hold the indices between
@@ -89,7 +105,10 @@ class _ResidualUnit:
 
 
 class _Transformer:
-    """(1, T, C) -> (1, T, C), causal over the whole past: the file's sliding window is not applied by the reference."""
+    """Causal transformer over the whole past.
+
+    (1, T, C) -> (1, T, C). The file's sliding window is not applied by the reference.
+    """
 
     def __init__(self, config: CodecEncoderConfig, weights: Tensors) -> None:
         self.layers = [_Layer(config, under(weights, f"layers.{i}")) for i in range(config.layers)]
@@ -103,14 +122,17 @@ class _Transformer:
         return x
 
     def _rope(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """cos and sin (T, D), the halves alike."""
+        """Rotary tables (T, D), the halves alike."""
         angles = torch.arange(x.shape[1]).float()[:, None] * self.frequencies
         angles = torch.cat((angles, angles), -1)
         return angles.cos().to(x), angles.sin().to(x)
 
 
 class _Layer:
-    """`x += scale * attention(norm(x))`, then `x += scale * mlp(norm(x))`."""
+    """Pre-norm layer with layer scale.
+
+    `x += scale * attention(norm(x))`, then `x += scale * mlp(norm(x))`.
+    """
 
     def __init__(self, config: CodecEncoderConfig, weights: Tensors) -> None:
         self.head_dim, self.eps = config.head_dim, config.eps
@@ -142,7 +164,10 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class _ResidualQuantizer:
-    """Each level codes what the levels before it left, as the nearest of its vectors in fp32."""
+    """Residual quantizer of several levels.
+
+    Each level codes what the levels before it left, as the nearest of its vectors in fp32.
+    """
 
     def __init__(self, weights: Tensors) -> None:
         self.projection = weights["input_proj.weight"]

@@ -1,5 +1,6 @@
-"""The codec decoder's transformer: sliding-window attention whose keys and values live in one ring a slot and layer.
+"""Transformer of the codec decoder.
 
+Sliding-window attention whose keys and values live in one ring a slot and layer.
 Letters in shapes: B rows of this call, n new frames, L layers, S slots, W ring length (window - 1), H query heads,
 G key-value heads, D head width.
 """
@@ -16,10 +17,10 @@ from engine.checkpoint.tensors import Tensors, under
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """Where the n new frames of B rows stand: what every layer of one call shares.
+    """Positions of n new frames, shared by all layers.
 
     cos, sin (B, n, 1, D), the first half of sin negated; mask (B, 1, n, W + n) added to the scores, ring first;
-    ring_rows (B * min(n, W),) the ring's places, counted over all slots, that the newest frames take.
+    ring_rows (B * min(n, W),): ring rows, counted over all slots, that the newest frames take.
     """
 
     cos: Tensor
@@ -29,7 +30,10 @@ class Positions:
 
 
 class CodecTransformer:
-    """Pre-norm layers with layer scale between two linear maps: (B, n, latent) -> (B, n, latent)."""
+    """Pre-norm layers with layer scale between two linear maps.
+
+    (B, n, latent) -> (B, n, latent).
+    """
 
     def __init__(self, config: CodecDecoderConfig, weights: Tensors) -> None:
         self.ring = config.window - 1
@@ -41,7 +45,10 @@ class CodecTransformer:
         self.frequencies = (1.0 / config.rope_theta**exponents).double()
 
     def __call__(self, x: Tensor, rings: Tensor, rows: Tensor, frames: Tensor) -> Tensor:
-        """`rings` (L, S, W, 2, G, D) is updated in place; `frames` (B,) counts what each row has seen so far."""
+        """The next n frames of each row.
+
+        `rings` (L, S, W, 2, G, D) is updated in place; `frames` (B,) counts each row's frames so far.
+        """
         positions = self.positions(rows, frames, x.shape[1], x.dtype)
         x = F.linear(x, self.input_weight, self.input_bias)
         for layer, ring in zip(self.layers, rings, strict=True):
@@ -49,32 +56,41 @@ class CodecTransformer:
         return F.linear(F.rms_norm(x, self.norm.shape, self.norm, self.eps), self.output_weight, self.output_bias)
 
     def positions(self, rows: Tensor, frames: Tensor, n: int, dtype: torch.dtype) -> Positions:
-        """Angles, mask and ring places of the next n frames."""
+        """Angles, mask, ring rows of the next n frames."""
         steps = torch.arange(n, device=rows.device)
-        seen = frames[:, None]  # (B, 1)
-        cos, sin = self._rotation(seen + steps, dtype)
-        newest = seen + steps[-self.ring :]
+        done = frames[:, None]  # (B, 1)
+        cos, sin = self._rotation(done + steps, dtype)
+        newest = done + steps[-self.ring :]
         ring_rows = (rows[:, None] * self.ring + newest % self.ring).flatten()
-        return Positions(cos, sin, self._mask(seen, steps, dtype), ring_rows)
+        return Positions(cos, sin, self._mask(done, steps, dtype), ring_rows)
 
     def _rotation(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Angles in fp64: in fp32 the difference of two of them, which alone matters, blurs as speech grows long."""
+        """Rotary tables from angles in fp64.
+
+        In fp32 the difference of two angles, which alone matters, blurs as speech grows long.
+        """
         angles = positions[:, :, None, None] * self.frequencies
         cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
         return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
 
-    def _mask(self, seen: Tensor, steps: Tensor, dtype: torch.dtype) -> Tensor:
-        """A query sees itself and the W frames before it; places of the ring never written stand before frame 0."""
-        places = torch.arange(self.ring, device=seen.device)
-        past = (places - seen) % self.ring - self.ring  # (B, W): place p holds frame `seen + past`, of -W..-1
-        keys = torch.cat((past, steps.expand(len(seen), -1)), 1)[:, None]  # (B, 1, W + n)
+    def _mask(self, done: Tensor, steps: Tensor, dtype: torch.dtype) -> Tensor:
+        """Window of W frames before each query.
+
+        Ring rows never written stand before frame 0.
+        """
+        ring = torch.arange(self.ring, device=done.device)
+        past = (ring - done) % self.ring - self.ring  # (B, W): ring row r holds frame `done + past[r]`, past in -W..-1
+        keys = torch.cat((past, steps.expand(len(done), -1)), 1)[:, None]  # (B, 1, W + n)
         age = steps[:, None] - keys  # (B, n, W + n)
-        hidden = (age < 0) | (age > self.ring) | (keys < -seen[:, None])
+        hidden = (age < 0) | (age > self.ring) | (keys < -done[:, None])
         return torch.zeros(age.shape, dtype=dtype, device=age.device).masked_fill_(hidden, -torch.inf)[:, None]
 
 
 class _Layer:
-    """`x += scale * attention(norm(x))`, then `x += scale * swiglu(norm(x))`; the scales are folded into weights."""
+    """Pre-norm layer; its scales are folded into weights.
+
+    `x += scale * attention(norm(x))`, then `x += scale * swiglu(norm(x))`.
+    """
 
     def __init__(self, config: CodecDecoderConfig, weights: Tensors) -> None:
         attention, mlp = under(weights, "self_attn"), under(weights, "mlp")
@@ -115,11 +131,17 @@ class _Layer:
 
 
 def _rotate(x: Tensor, positions: Positions) -> Tensor:
-    """Rotary embedding of x (B, n, heads, D); a roll by half and the sign in `sin` make the rotated half."""
+    """Rotary embedding of x (B, n, heads, D).
+
+    A roll by half and the sign in `sin` make the rotated half.
+    """
     return torch.addcmul(x * positions.cos, x.roll(x.shape[-1] // 2, -1), positions.sin)
 
 
 def _remember(ring: Tensor, new: Tensor, ring_rows: Tensor) -> None:
-    """Write the newest of `new` (B, n, 2, G, D) to its places in `ring` (S, W, 2, G, D)."""
+    """Write the newest of `new` to their ring rows.
+
+    new (B, n, 2, G, D), ring (S, W, 2, G, D).
+    """
     newest = new[:, -ring.shape[1] :]
     ring.flatten(0, 1).index_copy_(0, ring_rows, newest.flatten(0, 1))

@@ -1,1 +1,1 @@
-"""The speaker encoder: a recording to an embedding."""
+"""Speaker encoder: a recording to an embedding."""

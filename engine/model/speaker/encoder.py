@@ -1,5 +1,6 @@
-"""The speaker encoder (ECAPA-TDNN): a reference recording to one vector that stands for the voice in a prompt.
+"""Speaker encoder (ECAPA-TDNN): a recording to one vector.
 
+The vector stands for the voice in a prompt.
 Architecture: Desplanques et al., "ECAPA-TDNN", Interspeech 2020. Letters in shapes: C channels, T mel frames.
 """
 
@@ -13,10 +14,16 @@ from engine.model.speaker.mel import LogMel
 
 
 class SpeakerEncoder:
-    """Log-mel frames through three Res2Net blocks with squeeze and excitation, pooled with attention over time."""
+    """Res2Net blocks over log-mel frames, pooled over time.
+
+    Three blocks with squeeze and excitation; the pooling is attentive.
+    """
 
     def __init__(self, config: SpeakerEncoderConfig, weights: Tensors) -> None:
-        """`weights`: the main file's tensors under "speaker_encoder.", without that prefix; KeyError if short."""
+        """`weights`: the main file's tensors under "speaker_encoder.".
+
+        Named without that prefix; KeyError if one is missing.
+        """
         first, *inner, last = config.dilations
         self.mel = LogMel(config.sample_rate, config.mel_dim)
         self.first = _TimeDelay(under(weights, "blocks.0"), first)
@@ -27,7 +34,10 @@ class SpeakerEncoder:
 
     @torch.inference_mode()
     def embed(self, samples: Tensor) -> Tensor:
-        """Mono float32 samples (T,) at 24 kHz, T at least 1280 -> (talker width,), not normalised."""
+        """Embedding (talker width,) of a recording, not normalised.
+
+        Mono float32 samples (T,) at 24 kHz, T at least 1280.
+        """
         weight = self.projection.weight
         return self.forward(self.mel(samples)[None].to(weight.device, weight.dtype))[0]
 
@@ -43,7 +53,10 @@ class SpeakerEncoder:
 
 
 class _Conv:
-    """A convolution that keeps the length, the ends mirrored: (B, in, T) -> (B, out, T)."""
+    """Convolution that keeps the length, the ends mirrored.
+
+    (B, in, T) -> (B, out, T).
+    """
 
     def __init__(self, weights: Tensors, dilation: int = 1) -> None:
         self.weight, self.bias, self.dilation = weights["weight"], weights["bias"], dilation
@@ -57,7 +70,7 @@ class _Conv:
 
 
 class _TimeDelay:
-    """A convolution over time, then ReLU."""
+    """Convolution over time, then ReLU."""
 
     def __init__(self, weights: Tensors, dilation: int = 1) -> None:
         self.conv = _Conv(under(weights, "conv"), dilation)
@@ -83,7 +96,10 @@ class _Block:
 
 
 class _Res2Net:
-    """Equal groups of channels: the first passes, each later one is convolved together with the result before it."""
+    """Chained convolutions over equal groups of channels.
+
+    The first group passes, each later one is convolved together with the result before it.
+    """
 
     def __init__(self, weights: Tensors, dilation: int) -> None:
         count = sum(name.endswith(".conv.weight") for name in weights)
@@ -98,7 +114,10 @@ class _Res2Net:
 
 
 class _AttentivePool:
-    """(B, C, T) -> (B, 2 C, 1): mean and deviation over time, weighted by what the whole recording says matters."""
+    """Weighted mean, deviation over time.
+
+    (B, C, T) -> (B, 2 C, 1). The weights depend on the statistics of the whole recording.
+    """
 
     def __init__(self, weights: Tensors) -> None:
         self.hidden = _TimeDelay(under(weights, "tdnn"))
@@ -111,7 +130,7 @@ class _AttentivePool:
 
 
 def _statistics(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted mean and standard deviation over time, (B, C, 1) each."""
+    """Weighted mean, standard deviation over time, (B, C, 1) each."""
     mean = (weight * x).sum(2, keepdim=True)
     variance = (weight * (x - mean).square()).sum(2, keepdim=True)
     return mean, variance.clamp(1e-12).sqrt()

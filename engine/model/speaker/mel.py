@@ -1,5 +1,6 @@
-"""The speaker encoder's front end: log-mel frames of a recording, in fp32.
+"""Log-mel frames of a recording, in fp32.
 
+Front end of the speaker encoder.
 The filters follow Slaney's Auditory Toolbox (1998): linear below 1 kHz, logarithmic above, triangles of equal area.
 """
 
@@ -17,14 +18,20 @@ MELS_PER_LOG = 27 / math.log(6.4)  # above the knee: 27 mels for a factor of 6.4
 
 
 class LogMel:
-    """Natural logarithm of mel magnitudes, clamped at 1e-5, from 0 Hz to half the sample rate."""
+    """Natural logarithm of mel magnitudes, clamped at 1e-5.
+
+    From 0 Hz to half the sample rate.
+    """
 
     def __init__(self, sample_rate: int, bands: int) -> None:
         self.filters = slaney_filters(sample_rate, bands)
         self.window = torch.hann_window(WINDOW)
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """Mono samples (T,), T at least 385 -> (bands, T / 256) on the CPU."""
+        """Log-mel frames on the CPU.
+
+        Mono samples (T,), T at least 385 -> (bands, T / 256).
+        """
         margin = (WINDOW - HOP) // 2
         padded = F.pad(samples.cpu().float()[None], (margin, margin), "reflect")[0]
         spectrum = torch.stft(padded, WINDOW, HOP, window=self.window, center=False, return_complex=True)
@@ -33,7 +40,10 @@ class LogMel:
 
 
 def slaney_filters(sample_rate: int, bands: int, window: int = WINDOW) -> Tensor:
-    """(bands, window / 2 + 1) fp32: the weight of each frequency of the transform in each mel band."""
+    """Mel filters (bands, window / 2 + 1) fp32.
+
+    The weight of each frequency of the transform in each mel band.
+    """
     bins = torch.linspace(0, sample_rate / 2, window // 2 + 1, dtype=torch.float64)
     edges = _hertz(torch.linspace(0, _mel(sample_rate / 2), bands + 2, dtype=torch.float64))
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
@@ -42,7 +52,7 @@ def slaney_filters(sample_rate: int, bands: int, window: int = WINDOW) -> Tensor
 
 
 def _mel(hertz: float) -> float:
-    """Of a frequency above the knee."""
+    """Mel of a frequency above the knee."""
     return KNEE_HZ / LINEAR_HZ + MELS_PER_LOG * math.log(hertz / KNEE_HZ)
 
 
