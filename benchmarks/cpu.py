@@ -1,6 +1,7 @@
-"""`make bench`: frames per second of the engine and of qwen-tts on one tiny checkpoint, turn by turn in one run.
+"""`make bench`: frames per second of the engine beside qwen-tts.
 
-Both sample with the checkpoint's own settings; the end of speech never wins, so that every speech has the same length.
+Both run one tiny checkpoint, turn by turn in one run, with its own sampling settings; the end of speech never wins,
+so that every speech has the same length.
 """
 
 import argparse
@@ -27,7 +28,7 @@ COUNTS = (1, 4, 16)
 
 
 def main() -> None:
-    """Measure and print a table."""
+    """Measure, then print a table."""
     parser = argparse.ArgumentParser(description="Frames per second on this CPU, beside qwen-tts.")
     parser.add_argument("--frames", type=int, default=60, help="of each speech (default %(default)s)")
     parser.add_argument("--repeats", type=int, default=4, help="the best counts (default %(default)s)")
@@ -42,7 +43,7 @@ def main() -> None:
 
 
 def machine() -> str:
-    """One line on where this runs."""
+    """One line on the machine."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -52,7 +53,10 @@ def machine() -> str:
 
 
 async def rates(folder: Path, frames: int, repeats: int) -> tuple[dict[int, float], dict[int, float]]:
-    """Frames per second of qwen-tts and of the engine by number of speeches: the best of `repeats` turns each."""
+    """Frames per second by number of speeches: qwen-tts, engine.
+
+    The best of `repeats` turns each.
+    """
     tts = load_reference(folder)
     theirs, ours = {}, {}
     batch(tts, 1, 8)
@@ -64,14 +68,14 @@ async def rates(folder: Path, frames: int, repeats: int) -> tuple[dict[int, floa
 
 
 def batch(tts: Any, count: int, frames: int) -> float:
-    """Seconds that qwen-tts takes for one batch of `count` equal speeches."""
+    """Seconds of qwen-tts for one batch of `count` equal speeches."""
     start = time.perf_counter()
     tts.generate_custom_voice([TEXT] * count, speaker=VOICE, non_streaming_mode=False, max_new_tokens=frames + 1)
     return time.perf_counter() - start
 
 
 async def together(engine: Engine, count: int, frames: int) -> float:
-    """Seconds that `count` speeches of `frames` frames take."""
+    """Seconds of the engine for `count` speeches of `frames` frames."""
     start = time.perf_counter()
     made = await asyncio.gather(*(speak(engine, frames) for _ in range(count)))
     seconds = time.perf_counter() - start
@@ -80,7 +84,7 @@ async def together(engine: Engine, count: int, frames: int) -> float:
 
 
 async def speak(engine: Engine, frames: int) -> int:
-    """Make one speech as fast as the engine can, and count its frames."""
+    """Make one speech unpaced; return its number of frames."""
     request = SpeechRequest(
         voice=VOICE,
         sampling=Sampling(max_frames=frames),
@@ -93,7 +97,10 @@ async def speak(engine: Engine, frames: int) -> int:
 
 
 def print_table(theirs: dict[int, float], ours: dict[int, float]) -> None:
-    """Print frames per second, and how many times qwen-tts that is: alone, and with a batch of as many."""
+    """Print frames per second, with ratios to qwen-tts.
+
+    Alone, and with a batch of as many.
+    """
     print(f"{'speeches':>8} {'qwen-tts f/s':>13} {'engine f/s':>11} {'x one speech':>13} {'x same batch':>13}")
     for count in COUNTS:
         alone, same = ours[count] / theirs[1], ours[count] / theirs[count]

@@ -1,4 +1,4 @@
-"""`make bench-gpu`: what a frame costs, what one stream gets and what rate the server holds, in one table."""
+"""`make bench-gpu`: frames, one stream, served rate, in one table."""
 
 import argparse
 import asyncio
@@ -24,7 +24,7 @@ BETWEEN = 10.0  # seconds that a trial may take beyond its schedule
 
 
 def main() -> None:
-    """Measure, print, and write table.md, bench.json, load.json and load.svg."""
+    """Measure, print, write table.md, bench.json, load.json, load.svg."""
     options = _options()
     about = {**machine.describe(), "command": " ".join(["python -m benchmarks.gpu", *sys.argv[1:]])}
     print(about, flush=True)
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def _attempt(rows: Iterator[Row], section: str) -> Iterator[Row]:
-    """A section that fails is a line of the table, and the next one goes on."""
+    """Rows of a section; its failure becomes a row too."""
     try:
         yield from rows
     except (Exception, SystemExit) as error:
@@ -51,14 +51,17 @@ def _attempt(rows: Iterator[Row], section: str) -> Iterator[Row]:
 
 
 def _inside_figures(target: Target, options: argparse.Namespace, first: bool) -> Iterator[Row]:
-    """What an engine shows without a server."""
+    """Figures of an engine without a server."""
     inside = {"frame", "single"} & options.only
     if inside:
         yield from inside_rows(target.name, target.size, measure(target, inside, options.repeats))
 
 
 def _served_figures(target: Target, options: argparse.Namespace, first: bool) -> Iterator[Row]:
-    """What a server shows; the load test runs on the first model alone."""
+    """Figures of a server.
+
+    The load test runs on the first model alone.
+    """
     load = first and "load" in options.only
     if not load and "single" not in options.only:
         return
@@ -76,7 +79,10 @@ def _served_figures(target: Target, options: argparse.Namespace, first: bool) ->
 
 
 def _load(served: Served, options: argparse.Namespace) -> dict[str, Any]:
-    """Run the load test as its user would; it prints its own table as it goes."""
+    """Run the load test from its command line.
+
+    It prints its own table as it goes.
+    """
     file = options.out / "load.json"
     trials = len(options.rates.split(",")) * len(options.seeds.split(","))
     command = [sys.executable, "-m", "benchmarks.load", "--server", served.address, "--json", str(file), "--keep-going"]
@@ -95,7 +101,7 @@ def _load(served: Served, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _steadiness(target: Target, served: Served, before: int | None) -> Iterator[Row]:
-    """What must not have changed or happened meanwhile."""
+    """Figures that must not have changed meanwhile."""
     after = machine.gpu_memory()
     yield Row(f"{target.name}: GPU memory, MiB", "start / end", f"{before} / {after}")
     replays, fallbacks = (served.count(f"tts_graph_{name}_total") for name in ("replays", "fallbacks"))

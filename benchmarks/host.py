@@ -1,6 +1,6 @@
-"""What the host costs, on any machine: the real server and load generator over a device that is a clock.
+"""Cost of the host: real server, real load, simulated device.
 
-`python -m benchmarks.host` measures what one GPU and this host would reach together (benchmarks/parts/simulated.py).
+`python -m benchmarks.host` measures the rate of one GPU with this host (benchmarks/parts/simulated.py), on any machine.
 """
 
 import argparse
@@ -25,7 +25,10 @@ HEADER = "req/s | first audio ms p50/p95/p99 | underruns | steps/s | rows a step
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What the server has done so far: times in seconds, `host` of all its threads."""
+    """The server's counters so far.
+
+    Times in seconds, `host` of all its threads.
+    """
 
     at: float
     steps: float
@@ -35,7 +38,7 @@ class Counts:
 
     @classmethod
     def of(cls, served: Served) -> "Counts":
-        """As its metrics say."""
+        """Read from its metrics."""
         stage = "tts_engine_step_{}"
         return cls(
             at=time.monotonic(),

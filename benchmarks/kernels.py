@@ -1,4 +1,7 @@
-"""Time of the captured frame and of its halves, in the engine's own code with random weights of full size."""
+"""Time of the captured frame, of its two halves.
+
+In the engine's own code with random weights of full size.
+"""
 
 import argparse
 from collections.abc import Callable
@@ -26,7 +29,7 @@ CONTEXT = 60  # positions already in the cache: the prompt and half of a typical
 
 @dataclass(frozen=True)
 class Parts:
-    """What a frame is made of."""
+    """The parts of a frame."""
 
     config: ModelConfig
     state: SlotState
@@ -36,7 +39,10 @@ class Parts:
 
 
 def build(kind: str, ops: Ops, rows: int, weights: dict[str, Tensor], config: ModelConfig) -> Parts:
-    """A frame stage for `rows` speeches, each with the blocks of 4 times CONTEXT positions."""
+    """A frame stage for `rows` speeches.
+
+    Each has the blocks of 4 times CONTEXT positions.
+    """
     blocks = -(-4 * CONTEXT // ops.block_size)
     like = weights["talker.codec_head.weight"]
     state = SlotState(config, rows, blocks, ops.block_size, like)
@@ -50,7 +56,7 @@ def build(kind: str, ops: Ops, rows: int, weights: dict[str, Tensor], config: Mo
 
 
 def caches(sizes: DecoderConfig, rows: int, length: int) -> list[LayerCache]:
-    """Keys and values of every layer, (rows, length, G, D) each, filled."""
+    """Filled caches of every layer: (rows, length, G, D) each."""
     shape = (rows, length, sizes.kv_heads, sizes.head_dim)
     return [
         LayerCache(*(torch.randn(shape, device=DEVICE, dtype=torch.bfloat16) for _ in range(2)))
@@ -59,7 +65,7 @@ def caches(sizes: DecoderConfig, rows: int, length: int) -> list[LayerCache]:
 
 
 def replayed(run: Callable[[], object], repeats: int = 20) -> float:
-    """Median milliseconds of a replay of `run` captured as a graph."""
+    """Median milliseconds of a captured graph's replay."""
     side = torch.cuda.Stream()
     with torch.cuda.stream(side):
         for _ in range(2):
@@ -72,7 +78,7 @@ def replayed(run: Callable[[], object], repeats: int = 20) -> float:
 
 
 def frame_table(config: ModelConfig, rows: int, block_size: int) -> Tensor:
-    """The integers of a step in which every row makes its 20th frame."""
+    """The integers of a step at every row's 20th frame."""
     table = torch.full((rows, FIELDS + config.code_groups), -1, dtype=torch.int64, device=DEVICE)
     table[:, 0] = torch.arange(rows, device=DEVICE)
     table[:, 1:FIELDS] = torch.tensor((CONTEXT, 0, 5, 0, 20, 20, 1), device=DEVICE)
@@ -82,7 +88,7 @@ def frame_table(config: ModelConfig, rows: int, block_size: int) -> Tensor:
 
 
 def floors(parts: Parts) -> tuple[float, float]:
-    """Milliseconds in which the weights that a frame needs can be read: talker, predictor."""
+    """Milliseconds to read a frame's weights: talker, predictor."""
 
     def size(sizes: DecoderConfig) -> int:
         attention = 2 * sizes.hidden * (sizes.heads + sizes.kv_heads) * sizes.head_dim
@@ -116,7 +122,10 @@ def main() -> None:
 
 
 def line(parts: Parts, rows: int) -> str:
-    """One row of the table: talker step, predictor steps and the whole frame in milliseconds."""
+    """One row of the table, in milliseconds.
+
+    Talker step, predictor steps, the whole frame.
+    """
     config, state = parts.config, parts.state
     table = frame_table(config, rows, state.block_size)
     x = torch.randn(rows, config.talker.hidden, device=DEVICE, dtype=torch.bfloat16)

@@ -1,4 +1,7 @@
-"""The load test's figures as an SVG picture: time to first audio over the rate of requests, beside the best rival."""
+"""The load test's figures as an SVG picture.
+
+Time to first audio over the rate of requests, beside the best rival.
+"""
 
 import argparse
 import json
@@ -17,7 +20,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def main() -> None:
-    """Read the JSON file of `python -m benchmarks.load`, write a picture."""
+    """Draw the JSON file of `python -m benchmarks.load`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.plot_load", description=__doc__)
     parser.add_argument("json", type=Path)
     parser.add_argument("svg", type=Path)
@@ -26,7 +29,10 @@ def main() -> None:
 
 
 def draw(document: Mapping[str, Any]) -> str:
-    """The picture; both axes are logarithmic, and a hollow mark is a rate that was not held."""
+    """The picture with logarithmic axes.
+
+    A hollow mark is a rate that was not held.
+    """
     rates = [rate for rate in document["rates"] if rate["first_playable"]["p95"] is not None]
     ours = {name: [(rate["rate"], rate["first_playable"][name]) for rate in rates] for name in ("p50", "p95")}
     rival = [(entry["rate"], entry["first_playable_p95"]) for entry in document["best_rival"]]
@@ -48,15 +54,15 @@ def draw(document: Mapping[str, Any]) -> str:
 
 
 class Axes:
-    """From figures to places on the picture."""
+    """Maps figures to pixels."""
 
     def __init__(self, points: Points) -> None:
-        """All `points` will have a place."""
+        """All `points` lie inside."""
         self._x = _bounds([rate for rate, _ in points], RATE_TICKS)
         self._y = _bounds([value for _, value in points], TICKS)
 
     def place(self, rate: float, value: float) -> tuple[float, float]:
-        """Pixels from the left and from the top."""
+        """Pixels from the left, from the top."""
         x = LEFT + _share(rate, self._x) * (WIDTH - LEFT - RIGHT)
         return x, HEIGHT - BOTTOM - _share(value, self._y) * (HEIGHT - TOP - BOTTOM)
 
@@ -73,7 +79,7 @@ class Axes:
 
 
 def curve(axes: Axes, points: Points, colour: str, name: str, held: set[float], dashes: str = "") -> Iterator[str]:
-    """A line with a mark for each point and its name at the end."""
+    """A line with marks, named at its end."""
     places = [axes.place(rate, value) for rate, value in points]
     if not places:
         return
@@ -92,13 +98,13 @@ def line(places: Points, colour: str, width: int, dashes: str = "") -> str:
 
 
 def dot(x: float, y: float, colour: str, fill: str, title: str) -> str:
-    """A mark that says its figures when pointed at."""
+    """A mark with its figures as tooltip."""
     mark = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{fill}" stroke="{colour}" stroke-width="2">'
     return f"{mark}<title>{title}</title></circle>"
 
 
 def text(x: float, y: float, words: str, colour: str = INK, size: int = 13) -> str:
-    """Words that begin at a place."""
+    """Words that begin at (x, y)."""
     escaped = words.replace("&", "&amp;").replace("<", "&lt;")
     return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" font-size="{size}">{escaped}</text>'
 

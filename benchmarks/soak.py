@@ -1,4 +1,7 @@
-"""`python -m benchmarks.soak`: turns of every kind on a server of its own for minutes, and what that leaves behind."""
+"""`python -m benchmarks.soak`: minutes of mixed turns, then leak checks.
+
+On a server of its own.
+"""
 
 import argparse
 import asyncio
@@ -26,13 +29,13 @@ from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_client.v1 import tts_pb2_grpc
 
 WORKERS = 6
-SLOTS = 4  # fewer, so that turns wait and queue
+SLOTS = 4  # few, so that turns wait and queue
 LONGEST = 4.0  # seconds of audio in a turn
-WARM_UP = 0.25  # of the time, which memory gets to settle
+WARM_UP = 0.25  # of the time, for memory to settle
 MOST_GROWTH = 8.0  # MB on average, from the first third after the warm-up to the last; a batch takes 20 for a moment
 MOST_DESCRIPTORS = 4  # more than at the end of the warm-up
 WORDS = "It was late, and the rain had not stopped; so we read on, aloud, by turns. ".split(" ")
-# How turns go, and how often; a fifth is cancelled.
+# Kinds of turns with their shares; a fifth is cancelled.
 WAYS = {"speaks": 50, "flushes": 20, "is refused": 10, "cancels": 7, "hangs up": 7, "drops its connection": 6}
 FORMATS = (pb.AUDIO_ENCODING_PCM_S16LE, pb.AUDIO_ENCODING_WAV, pb.AUDIO_ENCODING_OGG_OPUS, pb.AUDIO_ENCODING_FLAC)
 GAUGES = ("tts_kv_blocks_used", "tts_engine_sequences_running", "tts_queue_depth_requests")
@@ -40,8 +43,11 @@ GAUGES = ("tts_kv_blocks_used", "tts_engine_sequences_running", "tts_queue_depth
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The server's process at one moment: seconds since its start, megabytes, open files, and how many talker steps so
-    far took no longer than each limit in milliseconds."""
+    """The server's process at one moment.
+
+    Seconds since its start, megabytes, open files, and the number of talker steps so far that took no longer than each
+    limit in milliseconds.
+    """
 
     at: float
     megabytes: float
@@ -57,13 +63,13 @@ class Server:
         self._began = time.monotonic()
 
     async def scrape(self) -> dict[str, float]:
-        """Its metrics, by name and labels."""
+        """Its metrics, by name with labels."""
         page = await asyncio.to_thread(lambda: urllib.request.urlopen(self.metrics, timeout=10).read().decode())
         lines = (line.rsplit(" ", 1) for line in page.splitlines() if line[0] != "#")
         return {name: float(value) for name, value in lines}
 
     async def sample(self) -> Sample:
-        """Look at it now."""
+        """A sample now."""
         about, metrics = Path(f"/proc/{self.process.pid}"), await self.scrape()
         resident = re.search(r"VmRSS:\s+(\d+)", (about / "status").read_text())
         assert resident is not None
@@ -78,7 +84,10 @@ class Server:
 
 @asynccontextmanager
 async def started() -> AsyncIterator[Server]:
-    """A server with random weights, which make turns cheap; afterwards it must end by itself."""
+    """A server with random weights, which make turns cheap.
+
+    Afterwards it must end by itself.
+    """
     flags = ("--port", "0", "--metrics-port", "0", "--max-speeches", str(SLOTS), "--log-level", "error")
     with tempfile.TemporaryDirectory() as folder:
         model = write_checkpoint(Path(folder) / "tiny", "0.6B-CustomVoice", seed=8, eos_scale=1.8)
@@ -95,7 +104,7 @@ async def started() -> AsyncIterator[Server]:
 
 
 async def one(stub: Any, channel: grpc.aio.Channel, way: str, chance: random.Random) -> str:
-    """A turn that goes its `way`; how it ended."""
+    """Run a turn of kind `way`; return its ending."""
     call = stub.Synthesize(_requests(way, chance), timeout=60)
     if way in ("hangs up", "drops its connection"):
         await asyncio.sleep(chance.random())
@@ -131,7 +140,7 @@ def _format(chance: random.Random) -> pb.AudioFormat:
     return pb.AudioFormat(encoding=chance.choice(FORMATS))
 
 
-# What each way may end in. grpcio's asyncio client says INTERNAL where a status meets one of its writes.
+# Allowed endings of each kind. grpcio's asyncio client reports INTERNAL where a status meets one of its writes.
 FINE = {
     "speaks": {"FINISH_REASON_STOP", "FINISH_REASON_LENGTH"},
     "flushes": {"FINISH_REASON_STOP", "FINISH_REASON_LENGTH"},
@@ -143,7 +152,10 @@ FINE = {
 
 
 async def work(address: str, seed: int, until: float, ends: Counter[tuple[str, str]]) -> None:
-    """One turn after another, each on whatever connection is there."""
+    """Run turns one after another.
+
+    Each on the current connection, which some drop.
+    """
     chance, options = random.Random(seed), (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0))
     while time.monotonic() < until:
         async with grpc.aio.insecure_channel(address, options) as channel:
@@ -154,14 +166,14 @@ async def work(address: str, seed: int, until: float, ends: Counter[tuple[str, s
 
 
 async def watch(server: Server, until: float, samples: list[Sample], period: float) -> None:
-    """Look at the server every `period` seconds."""
+    """Sample the server every `period` seconds."""
     while time.monotonic() < until:
         samples.append(await server.sample())
         await asyncio.sleep(period)
 
 
 async def soak(seconds: float) -> list[str]:
-    """Run for so long, tell what happened, and return what is wrong."""
+    """Run for `seconds`, print a report, return the problems."""
     ends: Counter[tuple[str, str]] = Counter()
     samples: list[Sample] = []
     async with started() as server:
@@ -192,14 +204,17 @@ def _tell(ends: Counter[tuple[str, str]], steady: Sequence[Sample]) -> None:
 
 
 def _thirds(samples: Sequence[Sample]) -> tuple[float, float]:
-    """Mean megabytes of the first and of the last third."""
+    """Mean megabytes of the first, of the last third."""
     third = max(1, len(samples) // 3)
     before, after = samples[:third], samples[-third:]
     return sum(sample.megabytes for sample in before) / third, sum(sample.megabytes for sample in after) / third
 
 
 def _median_step(since: Sample, until: Sample) -> float:
-    """Milliseconds of a talker step between two samples, as Prometheus would reckon from the buckets."""
+    """Median milliseconds of a talker step between two samples.
+
+    From the buckets, as Prometheus computes it.
+    """
     limits = sorted(until.steps)
     counts = [until.steps[limit] - since.steps[limit] for limit in limits]
     return float(np.interp(counts[-1] / 2, [0.0, *counts[:-1]], [0.0, *limits[:-1]]))
@@ -222,7 +237,7 @@ def _grown(steady: Sequence[Sample]) -> list[str]:
 
 
 def main() -> None:
-    """Leave with code 1 where something is wrong."""
+    """Exit with code 1 on any problem."""
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     wrong = asyncio.run(soak(60 * parser.parse_args().minutes))

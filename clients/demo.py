@@ -1,4 +1,7 @@
-"""What `make demo` does: a server starts, a sentence goes to it word by word, and the audio lands in out.wav."""
+"""The demonstration of `make demo`.
+
+Starts a server, sends it a sentence word by word, and writes out.wav.
+"""
 
 import asyncio
 import os
@@ -16,7 +19,7 @@ OUT = Path("out.wav")
 
 
 def main() -> None:
-    """Run the demonstration; leaves with an error if any part of it fails."""
+    """Run the demonstration; exits with an error on any failure."""
     address = f"127.0.0.1:{free_port()}"
     print(f"starting a server on {address} with the embedded voice: a small one for demonstration, not Qwen's weights")
     os.environ.pop("QWENTTS_MODEL", None)
@@ -29,7 +32,7 @@ def main() -> None:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on at this moment."""
+    """A TCP port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -55,7 +58,10 @@ async def words() -> AsyncIterator[str]:
 
 
 class Clock:
-    """A turn's frames, with a note of when the first one came and when the last. Times in seconds since the start."""
+    """A turn's frames, with times of the first, the last.
+
+    Times in seconds since the start.
+    """
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
@@ -71,14 +77,14 @@ class Clock:
 
 
 def report(clock: Clock, seconds: float) -> None:
-    """Print the figures of a turn whose audio lasts `seconds`."""
+    """Print the figures of a turn with `seconds` of audio."""
     print(f"time to first audio  {1000 * clock.first_audio:.0f} ms (the last word was sent {last_word():.0f} ms in)")
     print(f"audio                {seconds:.2f} s in {OUT}, seed {clock.turn.summary.seed}")
     print(f"real-time factor     {clock.total / seconds:.2f} (synthesis time / audio time; below 1 keeps up)")
 
 
 def last_word() -> float:
-    """Milliseconds after the start at which the last word is sent."""
+    """Time of the last word in milliseconds after the start."""
     return 1000 * WORD_PAUSE * SENTENCE.count(" ")
 
 

@@ -1,4 +1,4 @@
-"""gRPC in front of the engine; the Python client is `qwentts_client`.
+"""gRPC in front of the engine; its client: `qwentts_client`.
 
 cli        flags of the serve command
 server     the process: ports, models, drain, watchdog, side port

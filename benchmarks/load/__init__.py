@@ -1,1 +1,4 @@
-"""The open-loop load test: requests are sent on a fixed schedule over real gRPC, whether or not earlier ones ended."""
+"""The open-loop load test.
+
+Requests are sent on a fixed schedule over real gRPC, whether or not earlier ones ended.
+"""

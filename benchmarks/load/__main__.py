@@ -1,4 +1,4 @@
-"""`python -m benchmarks.load`: hold a server to rising rates of requests until it no longer keeps up."""
+"""`python -m benchmarks.load`: rising request rates until underruns."""
 
 import argparse
 import asyncio
@@ -19,7 +19,10 @@ SEEDS = (0, 1, 2)
 
 
 def main() -> None:
-    """Run the trials; print a line and write the JSON file after each rate."""
+    """Run the trials; print a line for each rate.
+
+    The JSON file is rewritten after each.
+    """
     options = parser().parse_args()
     settings = settings_of(options)
     prompts = read_prompts(options.prompts)
@@ -60,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    """The flags that are the same for every trial."""
+    """Settings common to every trial."""
     return Settings(
         server=options.server,
         voice=options.voice,
@@ -76,7 +79,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
 def hold(
     generator: Generator, settings: Settings, rates: Sequence[float], seeds: Sequence[int], prompts: Sequence[Prompt]
 ) -> Iterator[Figures]:
-    """The figures of each rate, as they are known."""
+    """The figures of each rate, as they come."""
     for rate in rates:
         trials = []
         for seed in seeds:
@@ -86,7 +89,7 @@ def hold(
 
 
 async def describe(server: str) -> dict[str, str]:
-    """What is being measured; raises `grpc.aio.AioRpcError` where nobody answers."""
+    """Facts on the server; raises `grpc.aio.AioRpcError`."""
     async with AsyncClient(server) as client:
         await asyncio.wait_for(client.channel.channel_ready(), 10.0)
         info = await client.server_info()
@@ -99,12 +102,12 @@ def _plan_line(options: argparse.Namespace, prompts: list[Prompt]) -> str:
 
 
 def whole_numbers(text: str) -> list[int]:
-    """Of a flag's value like 0,1,2."""
+    """Whole numbers of a flag's value like 0,1,2."""
     return [int(part) for part in text.split(",")]
 
 
 def numbers(text: str) -> list[float]:
-    """Of a flag's value like 1,2.5,10."""
+    """Numbers of a flag's value like 1,2.5,10."""
     return [float(part) for part in text.split(",")]
 
 

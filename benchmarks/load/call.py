@@ -1,4 +1,4 @@
-"""One request, timed: what was sent when, and what came back when."""
+"""One timed request: times of sending, of each response."""
 
 import time
 from dataclasses import dataclass, field
@@ -9,16 +9,16 @@ import grpc
 from benchmarks.load.playback import leading_silence, underruns
 from qwentts_client.v1 import tts_pb2
 
-HEARD = 96_000  # bytes of audio, 2 s, in which the first sound is looked for
+HEARD = 96_000  # bytes of audio, 2 s, searched for the first sound
 PATIENCE = 60.0  # seconds after which a call is given up
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Times in seconds of `time.monotonic()`. `error` is empty for a turn that came to its summary.
+    """Times in seconds of `time.monotonic()`.
 
-    `due`: when the schedule wanted it sent; `arrivals` and `durations`: of chunks that hold audio; `silence`: before
-    the first sound, None if none was heard in the first two seconds.
+    `error`: empty for a turn with its summary. `due`: when the schedule sends it; `arrivals` and `durations`: of chunks
+    with audio; `silence`: before the first sound, None without any in the first two seconds.
     """
 
     phase: str
@@ -32,40 +32,43 @@ class Call:
 
     @property
     def lateness(self) -> float:
-        """How far the generator itself was behind its schedule."""
+        """Delay of the generator behind its schedule, in seconds."""
         return self.sent - self.due
 
     @property
     def first_playable(self) -> float | None:
-        """From sending the request to its first audio."""
+        """Seconds from the request to its first audio."""
         return self.arrivals[0] - self.sent if self.arrivals else None
 
     @property
     def audible(self) -> float | None:
-        """From sending the request to the first sound, when played at once."""
+        """Seconds from the request to the first sound.
+
+        Played at once, leading silence included.
+        """
         if self.first_playable is None or self.silence is None:
             return None
         return self.first_playable + self.silence
 
     @property
     def end_to_end(self) -> float:
-        """From sending the request to the end of the call."""
+        """Seconds from the request to the end of the call."""
         return self.ended - self.sent
 
     @property
     def gaps(self) -> list[float]:
-        """Between one chunk and the next."""
+        """Seconds between consecutive chunks."""
         return [after - before for before, after in zip(self.arrivals, self.arrivals[1:], strict=False)]
 
     @property
     def underruns(self) -> int:
-        """Chunks that came too late for uninterrupted playback."""
+        """Chunks too late for uninterrupted playback."""
         return underruns(self.arrivals, self.durations)
 
 
 @dataclass(slots=True)
 class _Log:
-    """What has arrived so far."""
+    """Arrivals so far."""
 
     arrivals: list[float] = field(default_factory=list)
     durations: list[float] = field(default_factory=list)
@@ -84,7 +87,10 @@ class _Log:
 
 
 async def speak(stub: Any, request: tts_pb2.SynthesizeTextRequest, phase: str = "", due: float | None = None) -> Call:
-    """Make one call now and wait for its end; a call that fails is a result too."""
+    """Make one call now; wait for its end.
+
+    A failed call is a result too.
+    """
     log = _Log()
     sent = time.monotonic()
     error = await _listen(stub, request, log)
@@ -102,7 +108,7 @@ async def speak(stub: Any, request: tts_pb2.SynthesizeTextRequest, phase: str = 
 
 
 async def _listen(stub: Any, request: tts_pb2.SynthesizeTextRequest, log: _Log) -> str:
-    """Fill the log; return what went wrong."""
+    """Fill the log; return the error."""
     try:
         async for response in stub.SynthesizeText(request, timeout=PATIENCE):
             log.note(response, time.monotonic())
@@ -114,7 +120,10 @@ async def _listen(stub: Any, request: tts_pb2.SynthesizeTextRequest, log: _Log) 
 def text_request(
     text: str, frames: int, *, voice: str, first_chunk: int, seed: int, max_lead: float | None
 ) -> tts_pb2.SynthesizeTextRequest:
-    """A request for `frames` codec frames; `max_lead` in seconds, None for the server's own."""
+    """A request for `frames` codec frames.
+
+    `max_lead` in seconds, None for the server's own.
+    """
     config = tts_pb2.SynthesisConfig(voice=voice)
     config.sampling.seed = seed
     config.sampling.max_audio.FromMilliseconds(80 * frames)

@@ -1,4 +1,4 @@
-"""From the calls of a trial to its figures, and from the trials of a rate to the median over seeds."""
+"""Figures of a trial's calls; medians over a rate's trials."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from benchmarks.load.plan import MEASUREMENT
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Nearest-rank percentiles of a time, in milliseconds; NaN where there was none to measure."""
+    """Nearest-rank percentiles in milliseconds; NaN for no values."""
 
     p50: float
     p95: float
@@ -19,7 +19,7 @@ class Spread:
 
     @classmethod
     def of(cls, seconds: Iterable[float | None]) -> "Spread":
-        """Of the times that are there."""
+        """Percentiles of the times that are not None."""
         known = sorted(1000.0 * value for value in seconds if value is not None)
         return cls(*(nearest_rank(known, percent) for percent in (50, 95, 99)))
 
@@ -31,10 +31,11 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of the measured requests of one trial, or of one rate: then medians over its seeds, sums and maxima.
+    """Figures of one trial's measured requests, or of one rate.
 
-    `achieved`: calls that came to their end in the measured time, per second; `audio`: seconds of sound per second;
-    `interrupted`: requests with an underrun. The gate is passed when every request was spoken without one.
+    Of a rate: medians over its seeds, sums and maxima. `achieved`: calls that came to their end in the measured time,
+    per second; `audio`: seconds of sound per second; `interrupted`: requests with an underrun. The gate is passed when
+    every request was spoken without one.
     """
 
     rate: float
@@ -58,7 +59,10 @@ class Figures:
 
 
 def trial_figures(calls: Sequence[Call], rate: float, start: float, seconds: float) -> Figures:
-    """Figures of one trial whose measured time is `seconds` from `start` on; warm-up calls count only as load."""
+    """Figures of one trial; warm-up calls count only as load.
+
+    The measured time is `seconds` from `start` on.
+    """
     measured = [call for call in calls if call.phase == MEASUREMENT]
     spoken = [call for call in measured if not call.error]
     ended = sum(start <= call.ended < start + seconds for call in calls if not call.error)
@@ -81,7 +85,7 @@ def trial_figures(calls: Sequence[Call], rate: float, start: float, seconds: flo
 
 
 def rate_figures(trials: Sequence[Figures]) -> Figures:
-    """One rate over its seeds."""
+    """Figures of one rate over its seeds."""
     return Figures(
         rate=trials[0].rate,
         requests=sum(trial.requests for trial in trials),
@@ -100,7 +104,10 @@ def rate_figures(trials: Sequence[Figures]) -> Figures:
 
 
 def nearest_rank(ascending: Sequence[float], percent: int) -> float:
-    """The smallest value that at least `percent` (1 to 100) of all values do not exceed; NaN of nothing."""
+    """The smallest value not exceeded by at least `percent` values.
+
+    `percent` from 1 to 100; NaN of nothing.
+    """
     rank = -(-percent * len(ascending) // 100)
     return ascending[rank - 1] if ascending else math.nan
 

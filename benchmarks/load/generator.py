@@ -1,4 +1,7 @@
-"""Sends planned requests when they are due, from processes of their own, and never waits for an answer to do so."""
+"""Sends planned requests when due, from several processes.
+
+Sending never waits for a response.
+"""
 
 import asyncio
 import gc
@@ -16,7 +19,7 @@ from benchmarks.load.plan import Planned, Settings
 from qwentts_client.v1 import tts_pb2, tts_pb2_grpc
 
 PREPARATION = 3.0  # seconds from handing out a trial to its first moment: connections are made meanwhile
-STARTING = 30.0  # seconds for a process to come up
+STARTING = 30.0  # seconds for a process to start
 GRACE = 30.0  # seconds beyond the longest possible trial
 OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),  # a connection for each channel, where the default shares one
@@ -25,7 +28,10 @@ OPTIONS = (
 
 
 class Generator:
-    """The processes. A context manager: they start with it, so that no trial pays for that, and end with it."""
+    """The sending processes, as a context manager.
+
+    They start with it, so that no trial pays for that, and end with it.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -41,7 +47,10 @@ class Generator:
             pool.shutdown(cancel_futures=True)
 
     def run(self, planned: Sequence[Planned]) -> tuple[float, list[Call]]:
-        """Run one trial to its end: its start, and all calls in no order. Every process takes every n-th request."""
+        """Run one trial: its start, all calls in no order.
+
+        Every process takes every n-th request.
+        """
         start, count = time.monotonic() + PREPARATION, len(self._pools)
         limit = PREPARATION + max((request.due for request in planned), default=0.0) + PATIENCE + GRACE
         shares = [
@@ -52,7 +61,10 @@ class Generator:
 
 
 def send_share(settings: Settings, planned: Sequence[Planned], start: float) -> list[Call]:
-    """What one process does for a trial that starts at `start`, on the clock that all processes share."""
+    """Calls of one process in a trial.
+
+    `start`: on the clock that all processes share.
+    """
     gc.collect()
     gc.freeze()
     return asyncio.run(_send(settings, planned, start))

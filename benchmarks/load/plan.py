@@ -1,4 +1,7 @@
-"""One trial, planned: every request of one rate and seed, before the first is sent."""
+"""All requests of one trial, planned in advance.
+
+Made before the first is sent.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +14,10 @@ WARM_UP, MEASUREMENT = "warmup", "measurement"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The same for every rate. Times in seconds; `max_lead` None leaves it to the server.
+    """Settings common to every rate; times in seconds.
 
-    `processes` share the requests of a trial, each with `channels` connections of its own.
+    `max_lead` None leaves it to the server. `processes` share the requests of a trial, each with `channels` connections
+    of its own.
     """
 
     server: str
@@ -28,7 +32,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One request: when to send it, in seconds since the trial's start, and the seed it asks for."""
+    """One request: its time after the trial's start, its seed.
+
+    Times in seconds.
+    """
 
     phase: str
     due: float
@@ -37,7 +44,7 @@ class Planned:
 
 
 def plan(settings: Settings, rate: float, seed: int, prompts: Sequence[Prompt]) -> list[Planned]:
-    """Warm-up, then the measurement right behind it, so that it begins under load."""
+    """Warm-up, then the measurement right behind, under load."""
     warm_up = _phase(WARM_UP, 0.0, settings.warm_up, rate, seed, prompts)
     return warm_up + _phase(MEASUREMENT, settings.warm_up, settings.seconds, rate, seed, prompts)
 

@@ -1,4 +1,7 @@
-"""The listener, modelled at the client: plays from the first chunk on, with no buffer and no tolerance."""
+"""The listener, modelled at the client.
+
+Plays from the first chunk on, with no buffer and no tolerance.
+"""
 
 from collections.abc import Sequence
 
@@ -11,9 +14,9 @@ AUDIBLE = 32768.0 * 10 ** (-45 / 20)  # RMS of int16 samples at -45 dBFS
 
 
 def underruns(arrivals: Sequence[float], durations: Sequence[float]) -> int:
-    """How many chunks came after all audio before them had been played; a late chunk delays the deadlines after it.
+    """Number of chunks that arrived after their playback was due.
 
-    All in seconds. The first chunk starts playback and is never late.
+    A late chunk delays the deadlines after it. All in seconds. The first chunk starts playback and is never late.
     """
     late, deadline = 0, arrivals[0] if arrivals else 0.0
     for arrival, duration in zip(arrivals, durations, strict=True):
@@ -25,9 +28,10 @@ def underruns(arrivals: Sequence[float], durations: Sequence[float]) -> int:
 
 
 def leading_silence(pcm: bytes) -> float | None:
-    """Seconds of int16 audio at 24 kHz before the first sound; None if all of it is silent.
+    """Seconds before the first sound; None if all is silent.
 
-    Sound is two consecutive windows of 20 ms, 10 ms apart, of at least -45 dBFS each after removal of their mean.
+    Of int16 audio at 24 kHz. Sound is two consecutive windows of 20 ms, 10 ms apart, of at least -45 dBFS each after
+    removal of their mean.
     """
     samples = np.frombuffer(pcm, "<i2").astype(np.float64)
     if len(samples) < WINDOW + HOP:

@@ -1,4 +1,7 @@
-"""The texts that are spoken, each with a fixed length: random weights never end a speech by themselves."""
+"""The spoken texts, each with a fixed length.
+
+Random weights never end a speech by themselves.
+"""
 
 import unicodedata
 from dataclasses import dataclass
@@ -12,7 +15,10 @@ WIDE = 3.0  # a Chinese, Japanese or Korean character takes about as long as thr
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A text and how many codec frames of 80 ms it gets. `id` is its line number."""
+    """A text with its length in frames of 80 ms.
+
+    `id` is its line number.
+    """
 
     id: str
     text: str
@@ -20,7 +26,10 @@ class Prompt:
 
 
 def read_prompts(path: Path = BUILT_IN) -> list[Prompt]:
-    """One prompt a line; empty lines are skipped. Raises OSError, ValueError where there is none."""
+    """One prompt a line; empty lines are skipped.
+
+    Raises OSError, ValueError where there is none.
+    """
     lines = path.read_text("utf-8").splitlines()
     prompts = [Prompt(str(number), line, frames(line)) for number, line in enumerate(lines, 1) if line.strip()]
     if not prompts:
@@ -29,6 +38,6 @@ def read_prompts(path: Path = BUILT_IN) -> list[Prompt]:
 
 
 def frames(text: str) -> int:
-    """Codec frames that speaking `text` takes, estimated from its length."""
+    """Codec frames to speak `text`, estimated from its length."""
     characters = sum(WIDE if unicodedata.east_asian_width(letter) in "WF" else 1.0 for letter in text)
     return max(1, round(FRAMES_PER_SECOND * characters / CHARACTERS_PER_SECOND))

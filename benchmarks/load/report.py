@@ -1,4 +1,4 @@
-"""The figures as a table for people and as JSON for plots."""
+"""The figures as a Markdown table, as JSON for plots."""
 
 import json
 import math
@@ -31,7 +31,10 @@ COLUMNS = (
 
 
 def header() -> str:
-    """The first two lines of a Markdown table. Times in ms; "late": the generator's own lag behind its schedule."""
+    """The first two lines of a Markdown table.
+
+    Times in ms; "late": the generator's own lag behind its schedule.
+    """
     return _line([title for title, _ in COLUMNS]) + "\n" + _line(["---:"] * len(COLUMNS))
 
 
@@ -64,7 +67,7 @@ def _cells(figures: Figures) -> dict[str, str]:
 
 
 def document(settings: Settings, about: Mapping[str, Any], rates: Sequence[Figures]) -> dict[str, Any]:
-    """Everything as JSON values; a time that was never measured is null."""
+    """All figures as JSON values; unmeasured times are null."""
     plain = {
         "about": dict(about),
         "settings": asdict(settings),
@@ -79,7 +82,7 @@ def document(settings: Settings, about: Mapping[str, Any], rates: Sequence[Figur
 
 
 def dump(value: Mapping[str, Any]) -> str:
-    """As a JSON text."""
+    """JSON text of `value`."""
     return json.dumps(value, indent=1, allow_nan=False) + "\n"
 
 

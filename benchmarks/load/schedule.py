@@ -1,4 +1,4 @@
-"""When each request is sent and which text it carries: a Poisson process that anybody can compute again."""
+"""Schedule of a trial: a reproducible Poisson process, with texts."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from itertools import count, islice
 
 
 def arrivals(seed: int, phase: str, rate: float, seconds: float) -> list[float]:
-    """Times of a phase's requests, in seconds since its start: ascending, all below `seconds`.
+    """Times of a phase's requests in seconds, ascending, below `seconds`.
 
     The gap before request i is exponential with mean 1 / `rate`, drawn from a hash of seed, phase and i. The same
     seed at twice the rate is the same sequence at twice the speed.
@@ -16,7 +16,10 @@ def arrivals(seed: int, phase: str, rate: float, seconds: float) -> list[float]:
 
 
 def prompt_order(seed: int, phase: str, ids: Sequence[str], requests: int) -> list[str]:
-    """The prompt of each request: all `ids` once an epoch, shuffled anew for each epoch."""
+    """The prompt of each request.
+
+    All `ids` once an epoch, shuffled anew for each epoch.
+    """
     return list(islice(_epochs(seed, phase, ids), requests))
 
 

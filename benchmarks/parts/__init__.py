@@ -1,1 +1,1 @@
-"""The parts of `make bench-gpu`; each file measures one thing, and says which in its first line."""
+"""The parts of `make bench-gpu`, one measurement a file."""

@@ -1,4 +1,7 @@
-"""What a frame costs: the runner's own graphs replayed alone, with rows that stand in the middle of a speech."""
+"""Cost of a frame: the runner's own graphs, replayed alone.
+
+The rows stand in the middle of a speech.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +31,10 @@ AnyRunner = PipelinedRunner | EagerRunner
 
 @dataclass(frozen=True, slots=True)
 class FrameTimes:
-    """Milliseconds. `talker` includes codebook 0's sampling, `predictor` its own; `step`: with the host's work."""
+    """Milliseconds of a frame, its halves, a step.
+
+    `talker` includes codebook 0's sampling, `predictor` its own; `step`: with the host's work.
+    """
 
     rows: int
     talker: float
@@ -56,7 +62,7 @@ class CodecTimes:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """All that replays can tell of one engine."""
+    """All replay times of one engine."""
 
     frames: Sequence[FrameTimes]
     prefill: Sequence[PrefillTimes]
@@ -65,7 +71,10 @@ class Times:
 
 @torch.inference_mode()
 def replay_times(runner: AnyRunner, defaults: Sampling, repeats: int) -> Times:
-    """Of an engine that has nothing else to do; slots and cache blocks are written to, as speeches would."""
+    """Times of an otherwise idle engine.
+
+    Slots and cache blocks are written to, as speeches would.
+    """
     slots = runner._state.dummy
     frames = [frame_times(runner, defaults, rows, repeats) for rows in _upto(ROWS, slots)]
     prefill = [PrefillTimes(columns, prefill_time(runner, columns, repeats)) for columns in COLUMNS]
@@ -78,7 +87,10 @@ def replay_times(runner: AnyRunner, defaults: Sampling, repeats: int) -> Times:
 
 
 def frame_times(runner: AnyRunner, defaults: Sampling, rows: int, repeats: int) -> FrameTimes:
-    """The frame, its first half, and a whole step, which packs rows and fetches results too."""
+    """The frame, its first half, a whole step.
+
+    A step packs rows and fetches results too.
+    """
     batch = Batch(rows=[_enter(runner, defaults, slot) for slot in range(rows)])
     table = torch.from_numpy(pack_rows(batch.rows, runner._groups)).to(runner._device)
     frame = milliseconds(_frame(runner, table), runner._device, repeats)
@@ -122,7 +134,7 @@ def _frame(runner: AnyRunner, table: Tensor) -> Callable[[], object]:
 
 
 def _talker(runner: AnyRunner, table: Tensor) -> Callable[[], object]:
-    """The frame up to its middle; on a GPU in a graph of its own."""
+    """The frame up to its middle; a graph on GPU."""
 
     def half(rows: Tensor) -> None:
         try:
@@ -142,14 +154,17 @@ def _stop() -> None:
 
 
 def _step_time(runner: AnyRunner, batch: Batch, repeats: int) -> float:
-    """A runner that works ahead returns as soon as the step before is done: the pace is the time of a step."""
+    """Milliseconds of a step.
+
+    A pipelined runner returns as soon as the step before is done, so its period is the time of a step.
+    """
     times = cpu_times(lambda: runner.step(batch), WARM_UP + repeats)
     runner.step(Batch())
     return median(times[WARM_UP:])
 
 
 def _enter(runner: AnyRunner, sampling: Sampling, slot: int) -> DecodeRow:
-    """A row of a speech that has been given a slot and blocks, and has spoken for a while."""
+    """A row in mid-speech, with slot plus blocks."""
     state = runner._state
     blocks = -(-(CONTEXT + 1) // state.block_size)
     first = 1 + slot * blocks

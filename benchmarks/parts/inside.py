@@ -1,4 +1,7 @@
-"""An engine in a process of its own: its memory is free again when that ends."""
+"""An engine in a process of its own.
+
+Its memory is free again when that ends.
+"""
 
 import asyncio
 import time
@@ -22,7 +25,7 @@ LIMIT = 480.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """`seconds` to build the engine; None for what was not asked for."""
+    """`seconds` to build the engine; None for unmeasured sections."""
 
     seconds: float
     description: str
@@ -31,7 +34,7 @@ class Inside:
 
 
 def measure(target: Target, sections: Set[str], repeats: int) -> Inside:
-    """The sections "frame" and "single" of an engine in this process."""
+    """The sections "frame", "single" of an engine in this process."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(_measure, target, sections, repeats).result(LIMIT)
 
@@ -57,7 +60,10 @@ async def _with_engine(target: Target, sections: Set[str], repeats: int) -> Insi
 
 
 def _times(runner: AnyRunner, defaults: Sampling, repeats: int) -> Times | None:
-    """Replays reach inside the runner: where they fail, the rest of the benchmark goes on, and says so."""
+    """Replay times; None with a message on failure.
+
+    Replays reach inside the runner; the rest of the benchmark goes on.
+    """
     try:
         return replay_times(runner, defaults, repeats)
     except Exception:

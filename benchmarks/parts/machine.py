@@ -1,4 +1,4 @@
-"""Where a benchmark runs: versions, cores to share out, memory of the GPU."""
+"""The machine of a benchmark: versions, cores, GPU memory."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ PACKAGES = ("torch", "triton", "grpcio", "numpy")
 
 
 def describe() -> dict[str, str]:
-    """Device and versions, as far as they are there."""
+    """Device, versions, as far as available."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -28,13 +28,19 @@ def describe() -> dict[str, str]:
 
 
 def gpu_memory() -> int | None:
-    """MiB in use on the first GPU, by all processes; None without one."""
+    """MiB in use on the first GPU; None without one.
+
+    By all processes.
+    """
     answer = _ask("memory.used")
     return int(answer) if answer else None
 
 
 def share_cores() -> tuple[Set[int], Set[int]]:
-    """The server's cores and the generator's, which gets a quarter, at most four; disjoint where there are two."""
+    """Cores of the server, cores of the generator.
+
+    The generator gets a quarter, at most four; disjoint where there are two.
+    """
     cores = sorted(os.sched_getaffinity(0))
     own = min(4, max(1, len(cores) // 4))
     return set(cores[:-own] or cores), set(cores[-own:])
@@ -42,7 +48,7 @@ def share_cores() -> tuple[Set[int], Set[int]]:
 
 @contextmanager
 def pinned(cores: Set[int]) -> Iterator[None]:
-    """Processes started meanwhile run on `cores` alone."""
+    """Pin processes started during the body to `cores`."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
@@ -52,7 +58,7 @@ def pinned(cores: Set[int]) -> Iterator[None]:
 
 
 def _ask(field: str) -> str:
-    """What nvidia-smi says of the first GPU, or an empty string."""
+    """nvidia-smi's value for the first GPU, or ""."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return ""

@@ -1,7 +1,8 @@
-"""The scheduler alone, in simulated time: which rate one device would hold if the host cost next to nothing.
+"""The scheduler alone, in simulated time.
 
-`python -m benchmarks.parts.policy 20,40,100` takes seconds. The load test's schedule and texts, the real scheduler
-and its chunks, and the times of `simulated`; steps are queued one ahead of their results, as on a GPU.
+The rate that one device would hold if the host cost next to nothing. `python -m benchmarks.parts.policy 20,40,100`
+takes seconds. The load test's schedule and texts, the real scheduler and its chunks, and the times of `simulated`;
+steps are queued one ahead of their results, as on a GPU.
 """
 
 import json
@@ -36,13 +37,16 @@ from engine.scheduler.sequence import Sequence
 
 SLOTS, BLOCKS, BLOCK_SIZE, COLUMNS, POSITIONS, FRAMES = 128, 16_384, 16, 256, 4_096, 7_500
 HOST, HOST_ROW = 0.001, 0.000_015  # seconds of the host for a step, and for each of its rows
-MARGIN = 0.0025  # seconds before the end of a step at which the next is put together
+MARGIN = 0.0025  # seconds before the end of a step at which the next is built
 SILENCE = np.zeros(SIZES[-1] * FRAME_SAMPLES, np.int16)
 
 
 @dataclass(slots=True)
 class Run:
-    """What came of one rate; `firsts`: seconds to first playable audio."""
+    """Results of one rate.
+
+    `firsts`: seconds to first playable audio.
+    """
 
     firsts: list[float] = field(default_factory=list)
     interrupted: set[Sequence] = field(default_factory=set)
@@ -52,10 +56,10 @@ class Run:
 
 
 class Simulation:
-    """One device, one scheduler, and a clock that jumps from event to event."""
+    """One device, one scheduler, an event-driven clock."""
 
     def __init__(self, rate: float, length: float, first_chunk: int = 2, max_lead: float = 60.0) -> None:
-        """Requests of `length` seconds, each asking for a first chunk of so many frames."""
+        """Requests of `length` seconds, with `first_chunk` frames first."""
         folder = embedded_checkpoint()
         main, codec = (json.loads((folder / part / "config.json").read_text()) for part in (".", "speech_tokenizer"))
         config = ModelConfig.from_json(main, codec)
@@ -65,12 +69,12 @@ class Simulation:
         self._due = _requests(rate, length)
         limits = Limits(SLOTS, COLUMNS, POSITIONS, FRAMES)
         self._scheduler = Scheduler(limits, BlockPool(BLOCKS, BLOCK_SIZE), NullObserver())
-        self._now = self._free = 0.0  # the host's time, and when the device has done all that it was given
+        self._now = self._free = 0.0  # the host's time, and when the device's queue ends
         self._open = 0
         self.done = Run()
 
     def run(self) -> Run:
-        """Until the last speech has ended."""
+        """Run until the last speech has ended."""
         before: tuple[Batch, float] | None = None
         while self._due or self._open:
             if before is not None:
@@ -108,7 +112,7 @@ class Simulation:
         self._now = max(self._now + 1e-4, min((moment for moment in moments if moment is not None), default=self._now))
 
     def _launch(self, batch: Batch) -> float:
-        """Queue a step; return when the device will have done it."""
+        """Queue a step; return the time of its end."""
         self._now += HOST + HOST_ROW * len(batch.rows)
         work = _work(batch)
         self._free = max(self._free, self._now) + work
@@ -135,7 +139,7 @@ class Simulation:
 
 
 def _requests(rate: float, length: float) -> list[tuple[float, Prompt]]:
-    """When each comes and what it says, the last one first."""
+    """Arrival times with prompts, the last one first."""
     prompts = {prompt.id: prompt for prompt in read_prompts(BUILT_IN)}
     times = arrivals(0, "measurement", rate, length)
     names = prompt_order(0, "measurement", list(prompts), len(times))
@@ -143,7 +147,7 @@ def _requests(rate: float, length: float) -> list[tuple[float, Prompt]]:
 
 
 def _work(batch: Batch) -> float:
-    """Seconds of the device."""
+    """Seconds of the device for `batch`."""
     columns = sum(len(prefill.tokens) for prefill in batch.prefills)
     work = _replay(PREFILL, columns, sizes_up_to(COLUMNS, PREFILL_SIZES))
     work += _replay(FRAME, len(batch.rows), ROW_SIZES)
@@ -152,7 +156,7 @@ def _work(batch: Batch) -> float:
 
 
 def _replay(times: Mapping[int, float], rows: int, sizes: Iterable[int]) -> float:
-    """Seconds of the graph that holds so many rows; none for none."""
+    """Seconds of the smallest graph for `rows`; 0 for none."""
     return seconds(times, next(size for size in sizes if size >= rows)) if rows else 0.0
 
 

@@ -1,4 +1,7 @@
-"""A server process on cores of its own, from its first instruction to the end of its last call."""
+"""A server process on cores of its own.
+
+From its first instruction to the end of its last call.
+"""
 
 import os
 import selectors
@@ -29,14 +32,17 @@ class Served:
     pid: int
 
     def count(self, metric: str, **labels: str) -> float:
-        """The sum of a metric's samples over all labels but those given; 0 where there is none."""
+        """The sum of a metric's samples, or 0.
+
+        Over all labels but those given.
+        """
         with urllib.request.urlopen(self.metrics, timeout=METRICS_LIMIT) as page:
             families = list(text_string_to_metric_families(page.read().decode()))
         samples = [sample for family in families for sample in family.samples if sample.name == metric]
         return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
     def cpu_seconds(self) -> float:
-        """Time of processors that the server has used, all its threads together."""
+        """Processor seconds of the server, over all its threads."""
         with open(f"/proc/{self.pid}/stat") as stat:
             user, system = stat.read().rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
@@ -44,7 +50,10 @@ class Served:
 
 @contextmanager
 def serving(flags: Sequence[str], cores: Set[int], module: str = "qwentts_grpc.cli.flags") -> Iterator[Served]:
-    """Start a server; stop it by SIGTERM. Raises `SystemExit` if it does not come up, or does not end well."""
+    """Start a server; stop it by SIGTERM.
+
+    Raises `SystemExit` if it does not come up, or does not end well.
+    """
     ports = ["--host", "127.0.0.1", "--port", "0", "--metrics-port", "0", "--log-level", "warning"]
     began = time.monotonic()
     with pinned(cores):
@@ -61,7 +70,7 @@ def serving(flags: Sequence[str], cores: Set[int], module: str = "qwentts_grpc.c
 
 
 def _until_serving(process: subprocess.Popen[bytes], deadline: float) -> dict[str, str]:
-    """What the server says of itself, by how the line begins."""
+    """The server's start-up lines, by their first words."""
     said: dict[str, str] = {}
     for line in _lines(process, deadline):
         for beginning in ("metrics on ", "serving on "):
@@ -73,7 +82,7 @@ def _until_serving(process: subprocess.Popen[bytes], deadline: float) -> dict[st
 
 
 def _lines(process: subprocess.Popen[bytes], deadline: float) -> Iterator[str]:
-    """Lines of standard output as they come; raises `SystemExit` at the deadline."""
+    """Lines of standard output; raises `SystemExit` at the deadline."""
     assert process.stdout is not None
     text = b""
     with selectors.DefaultSelector() as selector:

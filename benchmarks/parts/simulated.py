@@ -1,8 +1,8 @@
-"""A GPU made of a clock: the real server and pipelined runner over graphs that do nothing for as long as an H100 works.
+"""A simulated GPU: graphs that only take an H100's time.
 
-`python -m benchmarks.parts.simulated serve ...` takes the server's flags. All host code is the real one; only what
-belongs to CUDA is replaced. The device does one thing at a time, in the order of the launches: codec and frames share
-it without loss or gain, which is how two streams behave once both are busy.
+`python -m benchmarks.parts.simulated serve ...` takes the server's flags. All host code is the real one, server and
+pipelined runner included; only what belongs to CUDA is replaced. The device does one thing at a time, in the order of
+the launches: codec and frames share it without loss or gain, which is how two streams behave once both are busy.
 """
 
 import time
@@ -33,16 +33,19 @@ CODEC = {
     12: {1: 0.93, 8: 2.86, 32: 7.02, 64: 13.07, 128: 25.0},
 }
 FRAME_SAMPLES = 1_920
-LAUNCH = 0.000_15  # seconds of the host that a graph takes to launch
+LAUNCH = 0.000_15  # seconds of the host to launch a graph
 
 
 def seconds(times: Mapping[int, float], size: int) -> float:
-    """Of a graph of this size: between the measured ones on a straight line."""
+    """Seconds of a graph of this size, interpolated linearly."""
     return float(np.interp(size, list(times), list(times.values()))) / 1e3
 
 
 class Stream:
-    """Work in order; `done`: when the last of it ends. `busy`: when the device, which all streams share, is free."""
+    """Ordered work on the shared device, as `torch.cuda.Stream`.
+
+    `done`: when the last of it ends. `busy`: when the device, which all streams share, is free.
+    """
 
     busy = 0.0
     current: "Stream"
@@ -51,43 +54,43 @@ class Stream:
         self.done = 0.0
 
     def run(self, duration: float) -> None:
-        """Queue that much work."""
+        """Queue `duration` seconds of work."""
         begin = max(time.monotonic(), self.done, Stream.busy)
         self.done = Stream.busy = begin + duration
 
     def wait_event(self, event: "Event") -> None:
-        """Later work waits for what came before `event`."""
+        """Delay later work until `event`."""
         self.done = max(self.done, event.at)
 
     def wait_stream(self, other: "Stream") -> None:
-        """Later work waits for all that `other` has."""
+        """Delay later work until all queued work of `other`."""
         self.done = max(self.done, other.done)
 
     def synchronize(self) -> None:
-        """Wait for all of it."""
+        """Wait for all queued work."""
         _sleep_until(self.done)
 
 
 class Event:
-    """A place in a stream."""
+    """A position in a stream, as `torch.cuda.Event`."""
 
     def __init__(self, **_: object) -> None:
         self.at = 0.0
 
     def record(self) -> None:
-        """Here, in the current stream."""
+        """Record the current stream's position."""
         self.at = max(time.monotonic(), Stream.current.done)
 
     def query(self) -> bool:
-        """Whether the stream has come here."""
+        """Whether the recorded work is done."""
         return time.monotonic() >= self.at
 
     def synchronize(self) -> None:
-        """Wait until the stream has come here."""
+        """Wait until the recorded work is done."""
         _sleep_until(self.at)
 
     def elapsed_time(self, later: "Event") -> float:
-        """Milliseconds."""
+        """Milliseconds from this event to `later`."""
         return 1e3 * (later.at - self.at)
 
 
@@ -105,7 +108,10 @@ class _Use(AbstractContextManager[None]):
 
 
 class TimedGraphs(Graphs[Any]):
-    """Graphs whose replays take time; what the function returns for one row says which it is, and so how long."""
+    """Graphs whose replays take time.
+
+    The function's result for one row identifies the kind, so the duration.
+    """
 
     def __init__(self, function: Callable[[Tensor], Any], table: Tensor, sizes: Sequence[int], pool: object) -> None:
         super().__init__(function, table, sizes, pool)
@@ -114,7 +120,7 @@ class TimedGraphs(Graphs[Any]):
         self._outputs = {size: None if like is None else _noise(size, like) for size in sizes}
 
     def replay(self, rows: int) -> Any:
-        """Queue it, and return what it will have made."""
+        """Queue the graph; return its future output."""
         time.sleep(LAUNCH)
         size = self.size(rows)
         Stream.current.run(seconds(self._times, size))
@@ -126,7 +132,10 @@ def _times(like: Tensor) -> Mapping[int, float]:
 
 
 def _noise(size: int, like: Tensor) -> Tensor:
-    """Frames that never end a speech, finite as the last column says; or audio that is no silence."""
+    """Random frames that never end a speech, or audible audio.
+
+    Frames are finite as the last column states.
+    """
     most = 30_000 if like.dtype == torch.int16 else like.shape[1]
     noise = torch.randint(1, most, (size, like.shape[1]), dtype=like.dtype)
     return noise
@@ -137,7 +146,7 @@ def _sleep_until(moment: float) -> None:
 
 
 class _Torch:
-    """The torch module with another `cuda`, and memory that is not pinned."""
+    """The torch module with another `cuda`, without pinned memory."""
 
     cuda = SimpleNamespace(
         Stream=Stream,
@@ -151,12 +160,15 @@ class _Torch:
         return getattr(torch, name)
 
     def empty(self, shape: Sequence[int], *, dtype: torch.dtype, pin_memory: bool) -> Tensor:
-        """Not pinned."""
+        """Memory that is not pinned."""
         return torch.zeros(shape, dtype=dtype)
 
 
 def replacements(graphs: type[Graphs[Any]]) -> Iterator[tuple[object, str, object]]:
-    """What to set where, so that engines run ahead on any machine: the replays are those of `graphs`."""
+    """Attributes to patch for pipelined engines on any machine.
+
+    The replays are those of `graphs`.
+    """
     make_runner = wiring._Parts._runner
 
     def runner(self: wiring._Parts) -> Runner:

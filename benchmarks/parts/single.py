@@ -1,4 +1,4 @@
-"""One speech at a time: how soon its first frame of audio is there, and how much faster than playback it goes."""
+"""One speech at a time: first audio, real-time factor."""
 
 import time
 from dataclasses import dataclass
@@ -19,7 +19,10 @@ AT_ONCE = 86_400.0  # seconds ahead of playback: no pacing
 
 @dataclass(frozen=True, slots=True)
 class Single:
-    """Medians. `first_audio` in milliseconds, for a first chunk of one frame; `rtf`: time taken over length."""
+    """Medians of one stream.
+
+    `first_audio` in milliseconds, for a first chunk of one frame; `rtf`: time taken over length.
+    """
 
     first_audio: float
     rtf: float

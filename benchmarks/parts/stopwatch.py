@@ -1,4 +1,7 @@
-"""How long a run takes: the median of several, by events on a GPU and by the clock on a CPU."""
+"""Median time of a run.
+
+By events on a GPU and by the clock on a CPU.
+"""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The one table: every figure beside its floor, the best rival's figure, and the aims."""
+"""The table: figures, floors, best rival, aims."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ HEADER = ("figure", "at", "ours", "floor", "share of floor", "best rival")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. Numbers in the unit that `figure` names; None where there is nothing to say."""
+    """One figure in the unit of `figure`; None is blank."""
 
     figure: str
     at: str
@@ -34,7 +34,7 @@ class Row:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """As text."""
+        """The cells as text."""
         return (
             self.figure,
             self.at,
@@ -46,7 +46,7 @@ class Row:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Columns padded, so that it reads well in a terminal too."""
+    """A padded Markdown table, readable in a terminal too."""
     lines = [HEADER, *(row.cells for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
     lines.insert(1, tuple("-" * width for width in widths))
@@ -55,7 +55,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def inside_rows(name: str, size: str, inside: Inside) -> Iterator[Row]:
-    """What an engine in its own process showed."""
+    """Rows of an engine in its own process."""
     yield Row(f"{name}: engine built, s", "in process", f"{inside.seconds:.1f}")
     if inside.times is not None:
         yield from _times_rows(name, size, inside.times)
@@ -64,7 +64,7 @@ def inside_rows(name: str, size: str, inside: Inside) -> Iterator[Row]:
 
 
 def single_rows(name: str, size: str, where: str, single: Single) -> Iterator[Row]:
-    """One stream alone."""
+    """Rows of one stream alone."""
     compared = size == "1.7B" and where == "gRPC"
     first, rtf = (RIVAL_SINGLE.first_audio, RIVAL_SINGLE.rtf) if compared else (None, None)
     yield Row(f"{name}: first audio, ms", where, f"{single.first_audio:.1f}", rival=first)

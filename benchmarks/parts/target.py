@@ -1,4 +1,4 @@
-"""What is benchmarked: a checkpoint and the one configuration that every section uses."""
+"""The benchmarked checkpoint, with one configuration for all sections."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,10 @@ from qwentts_grpc.cli.flags import KINDS
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`model`: a kind's name, for random weights of its size, or a checkpoint folder."""
+    """The benchmarked model.
+
+    `model`: a kind's name for random weights, or a checkpoint folder.
+    """
 
     model: str
     device: str
@@ -21,17 +24,17 @@ class Target:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name for tables."""
         return self.model.rstrip("/").rsplit("/", 1)[-1]
 
     @property
     def size(self) -> str:
-        """ "0.6B" or "1.7B", as the checkpoint's name says; empty where it does not."""
+        """ "0.6B" or "1.7B" by the checkpoint's name; else ""."""
         return next((size for size in ("0.6B", "1.7B") if size in self.name), "")
 
     @property
     def flags(self) -> list[str]:
-        """Of `qwentts-grpc serve`."""
+        """Flags of `qwentts-grpc serve`."""
         source = ["--dummy-weights" if self.dummy else "--model", self.model]
         sizes = ["--max-speeches", str(self.max_speeches), "--max-queue", str(self.max_queue)]
         return [*source, "--device", self.device, *sizes]

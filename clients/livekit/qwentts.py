@@ -1,4 +1,7 @@
-"""A LiveKit Agents TTS plugin (livekit-agents 1.8): a turn for each stream, its flushes among the text."""
+"""A LiveKit Agents TTS plugin (livekit-agents 1.8).
+
+One turn a stream, its flushes among the text.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from qwentts_client import AsyncClient, Flush, TTSError
 
 
 class TTS(tts.TTS):
-    """Speaks by a qwentts-grpc server."""
+    """Speech from a qwentts-grpc server."""
 
     def __init__(
         self,
@@ -24,7 +27,7 @@ class TTS(tts.TTS):
     ) -> None:
         capabilities = tts.TTSCapabilities(streaming=True, aligned_transcript=False)
         super().__init__(capabilities=capabilities, sample_rate=sample_rate, num_channels=1)
-        self.client = AsyncClient(server, token=token, retry_for=0)  # LiveKit tries again itself
+        self.client = AsyncClient(server, token=token, retry_for=0)  # LiveKit retries by itself
         self.voice, self.language = voice, language
 
     @property
@@ -38,7 +41,7 @@ class TTS(tts.TTS):
         return "qwentts-grpc"
 
     def synthesize(self, text: str, *, conn_options: Any = DEFAULT_API_CONNECT_OPTIONS) -> Any:
-        """Speak a text that is complete."""
+        """Speak a complete text."""
         return self._synthesize_with_stream(text, conn_options=conn_options)
 
     def stream(self, *, conn_options: Any = DEFAULT_API_CONNECT_OPTIONS) -> Stream:
@@ -46,7 +49,7 @@ class TTS(tts.TTS):
         return Stream(tts=self, conn_options=conn_options)
 
     async def aclose(self) -> None:
-        """End what is open."""
+        """Close the client; open turns end."""
         await self.client.aclose()
 
 

@@ -1,6 +1,6 @@
-"""`POST /v1/audio/speech` as OpenAI's clients ask for it, in starlette; PyAV makes MP3 and AAC.
+"""`POST /v1/audio/speech` for OpenAI clients, in starlette.
 
-Run it with `uvicorn speech:app`, with QWENTTS_SERVER in the environment.
+PyAV makes MP3 and AAC. Run it with `uvicorn speech:app`, with QWENTTS_SERVER in the environment.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byt
 
 
 class _Pipe(bytearray):
-    """What libav writes to: it cannot seek, and is emptied as it goes."""
+    """A write-only, unseekable file for libav, emptied continually."""
 
     def write(self, data: bytes) -> int:
         self += data
@@ -103,7 +103,7 @@ async def voices(request: Request) -> Response:
 
 
 async def models(request: Request) -> Response:
-    """Its checkpoints."""
+    """Checkpoints of the server."""
     info = await request.app.state.client.server_info()
     data = [{"id": model.name, "object": "model", "created": 0, "owned_by": "qwentts-grpc"} for model in info.models]
     return JSONResponse({"object": "list", "data": data})

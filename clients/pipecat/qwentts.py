@@ -1,4 +1,7 @@
-"""A Pipecat TTS service (pipecat-ai 1.14): a turn for each audio context, its text written as it comes."""
+"""A Pipecat TTS service (pipecat-ai 1.14).
+
+One turn an audio context, its text written as it comes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from qwentts_client import AsyncClient, TTSError, WritableTurn
 
 
 class QwenTTSService(TTSService):
-    """Speaks by a qwentts-grpc server."""
+    """Speech from a qwentts-grpc server."""
 
     def __init__(
         self,
@@ -38,16 +41,19 @@ class QwenTTSService(TTSService):
         self._turns: dict[str, WritableTurn] = {}
 
     def can_generate_metrics(self) -> bool:
-        """Pipecat measures the time to the first byte."""
+        """True: Pipecat measures the time to the first byte."""
         return True
 
     async def cleanup(self) -> None:
-        """End what is open."""
+        """Close the client; open turns end."""
         await super().cleanup()
         await self._client.aclose()
 
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
-        """Write text to the context's turn, which begins with its first."""
+        """Write text to the context's turn.
+
+        The first text opens it.
+        """
         if context_id not in self._turns:
             turn = self._client.open_turn(
                 voice=self._settings.voice,
@@ -62,12 +68,12 @@ class QwenTTSService(TTSService):
         yield None
 
     async def flush_audio(self, context_id: str | None = None) -> None:
-        """No text follows in this context."""
+        """End the context's text."""
         if context_id in self._turns:
             self._turns[context_id].end()
 
     async def on_audio_context_interrupted(self, context_id: str) -> None:
-        """Stop at once."""
+        """Cancel the context's turn."""
         if turn := self._turns.pop(context_id, None):
             turn.cancel()
         await super().on_audio_context_interrupted(context_id)

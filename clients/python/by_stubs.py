@@ -1,4 +1,7 @@
-"""A turn by the committed stubs alone: by_stubs.py ADDRESS PCM_FILE REQUEST... (hexadecimal) -> facts, one a line."""
+"""A turn by the committed stubs alone.
+
+by_stubs.py ADDRESS PCM_FILE REQUEST... (hexadecimal) -> facts, one a line.
+"""
 
 import sys
 
@@ -14,7 +17,7 @@ with grpc.insecure_channel(address) as channel, open(pcm, "wb") as audio:
         for response in call:
             audio.write(response.audio.data)
     except grpc.RpcError:
-        pass  # the code says it too
+        pass  # the code carries the same information
     print("code", call.code().value[0])
     for key, value in call.trailing_metadata():
         print(key, value.hex() if isinstance(value, bytes) else value)

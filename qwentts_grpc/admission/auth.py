@@ -75,7 +75,7 @@ class Tokens:
 
 
 def read_tokens(path: Path, insecure: bool = False) -> tuple[Token, ...]:
-    """The tokens in a file; raises OSError if unreadable or empty.
+    """The tokens in a file; raises OSError without any.
 
     Raises PermissionError where all users can read it or a token can be guessed, unless that is `insecure`.
     """

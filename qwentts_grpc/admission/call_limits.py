@@ -56,7 +56,10 @@ PUBLIC: Mapping[str, Budget] = {
 
 
 class OpenCalls:
-    """Open calls within one budget; belongs to the event loop's thread."""
+    """Open calls within one budget.
+
+    Belongs to the event loop's thread.
+    """
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
@@ -155,7 +158,7 @@ class CallLimits(grpc.aio.ServerInterceptor):
                 await write(call.context, response, self._limits.write_timeout)
 
     async def _only(self, requests: AsyncIterator[Any], call: Call) -> Any:
-        """The message of a unary call; None after the caller left."""
+        """The message of a unary call; None if cancelled."""
         async with call_scope(call):
             try:
                 return await only_message(requests, self._limits.config_timeout)

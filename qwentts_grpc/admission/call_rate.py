@@ -19,7 +19,7 @@ class _Bucket:
 
 
 class CallRate:
-    """Call rate by tenant, else by host; `per_second` 0 disables it."""
+    """Call rate by tenant, else host; `per_second` 0 disables it."""
 
     def __init__(self, per_second: float) -> None:
         self._rate = per_second

@@ -21,7 +21,7 @@ class Encoded:
 
 
 class Body(Protocol):
-    """An encoding at its output rate; `head` precedes the first bytes."""
+    """An encoding at its output rate; `head` comes first."""
 
     head: bytes
 

@@ -77,7 +77,7 @@ class Encoder:
         return self._encoded(self._whole(self._resampler.finish()))
 
     def finish(self, pcm: Pcm) -> list[Encoded]:
-        """The last frames, at least one, with all that is left.
+        """The last frames, at least one.
 
         A turn without audio is a header at most.
         """

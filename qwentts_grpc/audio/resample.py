@@ -12,8 +12,9 @@ _FULL_SCALE = 32_768.0
 
 
 class Resampler:
-    """int16 mono at `native` Hz to `rate`, by soxr HQ (linear phase).
+    """int16 mono at `native` Hz to `rate`, by soxr HQ.
 
+    Linear phase.
     Exact at seams: the concatenated output is the same, bit for bit, for any division of the input. At `finish`, which
     ends one stream and begins the next, n samples in have become the integer nearest to n * rate / native (exact for
     whole codec frames; at a tie either neighbour, which one depends on n alone). soxr works in blocks, so output trails
@@ -27,7 +28,7 @@ class Resampler:
         self._stream = None if rate == native else soxr.ResampleStream(native, rate, 1, "float32", "HQ")
 
     def process(self, pcm: Pcm) -> Pcm:
-        """Output completed by `pcm`: (n,) int16 to (m,), m >= 0."""
+        """Output completed by (n,) int16: (m,) int16, perhaps empty."""
         return self._run(pcm, last=False)
 
     def finish(self) -> Pcm:

@@ -34,7 +34,10 @@ class OutputCapture:
         self._thread.start()
 
     def write(self, line: str, descriptor: int) -> None:
-        """Write a whole line to the real descriptor; raises OSError if closed."""
+        """Write a whole line to the real descriptor.
+
+        Raises OSError if its reader is gone.
+        """
         rest = f"{line}\n".encode(errors="backslashreplace")
         while rest:
             rest = rest[os.write(self._saved[descriptor - 1], rest) :]

@@ -1,1 +1,1 @@
-"""Recordings of callers: memory bounds, decoding in child processes, quality checks."""
+"""Recordings of callers: memory bounds, sandboxed decoding, quality checks."""

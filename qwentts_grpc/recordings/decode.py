@@ -22,7 +22,10 @@ _LOUDEST = 4.0  # 12 dB over full scale: more than any decoder's overshoot, less
 
 
 class Recording(NamedTuple):
-    """`samples`: (n,) at 24 kHz. `remarks`: one line for each quality problem."""
+    """A decoded recording.
+
+    `samples`: (n,) at 24 kHz. `remarks`: one line for each quality problem.
+    """
 
     samples: Samples
     remarks: tuple[str, ...]

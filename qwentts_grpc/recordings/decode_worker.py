@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _forked(connection: socket.socket, memory: int) -> int:
-    """Exit code of a fork that serves one recording; negative for signals."""
+    """Exit code of a one-recording fork; negative for signals."""
     if pid := os.fork():
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     try:

@@ -46,7 +46,7 @@ class Decoder:
 
     @classmethod
     async def start(cls) -> Self:
-        """Start the process; wait until it is ready, about a second.
+        """Start the process; wait for it, about a second.
 
         Raises OSError and `Broken`.
         """
@@ -69,7 +69,10 @@ class Decoder:
         return self._process.poll() is None
 
     async def decode(self, data: bytes, limits: RecordingLimits) -> Recording:
-        """Raises `InvalidRequest` for an unusable recording, `Broken` for an unusable process."""
+        """The decoded recording.
+
+        Raises `InvalidRequest` for an unusable recording, `Broken` for an unusable process.
+        """
         loop, token = asyncio.get_running_loop(), os.urandom(TOKEN)
         header = REQUEST.pack(token, len(data), limits.min_seconds, limits.max_seconds, limits.samples)
         try:

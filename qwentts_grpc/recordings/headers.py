@@ -44,7 +44,7 @@ _LAYOUTS = {b"RIFF": _WAV, b"RF64": _WAV, b"BW64": _WAV, b"FORM": _AIFF, b"riff"
 
 
 def sized(data: bytes) -> Sized:
-    """`data`, or its format plus sound where a size is wrong.
+    """`data`, or its format plus sound after wrong sizes.
 
     The sound then extends to the end of the file. A file of another kind, or without sound, is returned as it is.
     """

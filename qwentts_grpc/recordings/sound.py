@@ -99,7 +99,7 @@ def _compared(sound: Sound, stream: AudioStream) -> Sound:
 
 
 def _ends_itself(stream: AudioStream) -> bool:
-    """Whether both codec and libav trim the last block."""
+    """Whether libav trims the codec's shorter last block again."""
     return stream.codec_context.codec.name in ("alac", "vorbis")
 
 

@@ -39,7 +39,10 @@ class DecodeErrorInterceptor(ServiceInterceptor):
         return grpc.unary_unary_rpc_method_handler(late, None, serialize)
 
     def _late(self, behavior: Callable[[Any, Context], Awaitable[Any]], parse: Parse, method: str) -> Any:
-        """A handler that parses inside the call, to abort with details."""
+        """A handler that parses inside the call.
+
+        There it can abort with details.
+        """
 
         async def handle(data: bytes, context: Context) -> Any:
             async with call_scope(Call(method, context)):

@@ -1,5 +1,6 @@
-"""Keeps grpcio accepting calls after a `:path` that is not UTF-8.
+"""Keeps grpcio accepting calls after an invalid `:path`.
 
+One that is not UTF-8.
 grpcio 1.74 to 1.85 decodes the path inside its accept loop, where the exception ends the loop and with it the server:
 one packet of a caller without a token. The loop is compiled, so the codec's error handler is the one hook there is.
 """

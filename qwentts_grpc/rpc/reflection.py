@@ -1,4 +1,4 @@
-"""Server reflection as v1alpha for old tools, v1 for new ones."""
+"""Server reflection: v1alpha for old tools, v1 for new."""
 
 import grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc

@@ -1,4 +1,4 @@
-"""Resets the stream of a call whose status is never read.
+"""Resets a call's stream whose status is never read.
 
 grpcio has no such call. It releases a stream once its outer task ("rpc_task") is gone, which otherwise waits for the
 caller for as long as the connection lives; the handler runs in a task of its own, made by the outer one.
@@ -16,7 +16,7 @@ _outer: ContextVar["ref[asyncio.Task[Any]] | None"] = ContextVar("outer", defaul
 
 
 class _TaskFactory:
-    """A task factory that links a handler's task to the outer one."""
+    """Links a handler's task to the outer one."""
 
     def __init__(self, previous: Callable[..., Any] | None) -> None:
         self._previous = previous

@@ -19,7 +19,7 @@ class Tracing(Protocol):
     """Tracing interface."""
 
     def turn(self, call: Call) -> AbstractContextManager[None]:
-        """Span of one turn, below its caller's if metadata has one."""
+        """Span of one turn, below its caller's if any."""
 
     def event(self, name: str, **attributes: Value) -> None:
         """Record an event of the current turn."""

@@ -33,6 +33,6 @@ async def write(context: Context, message: Any, seconds: float) -> None:
 
 
 def _log_late_error(write: asyncio.Future[None]) -> None:
-    """Log the error of a write that no task awaits any more."""
+    """Log the error of an abandoned write."""
     if not write.cancelled() and write.exception() is not None:
         log.debug("a write ended in %r", write.exception())

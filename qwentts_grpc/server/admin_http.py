@@ -70,7 +70,7 @@ class MetricsPage:
 
 
 class SidePort:
-    """Serves `pages` by path: GET or HEAD, one request each."""
+    """Serves `pages` by path, one GET or HEAD a connection."""
 
     def __init__(self, pages: dict[str, Page]) -> None:
         self._pages = pages

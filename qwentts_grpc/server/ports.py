@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def named(what: str, host: str, port: int) -> Iterator[None]:
-    """Add the subject, host and port to an OSError."""
+    """Add subject, host, port to an OSError."""
     try:
         yield
     except OSError as error:

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 async def serve(config: ServerConfig, print_line: Callable[[str], None], tracing: Tracing | None = None) -> int:
-    """Run a server until SIGTERM or SIGINT; return the exit code.
+    """Run a server until a signal; return its exit code.
 
     `print_line` prints lines for the user. Raises `CheckpointError` and OSError (a port is taken). A second signal
     shortens the drain.

@@ -284,7 +284,7 @@ class Server:
 
 
 async def _within(seconds: float, what: str, work: Coroutine[Any, Any, object]) -> None:
-    """Wait for `work` at most `seconds`, even if it ignores cancellation."""
+    """Wait at most `seconds`, even if `work` ignores cancellation."""
     task = asyncio.create_task(work)
     if not (await asyncio.wait((task,), timeout=seconds))[0]:
         log.warning("%s did not close within %g s", what, seconds)
@@ -292,7 +292,7 @@ async def _within(seconds: float, what: str, work: Coroutine[Any, Any, object]) 
 
 
 async def first(*waits: Coroutine[Any, Any, object]) -> int:
-    """Index of the first of `waits` to end; cancels the others.
+    """Index of the first to end; cancels the others.
 
     Raises what it raised.
     """

@@ -14,8 +14,9 @@ PERIOD = 0.25  # seconds between two checks
 
 
 async def watch(engine: Engine, step_timeout: float) -> NoReturn:
-    """Raise `EngineFailed` after a failure or a hung step; never return.
+    """Raise `EngineFailed` after a failure or hung step.
 
+    Never returns.
     Hung: no step for `step_timeout` seconds while a speech could go on.
     """
     last_step, since = engine.last_step, time.monotonic()

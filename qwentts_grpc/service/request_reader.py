@@ -106,7 +106,7 @@ class RequestReader:
             speech.end(self._came)
 
     async def feed(self, speech: Speech) -> None:
-        """Feed the rest, up to half-close, a cancel or the end."""
+        """Feed the rest, until half-close, cancel or end."""
         while not (self._ended or self._cancelled):
             begun = self._begun
             await self._read()

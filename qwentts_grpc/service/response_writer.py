@@ -52,7 +52,10 @@ class ResponseWriter:
         self._behind = 0.0  # seconds behind a caller that reads at `SLOWEST`
 
     async def send(self, event: Event) -> None:
-        """Send the responses for one event; the last one ends the call."""
+        """Send the responses for one event.
+
+        `Finished` ends the call.
+        """
         if isinstance(event, Started):
             self._tracing.event("admitted", queue_wait=event.queue_wait)
         before = self._responses.seconds

@@ -196,7 +196,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         )
 
     async def _speaker(self, config: tts_pb2.SynthesisConfig, caller: Caller) -> tuple[Engine, Voice | None]:
-        """The engine for this turn, with its created voice if any."""
+        """The turn's engine, with its created voice if any."""
         catalog = self._state.catalog()
         origin = catalog.origin_model(config.voice, caller)
         return catalog.models.route(config, origin), await catalog.load(config.voice, caller.tenant) if origin else None

@@ -65,7 +65,10 @@ class VoiceService(tts_pb2_grpc.VoiceServiceServicer):
         return await unary_call(call, self._get(request, call.caller))
 
     async def CreateVoice(self, request_iterator: Uploads, context: Context) -> tts_pb2.CreateVoiceResponse:
-        """Create a voice from an uploaded recording, which is not stored."""
+        """Create a voice from an uploaded recording.
+
+        The recording is not stored.
+        """
         call = Call("CreateVoice", context)
         return await unary_call(call, self._create(request_iterator, call))
 

@@ -1,4 +1,4 @@
-"""Rate limit of log lines by kind; the rest are counted."""
+"""Rate limit of log lines by kind, with counts."""
 
 import logging
 import threading

@@ -68,7 +68,10 @@ class TextFormatter(logging.Formatter):
         return super().format(record)
 
     def formatException(self, error: _Exception) -> str:
-        """The trace, indented: a line at the margin is always an event."""
+        """The trace, indented.
+
+        A line at the margin is always an event.
+        """
         lines = super().formatException(error).splitlines()
         return "\n".join(f"    {_escape(line)}" for line in lines)
 
@@ -140,7 +143,7 @@ def _record(logger: str, level: int, line: str) -> logging.LogRecord:
 
 
 def announce(line: str) -> None:
-    """Print a line to standard output, as JSON under JSON logs.
+    """Print a line to stdout, as JSON under JSON logs.
 
     For the parent process.
     """

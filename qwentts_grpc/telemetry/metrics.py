@@ -39,7 +39,7 @@ _LATENCY = (0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
 _BLOCKED = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30)
 _REAL_TIME = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.5, 2, 4)
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # one more sample a child, which nobody reads
+disable_created_metrics()  # type: ignore[no-untyped-call]  # one more sample a child, which is never read
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Finish:
 
 
 class Metrics:
-    """All metrics of one server, in a registry of their own."""
+    """All metrics of one server, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -78,7 +78,7 @@ class Metrics:
         self._load.labels(model).set(seconds)
 
     def describe(self, build: Mapping[str, str], models: Iterable[str]) -> None:
-        """Set the build's labels; start the counters of `models` at 0.
+        """Set build labels; start the counters of `models` at 0.
 
         `build`: version, torch, cuda.
         """
@@ -90,7 +90,7 @@ class Metrics:
 
 
 class CallMetrics:
-    """Metrics at the wire; each call ends in exactly one outcome."""
+    """Metrics at the wire; a call has exactly one outcome."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._requests = Counter("tts_requests", "Calls by outcome.", ("method", "outcome"), registry=registry)
@@ -178,8 +178,9 @@ class CallMetrics:
         self._cancelled.labels(origin).inc()
 
     def refused(self, method: str, reason: str) -> None:
-        """Count a call refused before its service, by one of `REJECTIONS`.
+        """Count an early refusal, by one of `REJECTIONS`.
 
+        One before the call's service.
         Turns alone are counted.
         """
         if method in METHODS:
@@ -199,7 +200,10 @@ class CallMetrics:
         self._server_first_audio.labels(method, model).observe(share)
 
     def chunk(self, latency: float, first: bool) -> None:
-        """A chunk was handed to gRPC `latency` seconds after its last frame was sampled."""
+        """Record a chunk's latency in seconds.
+
+        From its last sampled frame to gRPC.
+        """
         self._latency.labels("first" if first else "later").observe(latency)
 
     def written(self, seconds: float) -> None:

@@ -88,8 +88,9 @@ class VoiceCatalog:
     async def create(
         self, spec: tts_pb2.VoiceSpec, audio: bytes, caller: Caller, recordings: Recordings
     ) -> tuple[tts_pb2.Voice, Notices]:
-        """Create a voice from a recording's file, which is not stored.
+        """Create a voice from a recording's bytes.
 
+        The recording is not stored.
         Raises `InvalidRequest`, `Unsupported`, `VoiceExists`, `VoiceForbidden`, `VoicesFull`, and the errors of
         `Recordings.decode`.
         """
@@ -105,7 +106,7 @@ class VoiceCatalog:
         return _created(stored.card, engine, caller), notices
 
     async def prewarm(self, seconds: float) -> None:
-        """Prime the codec with the latest voices for `seconds` at most.
+        """Prime the codec with the latest voices, within `seconds`.
 
         The others are primed by their first turn.
         """

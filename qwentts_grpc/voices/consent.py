@@ -23,7 +23,7 @@ class Consent:
         self.reload()
 
     def reload(self) -> None:
-        """Read the deny list again; raises OSError, keeping the old one."""
+        """Read the deny list again; keeps it on OSError."""
         if self._path is not None:
             self._denied = frozenset(read_digests(self._path))
 

@@ -95,7 +95,7 @@ class DirectoryBlobStore:
     """
 
     def __init__(self, path: Path, insecure: bool = False) -> None:
-        """Raises OSError where other users can write to `path`, unless `insecure`."""
+        """Raises OSError for a `path` writable by others, unless `insecure`."""
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = path
         self._thread = threading.Lock()
@@ -130,7 +130,10 @@ class DirectoryBlobStore:
             raise KeyError(key) from error
 
     def write(self, key: str, data: bytes, *, replace: bool = False) -> str:
-        """Write, sync, rename, sync the directory: some milliseconds on a disk."""
+        """Write, sync, rename, sync the directory.
+
+        Some milliseconds on a disk.
+        """
         target = self._file(key)
         with self._locked(), NamedTemporaryFile(dir=self._path, prefix=".", suffix=_UNFINISHED, delete=False) as file:
             try:

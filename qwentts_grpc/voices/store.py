@@ -73,7 +73,7 @@ class VoiceStore:
         return self._cache.bytes
 
     def cards(self, owner: str = COMMON) -> list[VoiceCard]:
-        """The owner's voices plus the common ones, in order of name.
+        """The owner's voices plus common ones, by name.
 
         An own voice hides a common one of its name.
         """
@@ -109,7 +109,7 @@ class VoiceStore:
             self._check_room(key, name, owner, replace)
 
     def create(self, voice: StoredVoice, *, replace: bool = False) -> None:
-        """Store a new voice, or replace the owner's of this name.
+        """Store a voice, or replace the owner's namesake.
 
         Raises `InvalidRequest` for its name, `VoiceExists` or `VoicesFull`.
         """
@@ -277,7 +277,7 @@ def _tag(owner: str) -> str:
 
 
 def _key(name: str, owner: str) -> str:
-    """Key of an owner's voice; an unused key for invalid names."""
+    """Key of an owner's voice; unused for invalid names."""
     if not NAME.fullmatch(name):
         return ""
     return f"{name.casefold()}{OWNED}{_tag(owner)}" if owner else name.casefold()

@@ -1,4 +1,7 @@
-"""The light client of qwentts-grpc: text in, speech out; needs neither engine nor weights."""
+"""The light client of qwentts-grpc: text in, speech out.
+
+Needs neither engine nor weights.
+"""
 
 from qwentts_client.audio import AudioSink as AudioSink
 from qwentts_client.audio import write_audio as write_audio

@@ -1,4 +1,7 @@
-"""Audio files from the frames of a turn: containers, and their lengths once they are known."""
+"""Audio files from a turn's frames.
+
+Lengths in headers are set at close.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from qwentts_client.v1 import tts_pb2
 
 SAMPLE_RATE = 24_000
 PCM = "pcm_s16le"
-UNKNOWN = 0xFFFFFFFF  # a length in a WAV header that nobody knows
+UNKNOWN = 0xFFFFFFFF  # a length in a WAV header before it is known
 
 KINDS = {
     "wav": PCM,
@@ -34,7 +37,7 @@ KINDS = {
     "ogg": "ogg_opus",
     "oga": "ogg_opus",
     "opus": "ogg_opus",
-}  # of files, by the ending of their names, and the encoding that each asks the server for
+}  # of files, by the ending of their names, with the encoding requested for each
 WAV_KINDS = ("wav", "wave")
 WAV_CODES = {PCM: (1, 2), "pcm_f32le": (3, 4), "mulaw": (7, 1), "alaw": (6, 1)}  # format tag, bytes of a sample
 
@@ -42,27 +45,27 @@ File = Union[str, "os.PathLike[str]", BinaryIO]
 
 
 def kind_of(file: File) -> str:
-    """The kind of file that a name stands for; "wav" for a file object, and for a name without an ending.
+    """The kind of file for a name, by its ending.
 
-    Raises ValueError for an ending that is not in `KINDS`.
+    "wav" for a file object, and for a name without an ending. Raises ValueError for an ending that is not in `KINDS`.
     """
     name = Path(file).name.lower() if isinstance(file, (str, os.PathLike)) else ""
     return checked_kind((name.rpartition(".")[2] if "." in name else "") or "wav")
 
 
 def checked_kind(kind: str) -> str:
-    """`kind`, or ValueError where it is not in `KINDS`."""
+    """`kind`; raises ValueError where it is not in `KINDS`."""
     if kind not in KINDS:
         raise ValueError(f"cannot write {kind} files, only {', '.join(KINDS)}")
     return kind
 
 
 async def write_audio(file: File, turn: Turn, kind: str = "") -> float:
-    """Write a turn's audio into a file as it comes, and return its seconds.
+    """Write a turn's audio into a file; return its seconds.
 
     kind: one of `KINDS` (default: what the file's name ends in). WAV files hold PCM, A-law or mu-law. Lengths in
-    headers are right where the file can be sought in. The file is made with the first frame.
-    Raises ValueError where the turn's encoding is another, before anything is written, and OSError.
+    headers are right where the file is seekable. The file is made with the first frame.
+    Raises ValueError for another encoding of the turn, before anything is written, and OSError.
     """
     kind = kind or kind_of(file)
     check_encoding(kind, encoding_name((await turn.wait_started()).audio_format))
@@ -80,7 +83,7 @@ async def write_audio(file: File, turn: Turn, kind: str = "") -> float:
 
 
 async def write_wav(path: str | os.PathLike[str], frames: AsyncIterable[tts_pb2.AudioFrame]) -> float:
-    """Write a turn's audio to a WAV file as it comes, and return its seconds.
+    """Write a turn's audio as WAV; return its seconds.
 
     Frames that come without their turn must be 16-bit PCM at 24 kHz. Raises ValueError for audio that is not.
     """
@@ -95,7 +98,10 @@ async def write_wav(path: str | os.PathLike[str], frames: AsyncIterable[tts_pb2.
 
 
 def open_wav(path: str | os.PathLike[str]) -> wave.Wave_write:
-    """A WAV file to write 16-bit mono audio at 24 kHz to; raises OSError."""
+    """A WAV file for 16-bit mono audio at 24 kHz.
+
+    Raises OSError.
+    """
     file = wave.open(os.fspath(path), "wb")  # noqa: SIM115  # the caller closes it
     file.setnchannels(1)
     file.setsampwidth(2)
@@ -104,10 +110,16 @@ def open_wav(path: str | os.PathLike[str]) -> wave.Wave_write:
 
 
 class AudioSink:
-    """An audio file that is being written: a path, or a binary file, which stays open."""
+    """An audio file being written.
+
+    A path, or a binary file, which stays open.
+    """
 
     def __init__(self, file: File, format: tts_pb2.AudioFormat, kind: str = "") -> None:
-        """Raises ValueError where `kind` (default: what the file's name ends in) and `format` differ, and OSError."""
+        """Raises ValueError where `kind`, `format` differ, or OSError.
+
+        `kind` defaults to what the file's name ends in.
+        """
         kind = checked_kind(kind) if kind else kind_of(file)
         self._format = format
         self._encoding = encoding_name(format)
@@ -121,12 +133,12 @@ class AudioSink:
 
     @classmethod
     async def open(cls, file: File, format: tts_pb2.AudioFormat, kind: str = "") -> AudioSink:
-        """A new one, without holding up the event loop where a FIFO waits for its reader."""
+        """Open a sink; a FIFO does not block the loop."""
         return await in_thread(cls, file, format, kind)
 
     async def put(self, data: bytes) -> None:
-        """Add encoded audio, without holding up the event loop."""
-        if self._start is None:  # no disk: it may take any time
+        """Add encoded audio, without blocking the event loop."""
+        if self._start is None:  # not on a disk: a write may take any time
             await in_thread(self.write, data)
         else:
             self.write(data)
@@ -137,7 +149,7 @@ class AudioSink:
         self._written += len(data)
 
     def close(self, nanoseconds: int) -> None:
-        """Put the audio's length into the header, where the file can be sought in."""
+        """Set the header's length if the file is seekable."""
         try:
             if self._start is not None and self._written:
                 self._complete(nanoseconds)
@@ -167,7 +179,7 @@ class AudioSink:
 
 
 def wav_header(format: tts_pb2.AudioFormat, size: int | None) -> bytes:
-    """The header of `size` bytes of audio in a WAV file; None where nobody knows yet."""
+    """WAV header for `size` bytes of audio; None if unknown."""
     tag, width = WAV_CODES[encoding_name(format)]
     rate = format.sample_rate_hertz or SAMPLE_RATE
     chunk = struct.pack("<HHIIHH", tag, 1, rate, rate * width, width, 8 * width)
@@ -183,14 +195,14 @@ def wav_header(format: tts_pb2.AudioFormat, size: int | None) -> bytes:
 
 
 def check_encoding(kind: str, encoding: str) -> None:
-    """Raise ValueError unless files of `kind` can hold audio of `encoding`."""
+    """Raise ValueError unless files of `kind` can hold `encoding`."""
     in_wav = kind in WAV_KINDS and (encoding == "wav" or encoding in WAV_CODES)
     if not in_wav and encoding != KINDS[checked_kind(kind)]:
         raise ValueError(f"the turn's audio is {encoding}, and {kind} files hold {KINDS[kind]}: ask the turn for that")
 
 
 def _start(file: BinaryIO) -> int | None:
-    """Where the file is to be written from; None where its beginning cannot be written again."""
+    """Offset of the header; None if not seekable."""
     with suppress(OSError, ValueError, AttributeError):
         import fcntl
 

@@ -1,4 +1,4 @@
-"""Channels to a server, one an event loop, with their settings."""
+"""Channels to a server, one an event loop, with settings."""
 
 import asyncio
 import json
@@ -11,10 +11,10 @@ import grpc
 
 from qwentts_client.targets import Target
 
-LARGEST_REFERENCE = 10 * 2**20  # bytes of a recording, which the server takes at most
+LARGEST_REFERENCE = 10 * 2**20  # bytes of a recording, the servers' limit
 LARGEST_MESSAGE = LARGEST_REFERENCE + 2**20  # bytes: a reference with its transcript and instructions
 
-# A refusal comes before any audio, so the channel itself tries again, and waits as long as the server says.
+# A refusal comes before any audio, so the channel itself retries, after the wait that the server states.
 RETRIES = {
     "methodConfig": [
         {
@@ -35,12 +35,16 @@ Options = Sequence[tuple[str, Any]]
 
 
 class Channels:
-    """The channels of one client, made on first use in each event loop; usable in all threads."""
+    """One client's channels, each made on first use.
+
+    One an event loop.
+    Usable in all threads.
+    """
 
     def __init__(
         self, target: Target, credentials: grpc.ChannelCredentials | None, options: Options, keepalive: float | None
     ) -> None:
-        """`keepalive`: seconds without traffic after which an open call pings the server, None for never."""
+        """`keepalive`: seconds without traffic before a ping, or None."""
         self._target = target
         self._credentials = credentials
         self._options = _options(target, options, keepalive)
@@ -67,7 +71,7 @@ class Channels:
             return self._channels[loop]
 
     async def close(self) -> None:
-        """Close every loop's channel; calls that are open end as cancelled."""
+        """Close every loop's channel; open calls end as cancelled."""
         here = asyncio.get_running_loop()
         with self._lock:
             self._closed = True
@@ -87,13 +91,13 @@ class Channels:
 
 
 def _options(target: Target, options: Options, keepalive: float | None) -> Options:
-    """Ours, which the caller's `options` override."""
+    """Default options, overridden by the caller's `options`."""
     ours: dict[str, Any] = {
         "grpc.service_config": json.dumps(SERVICE_CONFIG),
         "grpc.max_send_message_length": LARGEST_MESSAGE,
         "grpc.max_receive_message_length": LARGEST_MESSAGE,
         "grpc.enable_http_proxy": int(bool(target.proxy)),
-        "grpc.use_local_subchannel_pool": 1,  # else a new client waits as long as an older one has come to wait
+        "grpc.use_local_subchannel_pool": 1,  # else a new client inherits the reconnect backoff of an older one
         "grpc.initial_reconnect_backoff_ms": 100,
         "grpc.max_reconnect_backoff_ms": 1_000,
     }

@@ -1,4 +1,6 @@
-"""The asyncio client: text in, audio out, over one channel an event loop.
+"""The asyncio client: text in, audio out.
+
+One channel an event loop.
 
 async with AsyncClient("localhost:50051") as client:
     async for frame in client.synthesize(["Hello ", "world."], voice="joe"):
@@ -42,12 +44,12 @@ if TYPE_CHECKING:
     from qwentts_client.options import SpeechOptions
 
 LARGEST_UPLOAD = 2**18  # bytes of a recording in one message
-RESTART = 60.0  # seconds that a server takes to load a checkpoint, and some
+RESTART = 60.0  # seconds that a server takes to load a checkpoint, with some slack
 HEALTH = "/grpc.health.v1.Health/Check"
 SERVING = 1  # of HealthCheckResponse
-CHECK = 5.0  # seconds for one look at a server's health
-ANSWER = 60.0  # seconds for the answer to a question, restarts of the server among them
-UPLOAD = 120.0  # seconds for a recording to be sent and taken in
+CHECK = 5.0  # seconds for one health check
+ANSWER = 60.0  # seconds for a unary call, restarts of the server included
+UPLOAD = 120.0  # seconds to upload and process a recording
 KEEPALIVE = 20.0  # seconds
 LEAST_KEEPALIVE = 5.0  # seconds; servers end calls of clients that ping more often
 
@@ -55,10 +57,10 @@ _T = TypeVar("_T", bound=Turn)
 
 
 class AsyncClient:
-    """A client of one server, or of several that are alike; many turns may run on it at once.
+    """A client of one server, or of several equal ones.
 
-    One instance may be made anywhere and used in any number of event loops: each gets a channel on first use.
-    Calls raise `TTSError` where they fail.
+    Many turns may run on it at once. One instance may be made anywhere and used in any number of event loops: each gets
+    a channel on first use. Calls raise `TTSError` where they fail.
     """
 
     def __init__(
@@ -71,15 +73,14 @@ class AsyncClient:
         keepalive: float | None = KEEPALIVE,
         retry_for: float = RESTART,
     ) -> None:
-        """`server`: HOST:PORT, or several, in a list or with commas between; turns go to each in turn.
+        """`server`: HOST:PORT, or several, in a list or comma-separated.
 
-        So they do where one name has several addresses. token: sent as bearer token with each call.
-        credentials: of TLS (`tls.client_credentials`). options: of gRPC channels, which override ours.
-        keepalive: seconds without traffic after which an open call pings the server, at least 5; None for no pings.
-        retry_for: seconds for which calls wait for a server that restarts, where none of their audio has come: one that
-        refuses for now, or has answered before and cannot be reached. Where none ever answered a call fails at once,
-        and `wait_ready` waits.
-        Raises ValueError for an address that is none, and for a keepalive under 5 s.
+        Several, also addresses of one name, are used round robin. token: sent as bearer token with each call.
+        credentials: of TLS (`tls.client_credentials`). options: of gRPC channels, which override the defaults.
+        keepalive: seconds without traffic before an open call pings the server, at least 5; None for no pings.
+        retry_for: seconds for which a call without audio so far waits for a restarting server: one that refuses for
+        now, or has answered before and cannot be reached. Without any answer before, a call fails at once, and
+        `wait_ready` waits. Raises ValueError for an invalid address, and for a keepalive under 5 s.
         """
         if keepalive is not None and keepalive < LEAST_KEEPALIVE:
             raise ValueError(f"keepalive of {keepalive:g} s: servers end calls of clients that ping within 5 s")
@@ -90,7 +91,7 @@ class AsyncClient:
 
     @property
     def channel(self) -> grpc.aio.Channel:
-        """The channel of the running event loop, for calls that have no method here."""
+        """The channel of the running event loop, for other RPCs."""
         return self._channels.current()
 
     @property
@@ -108,11 +109,17 @@ class AsyncClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the channels; open calls end, and further ones raise RuntimeError."""
+        """Close the channels.
+
+        Open calls end, and further ones raise RuntimeError.
+        """
         await self._channels.close()
 
     async def wait_ready(self, timeout: float | None = None) -> None:
-        """Wait until the server serves, `timeout` seconds at most; raises TimeoutError that says what is in the way."""
+        """Wait until the server serves, `timeout` seconds at most.
+
+        Raises TimeoutError with the obstacle.
+        """
         patience, failure = Patience(self._contact, timeout), None
         while (left := patience.remaining()) is None or left > 0:
             try:
@@ -130,8 +137,11 @@ class AsyncClient:
         raise TimeoutError(f"not ready within {timeout:g} s: {failure or 'the server loads or drains'}") from failure
 
     async def health(self, service: str = "", *, timeout: float | None = CHECK) -> str:
-        """The standard health check's answer: "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN" or "UNKNOWN"."""
-        # Its messages are like these on the wire, so that no package with the real ones is needed.
+        """The health check's status.
+
+        "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN" or "UNKNOWN".
+        """
+        # The bytes on the wire are the same, so that no package with the real messages is needed.
         check = self.channel.unary_unary(
             HEALTH,
             request_serializer=wrappers_pb2.StringValue.SerializeToString,
@@ -141,13 +151,13 @@ class AsyncClient:
         return ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")[answer.value]
 
     def synthesize(self, text: Text, *, timeout: float | None = None, **options: Unpack[SpeechOptions]) -> Turn:
-        """Speak `text`: a string, or its pieces as they come from an iterable or async iterable, joined verbatim.
+        """Speak `text`: a string, or an iterable of pieces.
 
-        Among the pieces a `Flush` has what came before it spoken to its end. An iterable is read in the event loop, so
-        one that blocks belongs into a thread, or to the synchronous `Client`.
-        timeout: seconds for the whole turn; it takes as long as its audio, unless `paced` is False. The other keywords
-        are those of `synthesis_config`. The call begins at once, in the running event loop.
-        Raises TypeError for what is no text, and ValueError as `synthesis_config` does.
+        Pieces, also of an async iterable, are joined verbatim. Among them a `Flush` has the text before it spoken to
+        its end. An iterable is read in the event loop, so one that blocks belongs into a thread, or to the synchronous
+        `Client`. timeout: seconds for the whole turn; it takes as long as its audio, unless `paced` is False. The other
+        keywords are those of `synthesis_config`. The call begins at once, in the running event loop. Raises TypeError
+        for another type of text, and ValueError as `synthesis_config` does.
         """
         text = checked(text)
         turn = self._turn(Turn, synthesis_config(**options), timeout)
@@ -155,7 +165,10 @@ class AsyncClient:
         return turn
 
     def open_turn(self, *, timeout: float | None = None, **options: Unpack[SpeechOptions]) -> WritableTurn:
-        """A turn whose text is written to it: `write`, `flush`, `end`. Keywords as those of `synthesize`."""
+        """A turn with written text: `write`, `flush`, `end`.
+
+        Keywords as those of `synthesize`.
+        """
         return self._turn(WritableTurn, synthesis_config(**options), timeout)
 
     async def save(
@@ -180,7 +193,7 @@ class AsyncClient:
         return turn.summary
 
     async def voices(self, language: str = "") -> list[tts_pb2.Voice]:
-        """Every voice that speaks `language`, or every voice."""
+        """Voices for `language`, by default all."""
         found: list[tts_pb2.Voice] = []
         request = tts_pb2.ListVoicesRequest(language=language)
         while True:
@@ -203,11 +216,12 @@ class AsyncClient:
         on_notice: Callable[[tts_pb2.Notice], object] | None = None,
         timeout: float = UPLOAD,
     ) -> tts_pb2.Voice:
-        """Make a voice of a recording (as `reference` of a turn) that turns can then ask for by name.
+        """Create a voice from a recording, for use by name.
 
-        Without a `transcript` only the recording's speaker is kept. `shared` lets every tenant use the voice, if an
-        admin asks; `replace` takes the place of one of this name. `on_notice` is called with whatever is poor about
-        the recording. Raises ValueError for an empty recording, or one over 10 MiB.
+        audio: as `reference` of a turn. Without a `transcript` only the recording's speaker is used. `shared` lets
+        every tenant use the voice, if the caller is an admin; `replace` takes the place of one of this name.
+        `on_notice` is called with each quality problem of the recording. Raises ValueError for an empty recording, or
+        one over 10 MiB.
         """
         audio = checked_recording(audio)
         spec = tts_pb2.VoiceSpec(
@@ -228,11 +242,11 @@ class AsyncClient:
         return made
 
     async def delete_voice(self, name: str) -> None:
-        """Forget a created voice; turns that are speaking with it finish."""
+        """Delete a created voice; open turns with it finish."""
         await self._ask(lambda: self._voices.DeleteVoice, tts_pb2.DeleteVoiceRequest(name=name))
 
     async def server_info(self) -> tts_pb2.GetServerInfoResponse:
-        """What the server runs."""
+        """Models, formats, limits of the server."""
         info: tts_pb2.GetServerInfoResponse = await self._ask(
             lambda: self._speech.GetServerInfo, tts_pb2.GetServerInfoRequest()
         )
@@ -249,7 +263,10 @@ class AsyncClient:
     async def _ask(
         self, method: Callable[[], Any], request: Any, timeout: float | None = ANSWER, attempts: bool = True
     ) -> Any:
-        """The answer to a unary call, or `TTSError` after as many attempts as there may be."""
+        """The response of a unary call, after retries.
+
+        Raises `TTSError` where they fail.
+        """
         patience = Patience(self._contact, timeout)
         while True:
             call = method()(request, timeout=patience.remaining(), metadata=self._metadata)

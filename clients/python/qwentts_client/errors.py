@@ -1,4 +1,7 @@
-"""What a failed call raises: gRPC's own error, with the details of the server's made readable."""
+"""Errors of failed calls.
+
+gRPC's own error, with the server's details decoded.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,17 +30,17 @@ HTTP_STATUS = {
     Code.UNIMPLEMENTED: 501,
     Code.UNAVAILABLE: 503,
 }
-BROKEN = (FAILED_WRITE, "Received RST_STREAM", "Stream removed")  # no words of a server
-UNCLEAR = ("Socket closed", "Connection reset", "Connection refused")  # may come of TLS on one side alone
+BROKEN = (FAILED_WRITE, "Received RST_STREAM", "Stream removed")  # texts of gRPC, not of a server
+UNCLEAR = ("Socket closed", "Connection reset", "Connection refused")  # possibly TLS on one side alone
 
 
 class TTSError(grpc.aio.AioRpcError):
-    """A call that failed. `code()` and `details()` are gRPC's; the rest is decoded from the server's details.
+    """A failed call: gRPC's `code()`, `details()`, decoded fields.
 
-    reason: stable word for the cause, such as "VOICE_NOT_FOUND"; empty where no server has answered.
-    retry_after: seconds after which to try again, None where the server does not say.
-    request_id: what the server's log has it under; empty where no server has answered.
-    fields: names of the request's fields that are wrong.
+    reason: stable word for the cause, such as "VOICE_NOT_FOUND"; empty without a response of a server.
+    retry_after: seconds after which to try again, None where the server states none.
+    request_id: the id in the server's log; empty without a response of a server.
+    fields: names of the request's wrong fields.
     """
 
     def __init__(self, error: grpc.aio.AioRpcError, code: Code | None = None, details: str | None = None) -> None:
@@ -56,12 +59,12 @@ class TTSError(grpc.aio.AioRpcError):
 
     @property
     def answered(self) -> bool:
-        """Whether the server itself said so, and not something on the way."""
+        """Whether the error is the server's own, not the network's."""
         return bool(self.reason)
 
     @property
     def http_status(self) -> int:
-        """The HTTP status of the same meaning."""
+        """The equivalent HTTP status."""
         return HTTP_STATUS.get(self.code(), 500)
 
     def __str__(self) -> str:
@@ -105,11 +108,18 @@ class TTSError(grpc.aio.AioRpcError):
 
 
 class TextSourceError(RuntimeError):
-    """A text source that was cancelled, or raised what marks the end of an iteration; the cause is what it raised."""
+    """A cancelled or prematurely stopped text source.
+
+    It was cancelled, or raised StopIteration or StopAsyncIteration.
+    The cause is what it raised.
+    """
 
 
 async def decoded(error: grpc.aio.AioRpcError, status: FinalStatus, target: Target) -> TTSError:
-    """`error`, which a call has raised, with the `status` that the server gave and words on what lies behind it."""
+    """`error` as a TTSError, with explanation.
+
+    `status`: the server's, where grpcio hides it.
+    """
     error = await status.of(error)
     failure = TTSError(error)
     if failure.code() in (Code.INTERNAL, Code.UNKNOWN) and (error.details() or "").startswith(BROKEN):
@@ -120,7 +130,7 @@ async def decoded(error: grpc.aio.AioRpcError, status: FinalStatus, target: Targ
 
 
 async def _explained(details: str, target: Target) -> str:
-    """What gRPC says of a connection that failed, in words that help."""
+    """gRPC's message on a failed connection, made helpful."""
     where, details = f"the server at {target.name}", unquote(details)
     if target.proxy:
         return f"no server answers at {target.name} by the proxy {target.proxy} ({target.proxy_variable}): {details}"
@@ -128,7 +138,7 @@ async def _explained(details: str, target: Target) -> str:
         return f"the certificate of {where} is for another name: {details}"
     if "WRONG_VERSION_NUMBER" not in details and "handshake failed" in details:
         return f"{where} has a certificate that this client does not trust: {details}"
-    # The words are of the last address tried, and a name may have one where nobody listens.
+    # The message is about the last address tried, and a name may have one without a listener.
     speaks = await spoken(target) if any(words in details for words in UNCLEAR) else ""
     if target.tls and (speaks == "plaintext" or "WRONG_VERSION_NUMBER" in details):
         return f"{where} speaks plaintext, and this client TLS: {details}"

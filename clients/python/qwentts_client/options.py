@@ -1,4 +1,4 @@
-"""The options of a turn, as keywords of `AsyncClient.synthesize` and its kin."""
+"""The options of a turn, as keywords of `AsyncClient.synthesize`."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ def synthesis_config(
     request_id: str = "",
     config: tts_pb2.SynthesisConfig | None = None,
 ) -> tts_pb2.SynthesisConfig:
-    """The config of a turn; what `config` sets counts more than the other arguments.
+    """The config of a turn; fields of `config` take precedence.
 
     reference: a recording to clone in place of `voice`: the bytes of any common file, at most 10 MiB and 60 s.
-    transcript: what is said in it; without it only its speaker is taken.
+    transcript: its text; without it only its speaker is used.
     consent_reference: where the speaker's consent to its use is on record, which some servers demand.
     instructions: how to speak, or which voice to design.
     seed: the same seed gives the same speech for one text layout: set `config.delivery.text_mode` to be sure of it.
     encoding: such as "pcm_s16le" (the default), "pcm_f32le", "wav", "flac", "ogg_opus", "mulaw", "alaw".
     sample_rate: in hertz, 8000 to 48000 (default: 24000).
     paced: let synthesis run only a little ahead of a listener; False for files, as fast as it goes.
-    request_id: what the server's log has the turn under.
+    request_id: the turn's id in the server's log.
 
     Raises TypeError for an argument of the wrong type, and ValueError for a voice beside a reference, a reference that
     is empty or too large, an unknown encoding, or a text or number that the contract cannot hold.
@@ -113,7 +113,10 @@ def _check_types(options: Mapping[str, object], kind: type) -> None:
 
 
 def audio_format(encoding: str, sample_rate: int = 0) -> tts_pb2.AudioFormat:
-    """The format of an encoding by its name in `ENCODINGS`; raises ValueError for another."""
+    """The format of an encoding by its name in `ENCODINGS`.
+
+    Raises ValueError for another.
+    """
     if encoding not in ENCODINGS:
         raise ValueError(f"{encoding!r} is not one of {', '.join(ENCODINGS)}")
     return tts_pb2.AudioFormat(encoding=PREFIX + encoding.upper(), sample_rate_hertz=sample_rate)
@@ -125,7 +128,10 @@ def encoding_name(format: tts_pb2.AudioFormat) -> str:
 
 
 def checked_recording(audio: bytes) -> bytes:
-    """`audio`, or ValueError where no server takes it; TypeError for a path, whose file is to be read first."""
+    """`audio`; raises ValueError beyond the servers' limits.
+
+    Raises TypeError for a path, whose file is to be read first.
+    """
     if not isinstance(audio, (bytes, bytearray, memoryview)):
         raise TypeError(f"a recording is the bytes of a file, not a {type(audio).__name__}: read the file first")
     audio = bytes(audio)

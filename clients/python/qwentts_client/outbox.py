@@ -1,4 +1,7 @@
-"""The requests of one turn on their way out, kept for another attempt until the turn has started."""
+"""The outgoing requests of one turn.
+
+Kept for another attempt until the turn has started.
+"""
 
 import asyncio
 from collections import deque
@@ -9,34 +12,37 @@ from qwentts_client.errors import TextSourceError
 from qwentts_client.text import Text, requests
 from qwentts_client.v1 import tts_pb2
 
-AHEAD = 16  # requests read from the text source before the server has taken them
+AHEAD = 16  # requests read from the text source before the server has received them
 
 
 class Outbox:
-    """A bounded queue of requests, which `stream` gives out from the first on as often as it is called.
+    """A bounded queue of requests, replayable from the first on.
 
-    Belongs to one event loop. `failure` is what the text source has raised.
+    Each `stream` begins anew. Belongs to one event loop. `failure`: what the text source has raised.
     """
 
     def __init__(self) -> None:
         self.failure: BaseException | None = None
         self.ended = False  # no request will follow
-        self.over = asyncio.Event()  # nobody wants any more
-        self.call: Any = None  # the attempt that is running
+        self.over = asyncio.Event()  # no attempt reads any more
+        self.call: Any = None  # the running attempt
         self._requests: deque[tts_pb2.SynthesizeRequest] = deque()
         self._forgotten = 0  # requests that left the head of the queue
-        self._sent = 0  # requests that the running attempt has taken
+        self._sent = 0  # requests sent by the running attempt
         self._half_closed = False  # by the running attempt
         self._keep = True
         self._changed = asyncio.Event()
 
     @property
     def waiting(self) -> int:
-        """Characters of text that the running attempt has not taken."""
+        """Characters of text that the running attempt has not sent."""
         return sum(len(request.text.text) for request in list(self._requests)[self._sent - self._forgotten :])
 
     async def pump(self, text: Text) -> None:
-        """Put the requests for `text`; what it raises becomes `failure`, and ends the call."""
+        """Put the requests for `text`.
+
+        What it raises becomes `failure`, and ends the call.
+        """
         source = requests(text)
         try:
             async for request in source:
@@ -49,19 +55,19 @@ class Outbox:
             self.fail(_as_error("its text source was cancelled", error))
         except (GeneratorExit, StopIteration, StopAsyncIteration) as error:
             self.fail(_as_error(f"its text source raised {type(error).__name__}", error))
-        except BaseException as error:  # the caller who iterates over the turn gets it
+        except BaseException as error:  # raised again to the iterator of the turn
             self.fail(error)
         finally:
             await source.aclose()  # type: ignore[attr-defined]
 
     def put(self, request: tts_pb2.SynthesizeRequest) -> None:
-        """Add a request, for which there may be no room; of no effect after the end."""
+        """Add a request, waiting for room; ignored after the end."""
         if not self.ended:
             self._requests.append(request)
             self._notify()
 
     def end(self) -> None:
-        """No request follows."""
+        """Mark the end of the requests."""
         self.ended = True
         self._notify()
 
@@ -71,7 +77,10 @@ class Outbox:
         self.end()
 
     def cancel(self, reason: str) -> bool:
-        """Send a `Cancel` in place of all that has not gone out; False where the end has gone out already."""
+        """Send a `Cancel` in place of all unsent requests.
+
+        Returns False where the end has been sent already.
+        """
         if self.over.is_set() or self._half_closed:
             return False
         while self._forgotten + len(self._requests) > self._sent:
@@ -81,11 +90,11 @@ class Outbox:
         return True
 
     def forget(self) -> None:
-        """Keep nothing for another attempt."""
+        """Drop the requests kept for another attempt."""
         self._keep = False
 
     async def stream(self) -> AsyncIterator[tts_pb2.SynthesizeRequest]:
-        """All requests for one attempt, which ends those before it."""
+        """All requests for one attempt; earlier attempts end."""
         self._sent = at = 0
         self._half_closed = False
         attempt = self.call

@@ -1,4 +1,4 @@
-"""How long a call that nobody has taken is tried again."""
+"""Retries of a call that has not been accepted."""
 
 import asyncio
 import contextlib
@@ -15,17 +15,23 @@ Code = grpc.StatusCode
 
 
 class Contact:
-    """What one client knows of its server. `reached`: whether it has ever answered."""
+    """Contact of one client with its server.
+
+    `reached`: whether it has ever answered.
+    """
 
     def __init__(self, target: Target, retry_for: float) -> None:
-        """`retry_for`: seconds for which a server that restarts is waited for."""
+        """`retry_for`: seconds to wait for a restarting server."""
         self.target = target
         self.retry_for = retry_for
         self.reached = False
 
 
 class Patience:
-    """The attempts of one call. `timeout`: seconds for all of them, None for as long as it takes."""
+    """The attempts of one call.
+
+    `timeout`: seconds for all of them, None for no limit.
+    """
 
     def __init__(self, contact: Contact, timeout: float | None) -> None:
         self._contact = contact
@@ -38,19 +44,19 @@ class Patience:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def reached(self) -> None:
-        """Note that the server has answered."""
+        """Record an answer of the server."""
         self._contact.reached = True
 
     async def decoded(self, error: grpc.aio.AioRpcError, status: FinalStatus) -> TTSError:
-        """The error that the caller gets, where there is no other attempt."""
+        """The final error, without another attempt."""
         failure = await decoded(error, status, self._contact.target)
         self._contact.reached |= failure.answered
         return failure
 
     async def wait(self, failure: TTSError, over: asyncio.Event | None = None) -> bool:
-        """Whether to try again, after a pause that `over` cuts short.
+        """Whether to try again, after a pause that `over` ends.
 
-        Only a server that restarts is waited for: one that says so, or has answered before and cannot be reached.
+        Only a restarting server is waited for: one that refuses as such, or has answered before and cannot be reached.
         """
         if failure.code() is not Code.UNAVAILABLE or not self._contact.reached:
             return False

@@ -1,4 +1,4 @@
-"""The status that a server has given to a call, where grpcio hides it."""
+"""The server's status of a call, where grpcio hides it."""
 
 import asyncio
 import contextlib
@@ -7,20 +7,20 @@ from typing import Any
 
 import grpc
 
-FAILED_WRITE = "Internal error from Core"  # what grpcio says in place of the status where a write meets the call's end
-SETTLING = 0.5  # seconds in which the status follows a write that has failed
+FAILED_WRITE = "Internal error from Core"  # grpcio's text in place of the status where a write meets the call's end
+SETTLING = 0.5  # seconds in which the status follows a failed write
 
 
 class FinalStatus:
-    """Watches one call of grpcio for the status that its server gives."""
+    """Watches one call of grpcio for its server's status."""
 
     def __init__(self, call: Any) -> None:
         self._error: grpc.aio.AioRpcError | None = None
         self._known = asyncio.Event()
-        call.add_done_callback(self._note)  # called for each status, of which only the last one is kept
+        call.add_done_callback(self._note)  # called for each status, of which the last one counts
 
     async def of(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
-        """The server's error in place of `error`, which the call has raised, if that tells of a write that failed."""
+        """The server's error, if `error` is only a failed write."""
         if not (error.details() or "").startswith(FAILED_WRITE):
             return error
         with contextlib.suppress(asyncio.TimeoutError):
@@ -36,7 +36,7 @@ class FinalStatus:
 
 
 def _at_once(answer: Coroutine[Any, Any, Any]) -> Any:
-    """What a coroutine returns that need not wait; None where it would."""
+    """Result of a coroutine that need not wait, else None."""
     try:
         answer.send(None)
     except StopIteration as end:

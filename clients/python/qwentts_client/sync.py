@@ -1,4 +1,4 @@
-"""The synchronous client, for scripts: the asyncio client on a thread of its own."""
+"""The synchronous client: the asyncio client on its own thread."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _END = object()
 
 
 class Client:
-    """`AsyncClient` for code without an event loop: the same arguments, methods and errors, each of which waits.
+    """`AsyncClient` for code without an event loop.
 
-    Usable in several threads. An iterable of text is read on a thread of its own, so it may block.
+    The same arguments, methods and errors, each of which waits. Usable in several threads. An iterable of text is read
+    on a thread of its own, so it may block.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the channel and end the thread; open turns end."""
+        """Close the channel, then the thread; open turns end."""
         if self._loop.is_closed():
             return
         self._wait(self._client.aclose())
@@ -69,13 +70,13 @@ class Client:
         return SyncTurn(self, self._call(self._client.synthesize, _readable(text), timeout=timeout, **options))
 
     def open_turn(self, *, timeout: float | None = None, **options: Unpack[SpeechOptions]) -> SyncWritableTurn:
-        """A turn whose text is written to it; see `AsyncClient.open_turn`."""
+        """A turn with written text; see `AsyncClient.open_turn`."""
         return SyncWritableTurn(self, self._call(self._client.open_turn, timeout=timeout, **options))
 
     def save(
         self, file: File, text: Text, *, kind: str = "", timeout: float | None = None, **options: Unpack[SpeechOptions]
     ) -> tts_pb2.Summary:
-        """Speak `text` into a file as fast as it goes; see `AsyncClient.save`."""
+        """Speak `text` into a file; see `AsyncClient.save`."""
         return self._wait(self._client.save(file, _readable(text), kind=kind, timeout=timeout, **options))
 
     def wait_ready(self, timeout: float | None = None) -> None:
@@ -83,11 +84,11 @@ class Client:
         self._wait(self._client.wait_ready(timeout))
 
     def health(self, service: str = "") -> str:
-        """The standard health check's answer, such as "SERVING"."""
+        """The health check's status, such as "SERVING"."""
         return self._wait(self._client.health(service))
 
     def voices(self, language: str = "") -> list[tts_pb2.Voice]:
-        """Every voice that speaks `language`, or every voice."""
+        """Voices for `language`, by default all."""
         return self._wait(self._client.voices(language))
 
     def create_voice(
@@ -103,7 +104,7 @@ class Client:
         on_notice: Callable[[tts_pb2.Notice], object] | None = None,
         timeout: float = UPLOAD,
     ) -> tts_pb2.Voice:
-        """Make a voice of a recording; see `AsyncClient.create_voice`."""
+        """Create a voice from a recording; see `AsyncClient.create_voice`."""
         return self._wait(
             self._client.create_voice(
                 name,
@@ -119,15 +120,15 @@ class Client:
         )
 
     def delete_voice(self, name: str) -> None:
-        """Forget a created voice."""
+        """Delete a created voice."""
         self._wait(self._client.delete_voice(name))
 
     def server_info(self) -> tts_pb2.GetServerInfoResponse:
-        """What the server runs."""
+        """Models, formats, limits of the server."""
         return self._wait(self._client.server_info())
 
     def _call(self, function: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
-        """What `function` returns or raises in the client's event loop."""
+        """Result of `function`, run in the client's event loop."""
 
         async def call() -> _T:
             return function(*arguments, **options)
@@ -147,7 +148,10 @@ class Client:
 
 
 class SyncTurn:
-    """`Turn` for code without an event loop: iterate over its audio frames, or over all its `events`, once."""
+    """`Turn` without an event loop.
+
+    Iterate over its audio frames, or over all its `events`, once.
+    """
 
     def __init__(self, client: Client, turn: Turn) -> None:
         self._client = client
@@ -155,17 +159,17 @@ class SyncTurn:
 
     @property
     def started(self) -> tts_pb2.Started:
-        """What the turn really uses; empty until it has come."""
+        """The turn's effective settings; empty before `Started`."""
         return self._turn.started
 
     @property
     def summary(self) -> tts_pb2.Summary:
-        """What the turn came to; empty until it has come."""
+        """The turn's summary; empty before the end."""
         return self._turn.summary
 
     @property
     def notices(self) -> list[tts_pb2.Notice]:
-        """Remarks so far."""
+        """Notices so far."""
         return self._turn.notices
 
     @property
@@ -183,19 +187,22 @@ class SyncTurn:
         return self._each(aiter(self._turn))
 
     def events(self) -> Iterator[Event]:
-        """Everything that the server says, in order."""
+        """All events of the server, in order."""
         return self._each(self._turn.events())
 
     def wait_started(self) -> tts_pb2.Started:
-        """What the turn will really use, as soon as it is admitted."""
+        """The turn's effective settings, once it is admitted."""
         return self._client._wait(self._turn.wait_started())
 
     def write_audio(self, file: File, kind: str = "") -> float:
-        """Write the audio into a file as it comes, and return its seconds; see `write_audio`."""
+        """Write the audio into a file; return its seconds.
+
+        See `write_audio`.
+        """
         return self._client._wait(write_audio(file, self._turn, kind))
 
     def cancel(self) -> None:
-        """Stop at once: nothing more comes, not even a summary."""
+        """Stop at once, without a summary."""
         self._client._call(self._turn.cancel)
 
     def stop(self, reason: str = "", limit: float = 5.0) -> tts_pb2.Summary:
@@ -203,7 +210,7 @@ class SyncTurn:
         return self._client._wait(self._turn.stop(reason, limit))
 
     def close(self) -> None:
-        """Stop at once, and give the text source a moment to come to its end."""
+        """Stop at once; give the text source time to end."""
         self._client._wait(self._turn.aclose())
 
     def _each(self, items: AsyncIterator[_T]) -> Iterator[_T]:
@@ -231,11 +238,11 @@ class SyncWritableTurn(SyncTurn):
         self._client._call(self._turn.flush, mark)
 
     def end(self) -> None:
-        """No text follows."""
+        """End the text."""
         self._client._call(self._turn.end)
 
 
 def _readable(text: Text) -> Text:
-    """`text`; an iterable that may block is read elsewhere than in the event loop."""
+    """`text`; a blocking iterable moves to a thread."""
     text = checked(text)
     return text if isinstance(text, (str, list, tuple, AsyncIterable)) else from_thread(text)

@@ -1,4 +1,4 @@
-"""Addresses of servers: gRPC targets, and the proxy on the way to them."""
+"""Addresses of servers: gRPC targets, proxies on the way."""
 
 import asyncio
 import ipaddress
@@ -19,10 +19,11 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True)
 class Target:
-    """Where a channel goes: `name` for messages, a gRPC `uri` (of one server alone), and `addresses`.
+    """Destination of a channel.
 
-    `addresses` of one server are empty where only gRPC can tell. `proxy`: the URL of the HTTP proxy that leads there,
-    `proxy_variable` the environment's variable that names it. `tls`: whether the client speaks it.
+    `name`: for messages. `uri`: of gRPC, for one server alone. `addresses`: empty for one server that only gRPC can
+    resolve. `proxy`: the URL of the HTTP proxy on the way, `proxy_variable` the environment's variable that names it.
+    `tls`: whether the client uses it.
     """
 
     name: str
@@ -33,7 +34,10 @@ class Target:
     tls: bool = False
 
     def resolved(self) -> str:
-        """The target for gRPC; looks names of several servers up, and raises OSError where there are none."""
+        """The target for gRPC, names of several servers looked up.
+
+        Raises OSError for a name without addresses.
+        """
         if self.uri:
             return self.uri
         found = [_lookup(host, port) for host, port in self.addresses]
@@ -45,9 +49,9 @@ class Target:
 
 
 def target(server: str | Sequence[str]) -> Target:
-    """The target of HOST:PORT, of several with commas between or in a list, or of a URI that gRPC knows.
+    """The target of HOST:PORT, several, or a gRPC URI.
 
-    Raises ValueError for anything else. The port is 50051 where none is given.
+    Several come comma-separated or in a list. Raises ValueError for anything else. The port is 50051 by default.
     """
     names = [name.strip() for name in (server.split(",") if isinstance(server, str) else server)]
     if isinstance(server, str) and server.startswith(_SCHEMES):
@@ -96,7 +100,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _proxy(host: str) -> tuple[str, str]:
-    """The proxy that gRPC takes to `host`, and the variable that names it; empty for none."""
+    """gRPC's proxy to `host`, with its variable; or empty."""
     if is_loopback(host) or _excluded(host):
         return "", ""
     for variable in ("grpc_proxy", "https_proxy", "http_proxy"):  # gRPC's own order, in small letters alone
@@ -138,7 +142,10 @@ def _lookup(host: str, port: int) -> tuple[int, str, int]:
 
 
 async def spoken(target: Target) -> str:
-    """What the first server speaks: "tls", "plaintext", or "" where that does not show within a second."""
+    """The first server's protocol: "tls", "plaintext" or "".
+
+    "" where that does not show within a second.
+    """
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])

@@ -1,4 +1,4 @@
-"""The text of a turn, in whatever shape it comes, as requests of the contract."""
+"""The text of a turn in any shape, as requests."""
 
 import asyncio
 import inspect
@@ -13,7 +13,10 @@ LARGEST_PIECE = 1_000  # characters of one message; four bytes each at most, whi
 
 @dataclass(frozen=True)
 class Flush:
-    """Among pieces of text: speak all that came before to its end. `mark` comes back in `FlushDone`."""
+    """A mark in the text: speak all before it.
+
+    `mark` comes back in `FlushDone`.
+    """
 
     mark: str = ""
 
@@ -23,7 +26,7 @@ Text = str | Iterable[Piece] | AsyncIterable[Piece]
 
 
 def checked(text: Any) -> Text:
-    """`text`, or TypeError where it is neither a string nor an iterable of pieces."""
+    """`text`; raises TypeError unless a string or an iterable."""
     if isinstance(text, str):
         return text
     if isinstance(text, Awaitable):
@@ -39,9 +42,9 @@ def checked(text: Any) -> Text:
 
 
 async def requests(text: Text) -> AsyncIterator[tts_pb2.SynthesizeRequest]:
-    """The requests for `text`, whose generator is closed at the end.
+    """The requests for `text`; closes its generator.
 
-    Raises TypeError or ValueError for a piece that cannot be sent, and whatever `text` raises.
+    Raises TypeError or ValueError for an invalid piece, and whatever `text` raises.
     """
     index = 0
     try:
@@ -57,7 +60,10 @@ async def requests(text: Text) -> AsyncIterator[tts_pb2.SynthesizeRequest]:
 
 
 def as_requests(piece: Any, index: int) -> Iterator[tts_pb2.SynthesizeRequest]:
-    """The requests for one piece, the `index`-th of its turn (for the error's message)."""
+    """The requests for one piece.
+
+    `index`: its number in the turn, for the error's message.
+    """
     if isinstance(piece, (Flush, tts_pb2.Flush)):
         yield tts_pb2.SynthesizeRequest(flush=tts_pb2.Flush(mark=piece.mark))
     elif isinstance(piece, str):

@@ -1,4 +1,4 @@
-"""Calls that block, on daemon threads: none of them keeps a program from ending."""
+"""Blocking calls on daemon threads, which never delay an exit."""
 
 import asyncio
 import contextlib
@@ -6,14 +6,14 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, TypeVar
 
-AHEAD = 16  # items of an iterable, read before they are taken
+AHEAD = 16  # items of an iterable read in advance
 
 _T = TypeVar("_T")
 _END = object()
 
 
 async def in_thread(work: Callable[..., _T], *arguments: Any) -> _T:
-    """What `work` returns or raises, on a thread of its own."""
+    """Result of `work` on a thread of its own."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[_T] = loop.create_future()
 
@@ -30,7 +30,10 @@ async def in_thread(work: Callable[..., _T], *arguments: Any) -> _T:
 
 
 async def from_thread(items: Iterable[_T]) -> AsyncIterator[_T]:
-    """The items of an iterable that may block, read on a thread of its own; raises what it raises."""
+    """Items of a blocking iterable, read on its own thread.
+
+    Raises what it raises.
+    """
     iterator = iter(items)
     ahead = threading.Semaphore(AHEAD)
     loop = asyncio.get_running_loop()
@@ -61,7 +64,7 @@ async def from_thread(items: Iterable[_T]) -> AsyncIterator[_T]:
 
 
 def _later(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: object) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
+    with contextlib.suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(call, *arguments)
 
 

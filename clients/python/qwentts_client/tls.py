@@ -1,4 +1,7 @@
-"""TLS from PEM files: a client's credentials, and the checks that a server's files share."""
+"""A client's TLS credentials, with checks of PEM files.
+
+A server's files have the same checks.
+"""
 
 import ssl
 from pathlib import Path
@@ -7,9 +10,10 @@ import grpc
 
 
 def client_credentials(ca: Path | None, cert: Path | None, key: Path | None) -> grpc.ChannelCredentials:
-    """Trust `ca` (None: the roots that gRPC carries), and answer a server's demand with `cert` and `key`.
+    """Credentials that trust `ca` (None: the roots of gRPC).
 
-    Raises OSError with one line that names the file.
+    `cert` with `key` answers a server's demand for a client certificate. Raises OSError with one line that names the
+    file.
     """
     if cert is not None and key is not None:
         check_pair(cert, key)
@@ -19,9 +23,9 @@ def client_credentials(ca: Path | None, cert: Path | None, key: Path | None) -> 
 
 
 def check_pair(cert: Path, key: Path) -> None:
-    """Raise OSError unless `cert` and `key` belong together and `key` is not encrypted.
+    """Raise OSError unless `key` is unencrypted, of this `cert`.
 
-    gRPC itself would say no more than that it failed; an encrypted key would ask the terminal for its password.
+    gRPC itself reports no details; an encrypted key would ask the terminal for its password.
     """
     for path in (cert, key):
         read_file(path)
@@ -32,7 +36,7 @@ def check_pair(cert: Path, key: Path) -> None:
 
 
 def checked_ca(path: Path) -> bytes:
-    """The PEM file `path`; raises OSError unless it holds a certificate."""
+    """The PEM file `path`; raises OSError without a certificate."""
     pem = read_file(path)
     try:
         ssl.create_default_context(cafile=path)
@@ -42,7 +46,7 @@ def checked_ca(path: Path) -> bytes:
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of `path`; raises OSError with one line that names it."""
+    """The bytes of `path`; raises OSError naming it."""
     try:
         return path.read_bytes()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A turn: frames and events of one call, from its first attempt to its summary."""
+"""A turn: one call from first attempt to summary."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from qwentts_client.v1 import tts_pb2
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-CLOSING = 1.0  # seconds that a text source gets to come to its end
-MOST_WAITING = 1_000_000  # characters written ahead of what the server has taken
+CLOSING = 1.0  # seconds for a text source to end
+MOST_WAITING = 1_000_000  # characters written ahead of what the server has received
 
 Event = (
     tts_pb2.Started
@@ -35,7 +35,7 @@ Caller = Callable[[AsyncIterator[tts_pb2.SynthesizeRequest], float | None], Any]
 
 
 class Turn:
-    """One turn: iterate over its audio frames, or over all its `events`, once.
+    """One turn: iterate over its frames, or its `events`, once.
 
     `started`, `notices` and `summary` fill as messages come. Belongs to the event loop that it was made in.
     Raises `TTSError` where the call fails, and what the text source raises. An end by `cancel` or `stop` is no error.
@@ -51,7 +51,7 @@ class Turn:
         self._patience = patience
         self._pump: asyncio.Task[None] | None = None
         self._has_started = False
-        self._told: Event | None = None  # read by `wait_started`, and not given out yet
+        self._told: Event | None = None  # read by `wait_started`, not yet iterated over
         self._failure: BaseException | None = None
         self._stopped = False
         self._reading = asyncio.Lock()
@@ -68,7 +68,7 @@ class Turn:
         return self._frames()
 
     async def events(self) -> AsyncIterator[Event]:
-        """Everything that the server says, in order: `Started` first, `Summary` last."""
+        """All events of the server: `Started` first, `Summary` last."""
         try:
             while not self._stopped and (event := await self._next()) is not None:
                 yield event
@@ -76,22 +76,25 @@ class Turn:
             self._leave()
 
     async def wait_started(self) -> tts_pb2.Started:
-        """What the turn will really use, as soon as it is admitted; nothing of it is lost to the iteration."""
+        """The turn's effective settings, once it is admitted.
+
+        The iteration still gets the event.
+        """
         if not self._has_started and self._told is None:
             self._told = await self._next()
         return self.started
 
     def cancel(self) -> None:
-        """Stop at once: nothing more comes, not even a summary."""
+        """Stop at once, without a summary."""
         if not self._done:
             self.cancelled = True
         self._finish()
 
     async def stop(self, reason: str = "", limit: float = 5.0) -> tts_pb2.Summary:
-        """Stop the turn with its summary, and throw away the audio that has not been read.
+        """Stop the turn with its summary, dropping unread audio.
 
-        The summary is the server's where it can still be asked: until the text has ended, and within `limit` seconds.
-        Otherwise the call is cancelled, and the summary has what is known here: reason, seed, lengths of the audio.
+        The summary is the server's where possible: until the text has ended, and within `limit` seconds. Otherwise the
+        call is cancelled, and the summary has what the client has: reason, seed, lengths of the audio.
         """
         self._stopped = True
         if not self._done and self._outbox.cancel(reason):
@@ -103,7 +106,7 @@ class Turn:
         return self.summary
 
     async def aclose(self) -> None:
-        """Stop at once, and give the text source a moment to come to its end."""
+        """Stop at once; give the text source time to end."""
         self.cancel()
         if self._pump is not None:
             await asyncio.wait({self._pump}, timeout=CLOSING)
@@ -129,7 +132,7 @@ class Turn:
             self._leave()
 
     def _leave(self) -> None:
-        """Whoever iterated has gone; a `stop` that goes on needs the call."""
+        """Cancel an abandoned iteration's call, unless `stop` needs it."""
         if not self._stopped:
             self.cancel()
 
@@ -145,7 +148,7 @@ class Turn:
                 return told
             while (response := await self._response()) is not None:
                 kind = response.WhichOneof("payload")
-                if kind is not None:  # a newer server may say what this client does not know
+                if kind is not None:  # a newer server may send what this client does not support
                     event: Event = getattr(response, kind)
                     self._keep(event)
                     return event
@@ -172,7 +175,7 @@ class Turn:
                 await self._failed(error)
 
     async def _failed(self, error: grpc.aio.AioRpcError) -> None:
-        """Begin another attempt, or keep what the caller gets."""
+        """Begin another attempt, or store the final error."""
         failure = await self._patience.decoded(error, self._status)
         again = not (self._has_started or self._stopped)
         if again and await self._patience.wait(failure, self._outbox.over):
@@ -210,11 +213,11 @@ class Turn:
         self._outbox.close()
         if self._pump is not None:
             self._pump.cancel()
-        self._call.cancel()  # of no effect on a call that has ended
+        self._call.cancel()  # no effect on a call that has ended
 
 
 class WritableTurn(Turn):
-    """A turn whose text is written to it; what is written once the turn is over is dropped."""
+    """A turn with written text, dropped after the end."""
 
     def write(self, text: str) -> None:
         """Send a piece of text, of any size.
@@ -227,15 +230,18 @@ class WritableTurn(Turn):
         self._send(text)
 
     def flush(self, mark: str = "") -> None:
-        """Have all text so far spoken to its end; `FlushDone` with this mark answers."""
+        """Have all text so far spoken; `FlushDone` has this mark."""
         self._send(Flush(mark))
 
     def end(self) -> None:
-        """No text follows."""
+        """End the text."""
         self._outbox.end()
 
     def fail(self, error: BaseException) -> None:
-        """End the turn, whose reader gets `error`: for a source of text that has failed."""
+        """End the turn with `error`, raised to its reader.
+
+        For a failed source of text.
+        """
         self._outbox.fail(error)
 
     def _send(self, piece: str | Flush) -> None:
@@ -250,6 +256,9 @@ class WritableTurn(Turn):
 
 
 def _being_cancelled() -> bool:
-    """Whether somebody cancels the running task; Python 3.10 cannot tell."""
+    """Whether the running task is being cancelled.
+
+    Always False on Python 3.10, which cannot tell.
+    """
     task = asyncio.current_task()
     return bool(task and getattr(task, "cancelling", int)())

@@ -1,1 +1,4 @@
-"""The command line; each command is a file, and other distributions may add theirs (`command.py`)."""
+"""The command line, one file a command.
+
+Other distributions may add commands (`command.py`).
+"""

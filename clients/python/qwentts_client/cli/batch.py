@@ -17,7 +17,7 @@ from qwentts_client.client import AsyncClient
 from qwentts_client.errors import Code, TTSError
 from qwentts_client.v1 import tts_pb2
 
-FULL = 60.0  # seconds for which a server whose queue is full is tried again
+FULL = 60.0  # seconds for which a call to a server with a full queue is retried
 HOPELESS = (Code.UNAVAILABLE, Code.UNAUTHENTICATED, Code.PERMISSION_DENIED, Code.UNIMPLEMENTED)
 FORMAT = FORMATS[0]
 
@@ -40,7 +40,7 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
 
 
 class _Workers:
-    """So many turns at once, each of which takes the next job."""
+    """Concurrent turns, each taking the next job."""
 
     def __init__(self, client: AsyncClient, manifest: Manifest, bar: Bar, jobs: Iterator[Job]) -> None:
         self._client = client
@@ -50,7 +50,10 @@ class _Workers:
         self._failed = 0
 
     async def run(self, count: int) -> int:
-        """How many jobs have failed; raises `TTSError` where no further one can succeed."""
+        """Number of failed jobs.
+
+        Raises `TTSError` where no further one can succeed.
+        """
         tasks = [asyncio.ensure_future(self._work()) for _ in range(count)]
         try:
             await asyncio.gather(*tasks)
@@ -76,7 +79,7 @@ class _Workers:
                 self._bar.advance(summary.audio_duration.ToNanoseconds() / 1e9)
 
     async def _patiently(self, job: Job) -> tts_pb2.Summary:
-        """Speak a job, again and again while the server's queue is full."""
+        """Speak a job; retry while the server's queue is full."""
         until = time.monotonic() + FULL
         while True:
             try:

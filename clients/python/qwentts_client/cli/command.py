@@ -1,4 +1,4 @@
-"""A command of the command line, and what all commands share."""
+"""A command of the command line, with common helpers."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -9,15 +9,15 @@ GROUP = "qwentts_client.commands"  # entry points: the name of a command, to a `
 
 
 class UsageError(Exception):
-    """A flag, path or checkpoint that cannot work, in one line."""
+    """An unusable flag, path or checkpoint, in one line."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """One line of help, and a function that adds flags to the command's parser and sets its default `run`.
+    """One line of help, with a function that adds flags.
 
-    `run` takes the parsed options, and returns the exit code. `prepare_error` gets all arguments before a `UsageError`
-    is printed.
+    The function also sets the default `run` of the command's parser. `run` takes the parsed options, and returns the
+    exit code. `prepare_error` gets all arguments before a `UsageError` is printed.
     """
 
     help: str
@@ -26,7 +26,10 @@ class Command:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that answers bad use with one line, where argparse would print its usage first."""
+    """A parser with one-line errors.
+
+    argparse would print its usage first.
+    """
 
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError`."""
@@ -45,7 +48,7 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
 
 def seconds(least: int, most: int = 86_400) -> Callable[[str], float]:
-    """A flag's type: a time from `least` to `most` seconds, a day."""
+    """A flag's type: seconds from `least` to `most`, a day."""
 
     def parse(text: str) -> float:
         try:

@@ -1,4 +1,4 @@
-"""The completion command: scripts for shells, made from the flags of all commands."""
+"""The completion command: shell scripts from all commands' flags."""
 
 import argparse
 from collections.abc import Iterator

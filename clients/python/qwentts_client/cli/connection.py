@@ -1,4 +1,4 @@
-"""The flags that say how to reach a server, and what a command says when its call fails."""
+"""Flags of the connection, with error output of failed calls."""
 
 import argparse
 import asyncio
@@ -20,7 +20,10 @@ Work = Callable[[AsyncClient, argparse.Namespace], Awaitable[int | None]]
 
 
 def add_connection_flags(parser: argparse.ArgumentParser) -> None:
-    """How to reach a server. A command within another leaves what it is not given as the outer one has it."""
+    """Add the flags of the connection.
+
+    A subcommand leaves the ones it is not given as the outer command has them.
+    """
     add = parser.add_argument_group("server").add_argument
     if parser.argument_default is not argparse.SUPPRESS:
         server, token = os.environ.get("QWENTTS_SERVER") or SERVER, os.environ.get("QWENTTS_TOKEN", "")
@@ -34,7 +37,10 @@ def add_connection_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def calling(work: Work) -> Callable[[argparse.Namespace], int]:
-    """A command's `run`: does `work` with a client of the server that the options name, and returns its exit code."""
+    """A command's `run`, which returns the exit code.
+
+    It does `work` with a client of the server that the options name.
+    """
 
     async def call(options: argparse.Namespace) -> int:
         try:
@@ -48,7 +54,7 @@ def calling(work: Work) -> Callable[[argparse.Namespace], int]:
 
 
 def client_of(options: argparse.Namespace) -> AsyncClient:
-    """A client as the flags say; raises `UsageError`."""
+    """A client from the flags; raises `UsageError`."""
     if (options.tls_cert is None) != (options.tls_key is None):
         raise UsageError("--tls-cert and --tls-key go together")
     if not options.token.isascii() or not options.token.isprintable():
@@ -65,7 +71,10 @@ def client_of(options: argparse.Namespace) -> AsyncClient:
 
 
 def print_failure(error: TTSError, what: str = "") -> None:
-    """One line on stderr: what the server said, or that there is none."""
+    """Print one line on stderr with the server's message.
+
+    Or that there is no server.
+    """
     said = error.details() or ""
     if error.code() is not Code.UNAVAILABLE or error.answered:
         said = f"{error.code().name}: {said}"
@@ -75,7 +84,7 @@ def print_failure(error: TTSError, what: str = "") -> None:
 
 
 def read_recording(flag: str, path: Path) -> bytes:
-    """The bytes of a recording; raises `UsageError` that names `flag`."""
+    """The bytes of a recording; raises `UsageError` naming `flag`."""
     try:
         audio = path.read_bytes()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The commands that ask how a server is: info and health."""
+"""The commands on a server's state: info, health."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""The texts of a batch, and the list of those that are done."""
+"""The texts of a batch; a manifest of finished ones."""
 
 import json
 import sys
@@ -18,7 +18,10 @@ MANIFEST = "manifest.jsonl"
 
 @dataclass(frozen=True)
 class Job:
-    """One text and its file, relative to the folder. `options`: keywords of `AsyncClient.synthesize`."""
+    """One text with its file, relative to the folder.
+
+    `options`: keywords of `AsyncClient.synthesize`.
+    """
 
     line: int
     text: str
@@ -27,7 +30,7 @@ class Job:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def with_defaults(self, options: Mapping[str, Any]) -> "Job":
-        """The same job, with the command's options where it has none of its own."""
+        """A copy with the command's options where it has none."""
         given = dict(options)
         if "voice" in self.options:  # in place of a recording
             given |= {"reference": None, "transcript": "", "consent_reference": ""}
@@ -36,13 +39,16 @@ class Job:
 
     @property
     def digest(self) -> str:
-        """Names everything that its audio depends on, but for the server."""
+        """Digest of everything that determines the audio, except the server."""
         facts = {**self.options, "reference": sha256(self.options.get("reference") or b"").hexdigest()}
         return sha256(json.dumps([self.text, self.kind, facts], sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Manifest:
-    """The files of a folder that are done, a line each; raises OSError."""
+    """The finished files of a folder, a line each.
+
+    Raises OSError.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,11 +59,11 @@ class Manifest:
                 self._done[entry.get("out", "")] = entry.get("digest", "")
 
     def has(self, job: Job) -> bool:
-        """Whether the job's file is there, and of the same text and options."""
+        """Whether the job's file exists, from the same text, options."""
         return self._done.get(str(job.out)) == job.digest and (self.folder / job.out).is_file()
 
     def add(self, job: Job, summary: tts_pb2.Summary) -> None:
-        """Note that a job is done."""
+        """Record a finished job."""
         facts = {
             "out": str(job.out),
             "text": job.text,
@@ -71,7 +77,10 @@ class Manifest:
 
 
 def read_jobs(source: str, as_json: bool, kind: str) -> list[Job]:
-    """The jobs of a file, or of standard input for "-"; raises `UsageError` that names the line."""
+    """The jobs of a file, or of stdin for "-".
+
+    Raises `UsageError` naming the line.
+    """
     lines = _read(source).splitlines()
     as_json = as_json or source.lower().endswith((".jsonl", ".ndjson"))
     width = max(4, len(str(len(lines))))
@@ -138,6 +147,6 @@ def _from_json(line: str, number: int, default: str, kind: str) -> Job:
 def _entry(line: str) -> dict[str, Any]:
     try:
         entry = json.loads(line)
-    except ValueError:  # cut by the end of an earlier run
+    except ValueError:  # truncated by the end of an earlier run
         return {}
     return entry if isinstance(entry, dict) else {}

@@ -1,4 +1,4 @@
-"""Standard input as text that is spoken line by line, in turns that a server takes."""
+"""Standard input as text, line by line, in bounded turns."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -10,7 +10,10 @@ LONGEST_LINE = 5_000  # characters; a longer one is read in parts
 
 
 class Lines:
-    """Lines of standard input as they come. `more`: whether a further turn may follow."""
+    """Lines of standard input as they come.
+
+    `more`: whether a further turn may follow.
+    """
 
     def __init__(self) -> None:
         self.more = True
@@ -18,7 +21,10 @@ class Lines:
         self._held: str | None = None
 
     async def turn(self, bounded: bool) -> AsyncIterator[Piece]:
-        """The text of one turn, in which every line is flushed; all of it, unless the turn is to be `bounded`."""
+        """The text of one turn, each line flushed.
+
+        All of it, unless the turn is to be `bounded`.
+        """
         lines = characters = 0
         line, self._held = self._held or await self._read(), None
         while line is not None:

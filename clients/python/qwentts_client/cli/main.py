@@ -1,4 +1,4 @@
-"""The command line: its commands, those of other distributions among them, and what bad use gets."""
+"""The command line: its commands, installed ones, error output."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,10 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and leave with its exit code: 0, 1 where a call failed, 2 for bad use, 70 for a lost engine."""
+    """Run a command; exit with its code.
+
+    0, 1 where a call failed, 2 for bad use, 70 for a lost engine.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     commands = {**COMMANDS, **dict(_installed())}
     try:
@@ -53,6 +56,6 @@ def _parser(commands: Mapping[str, Command]) -> Parser:
 
 
 def _installed() -> Iterator[tuple[str, Command]]:
-    """The commands that other distributions bring."""
+    """The commands of other distributions."""
     for point in entry_points(group=GROUP):
         yield point.name, point.load()

@@ -1,4 +1,4 @@
-"""Where spoken audio goes: a file, a pipe, a player, or several of them."""
+"""Outputs of audio: file, pipe, player, or several."""
 
 import contextlib
 import os
@@ -16,11 +16,11 @@ STDOUT = Path("-")
 
 
 class OutputError(Exception):
-    """A place that took no more audio, in one line."""
+    """A failed output, in one line."""
 
 
 def checked_out(path: Path) -> Path:
-    """`path`, or `UsageError` where it cannot be written to for a reason that shows at once."""
+    """`path`; raises `UsageError` where it is plainly not writable."""
     if path == STDOUT and sys.stdout.isatty():
         raise UsageError("--out: standard output is a terminal; let it be a pipe or a file")
     try:
@@ -33,7 +33,10 @@ def checked_out(path: Path) -> Path:
 
 
 class Output:
-    """A file of one kind, standard output, a player, or a file beside a player; opened with the first audio."""
+    """A file, standard output, a player, or several.
+
+    Opened with the first audio.
+    """
 
     def __init__(self, out: Path | None, kind: str, player: Player | None) -> None:
         self._out = out
@@ -43,7 +46,7 @@ class Output:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Name for messages."""
         return _name(self._out) if self._out else "played"
 
     async def put(self, data: bytes, format: tts_pb2.AudioFormat) -> None:
@@ -55,7 +58,10 @@ class Output:
                 await sink.put(data)
 
     async def close(self, nanoseconds: int) -> None:
-        """Complete the file, whose audio is this long, and let the player come to its end; raises `OutputError`."""
+        """Complete the file of this length; let the player finish.
+
+        Raises `OutputError`.
+        """
         for what, sink in self._sinks:
             with _named(what):
                 sink.close(nanoseconds)
@@ -88,7 +94,7 @@ def _named(what: str) -> Iterator[None]:
 
 
 def _forget_stdout() -> None:
-    """Let nothing be flushed into a pipe that nobody reads."""
+    """Detach stdout from a closed pipe before exit flushes it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 

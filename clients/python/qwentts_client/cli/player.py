@@ -1,4 +1,4 @@
-"""A program of the system that plays audio from its standard input."""
+"""An audio player of the system, fed by standard input."""
 
 import shutil
 import subprocess
@@ -16,7 +16,7 @@ PLAYERS = (
 
 
 class Player:
-    """A player that has started; raises `UsageError` where none is installed."""
+    """A started player; raises `UsageError` where none is installed."""
 
     def __init__(self) -> None:
         command = next((command for command in PLAYERS if shutil.which(command[0])), None)
@@ -28,11 +28,11 @@ class Player:
         self.name = command[0]
 
     async def finish(self) -> int:
-        """Wait until all has been played, and return the player's exit code."""
+        """Wait until all is played; return the player's exit code."""
         self.input.close()
         return await in_thread(self._process.wait)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the player."""
         self._process.kill()
         self._process.wait()

@@ -1,4 +1,4 @@
-"""Progress on stderr: a line that is rewritten on a terminal."""
+"""Progress on stderr: one rewritten line on a terminal."""
 
 import sys
 import time
@@ -9,27 +9,30 @@ PAUSE = 10.0  # seconds between lines where there is no terminal
 
 
 class Line:
-    """One line that is rewritten; nothing where stderr is no terminal, or the user wants quiet."""
+    """One rewritten line; silent without a terminal or with `quiet`."""
 
     def __init__(self, quiet: bool) -> None:
         self.live = sys.stderr.isatty() and not quiet
         self._shown = False
 
     def show(self, text: str) -> None:
-        """Put `text` in place of what stands there."""
+        """Replace the line by `text`."""
         if self.live:
             self._shown = True
             print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        """Leave the line as it is."""
+        """Keep the line as it is."""
         if self._shown:
             print(file=sys.stderr)
             self._shown = False
 
 
 class Bar:
-    """How many of `total` pieces of work are done: a bar on a terminal, a line now and then elsewhere."""
+    """Progress over `total` jobs.
+
+    A bar on a terminal, a line now and then elsewhere.
+    """
 
     def __init__(self, total: int, done: int, quiet: bool) -> None:
         self._line, self._quiet = Line(quiet), quiet
@@ -38,27 +41,26 @@ class Bar:
         self._began = self._said = time.monotonic()
 
     def advance(self, seconds: float) -> None:
-        """One more is done, `seconds` of audio."""
+        """Count one more job, with `seconds` of audio."""
         self._done += 1
         self._seconds += seconds
         self.show()
 
     def show(self) -> None:
-        """Show the state."""
         self._line.show(self._text())
         if not self._line.live and not self._quiet and time.monotonic() - self._said > PAUSE:
             self._said = time.monotonic()
             self.say(self._text())
 
     def say(self, text: str) -> None:
-        """A line that stays, above the bar."""
+        """Print a permanent line above the bar."""
         self._line.show("")
         with suppress(BrokenPipeError):
             print(f"\r{text}" if self._line.live else text, file=sys.stderr)
         self._line.show(self._text())
 
     def end(self) -> None:
-        """Leave the bar."""
+        """End the bar."""
         self._line.end()
 
     def _text(self) -> str:

@@ -20,7 +20,10 @@ def _refuse(*arguments: object) -> NoReturn:
 
 
 def how_to_install() -> str:
-    """A command that installs the server, from the repository that this client came from where that is known."""
+    """Shell command to install the server.
+
+    From the repository of this client's installation where that is known.
+    """
     repository = _repository()
     if repository is None:
         return "run pip install ./clients/python '.[server]' in a clone of the qwentts-grpc repository"
@@ -28,7 +31,10 @@ def how_to_install() -> str:
 
 
 def _repository() -> Path | None:
-    """The clone that pip installed this distribution from (PEP 610), or that it is run from."""
+    """The clone that this distribution runs or was installed from.
+
+    As pip records it (PEP 610).
+    """
     for folder in (_installed_from(), Path(__file__).resolve().parents[2]):
         if folder and (folder.parents[1] / "qwentts_grpc").is_dir():
             return folder.parents[1]

@@ -69,7 +69,10 @@ async def _speak(client: AsyncClient, options: argparse.Namespace) -> int:
 
 
 async def _texts(text: str, kind: str) -> AsyncIterator[Text]:
-    """The text of each turn: one, or as many as standard input needs where their audio may be joined."""
+    """The text of each turn.
+
+    One, or as many as standard input needs where their audio may be joined.
+    """
     if text != "-":
         yield text
         return
@@ -80,7 +83,7 @@ async def _texts(text: str, kind: str) -> AsyncIterator[Text]:
 
 
 class Report:
-    """Audio of one turn or several, on its way to an output, and what is said about it."""
+    """Audio of one turn or several, with printed messages."""
 
     def __init__(self, output: Output, options: argparse.Namespace) -> None:
         self.line = Line(options.quiet)
@@ -102,7 +105,7 @@ class Report:
                 self._nanoseconds += frame.duration.ToNanoseconds()
                 self.line.show(self._figures())
         except BaseException:
-            with contextlib.suppress(OutputError):  # what has come is kept
+            with contextlib.suppress(OutputError):  # keeps what has come
                 await self._output.close(self._nanoseconds)
             raise
         self.line.end()
@@ -115,7 +118,7 @@ class Report:
         await self._output.close(self._nanoseconds)
 
     def print(self, to_stderr: bool) -> None:
-        """Say what came of it."""
+        """Print the result."""
         assert self._turn is not None
         if self._options.json:
             print(json.dumps(self._facts(), ensure_ascii=False), file=sys.stderr if to_stderr else sys.stdout)

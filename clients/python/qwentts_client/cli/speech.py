@@ -1,4 +1,4 @@
-"""The flags that say how to speak, and what they come to as options of a turn."""
+"""Flags of speech, parsed into options of a turn."""
 
 import argparse
 from pathlib import Path
@@ -13,7 +13,7 @@ FORMATS = ("wav", "flac", "ogg", "opus", "pcm", "f32", "mulaw", "alaw")
 
 
 def add_speech_flags(parser: argparse.ArgumentParser) -> None:
-    """Voice, model and seed."""
+    """Add the flags of voice, model, seed."""
     add = parser.add_argument_group("speech").add_argument
     add("--model", default="", help="a checkpoint of the server (default: one that can)")
     add("--voice", default="", help="a name that the voices command lists (default: the first)")
@@ -30,14 +30,17 @@ def add_speech_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_format_flags(parser: argparse.ArgumentParser, default: str) -> None:
-    """Kind of file and sample rate."""
+    """Add the flags of file kind, sample rate."""
     add = parser.add_argument_group("audio").add_argument
     add("--format", choices=FORMATS, metavar="KIND", help=f"{', '.join(FORMATS)} (default: {default})")
     add("--rate", type=whole(8_000, 48_000), metavar="HZ", help="samples a second, 8000 to 48000 (default 24000)")
 
 
 def kind(options: argparse.Namespace, path: Path | None) -> str:
-    """The kind of file to write; raises `UsageError` where the name of `path` ends in none."""
+    """The kind of file to write.
+
+    Raises `UsageError` where the name of `path` ends in none.
+    """
     if options.format:
         return str(options.format)
     try:
@@ -47,7 +50,10 @@ def kind(options: argparse.Namespace, path: Path | None) -> str:
 
 
 async def speech_options(client: AsyncClient, options: argparse.Namespace, kind: str) -> dict[str, Any]:
-    """Keywords for `synthesize`; raises `UsageError` for flags that exclude each other, or a bad recording."""
+    """Keywords for `synthesize`.
+
+    Raises `UsageError` for flags that exclude each other, or a bad recording.
+    """
     if options.reference and options.voice:
         raise UsageError("--voice and --reference exclude each other")
     for flag in ("transcript", "consent"):

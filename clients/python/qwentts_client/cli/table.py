@@ -5,7 +5,7 @@ from typing import Any
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows of one length, without columns that are empty in all."""
+    """Print rows of one length, without columns empty in all."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width]
@@ -13,6 +13,6 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def short_enum(kind: Any, value: int) -> str:
-    """An enum's value in small letters, without the words that all values of `kind` begin with."""
+    """An enum's value in lower case, without its common prefix."""
     name, prefix = str(kind.Name(value)), str(kind.Name(0)).removesuffix("UNSPECIFIED")
     return name.removeprefix(prefix).lower()

@@ -1,4 +1,4 @@
-"""The voices command, with its create and delete."""
+"""The voices command: list, create, delete."""
 
 import argparse
 import json
@@ -68,7 +68,7 @@ async def _delete(client: AsyncClient, options: argparse.Namespace) -> None:
 
 
 def _owner(voice: tts_pb2.Voice) -> str:
-    """Whose a created voice is."""
+    """The owner column of a created voice."""
     return f"({voice.owner or 'shared'})" if voice.kind == tts_pb2.VOICE_KIND_CLONED else ""
 
 

@@ -1,1 +1,1 @@
-"""Generated stubs of the wire contract `qwentts.v1`; `make proto` writes them."""
+"""Generated stubs of `qwentts.v1`, written by `make proto`."""
