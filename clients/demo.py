@@ -40,7 +40,7 @@ def free_port() -> int:
 
 
 async def demonstrate(address: str) -> None:
-    """Speak, and print the figures."""
+    """Speak a sentence; print the figures."""
     async with AsyncClient(address) as client:
         voice = (await client.voices())[0].name
         print(f"voice {voice}: {SENTENCE}")

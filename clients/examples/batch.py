@@ -1,4 +1,7 @@
-"""Many texts at once, a file each: batch.py FOLDER < lines.txt. The server puts them into one batch."""
+"""Many texts at once, a file each.
+
+batch.py FOLDER < lines.txt. The server puts them into one batch.
+"""
 
 import asyncio
 import os
@@ -11,7 +14,10 @@ AT_ONCE = 16  # as many as the server has slots; more would wait in its queue
 
 
 async def main(folder: Path, lines: list[str]) -> None:
-    """Speak each line into a numbered file; a line that fails stops no other."""
+    """Speak each line into a numbered file.
+
+    A line that fails stops no other.
+    """
     free = asyncio.Semaphore(AT_ONCE)
 
     async with AsyncClient(os.environ.get("QWENTTS_SERVER", "localhost:50051")) as client:

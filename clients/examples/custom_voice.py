@@ -1,4 +1,7 @@
-"""A built-in voice with an instruction on style: custom_voice.py [VOICE]. Serve a CustomVoice checkpoint."""
+"""A built-in voice with an instruction on style.
+
+custom_voice.py [VOICE]. Serve a CustomVoice checkpoint.
+"""
 
 import os
 import sys

@@ -1,4 +1,7 @@
-"""A server started from Python, used and stopped: server.py [MODEL...]; without one, the embedded voice."""
+"""A server's whole life, from Python.
+
+server.py [MODEL...]; without one, the embedded voice.
+"""
 
 import subprocess
 import sys
@@ -10,7 +13,10 @@ from qwentts_client import Client
 
 @contextmanager
 def serving(address: str, *flags: str) -> Iterator[Client]:
-    """A client of a server of its own, ready; raises RuntimeError where the server ends by itself or badly."""
+    """A ready client with a server of its own.
+
+    Raises RuntimeError where the server ends by itself or badly.
+    """
     command = [sys.executable, "-m", "qwentts_grpc", "serve", "--port", address.rpartition(":")[2], *flags]
     server, ready = subprocess.Popen(command), False
     try:

@@ -1,4 +1,7 @@
-"""Audio while the text is still being written: streaming_client.py > audio.pcm (16-bit mono at 24 kHz)."""
+"""Audio while the text is still being written.
+
+streaming_client.py > audio.pcm (16-bit mono at 24 kHz).
+"""
 
 import asyncio
 import os
@@ -17,7 +20,7 @@ async def words() -> AsyncIterator[str]:
 
 
 async def main() -> None:
-    """Write each frame to the standard output as soon as it is there."""
+    """Write each frame to standard output at once."""
     async with AsyncClient(os.environ.get("QWENTTS_SERVER", "localhost:50051")) as client:
         start, first = time.monotonic(), 0.0
         async with client.synthesize(words()) as turn:

@@ -1,4 +1,7 @@
-"""A voice from a recording, once and kept: voice_clone.py RECORDING TRANSCRIPT. Serve a Base checkpoint."""
+"""A voice from a recording: for one turn, then stored.
+
+voice_clone.py RECORDING TRANSCRIPT. Serve a Base checkpoint.
+"""
 
 import os
 import sys

@@ -1,4 +1,7 @@
-"""A voice made of a description: voice_design.py [DESCRIPTION]. Serve a VoiceDesign checkpoint."""
+"""A voice from a description.
+
+voice_design.py [DESCRIPTION]. Serve a VoiceDesign checkpoint.
+"""
 
 import os
 import sys

@@ -1,4 +1,7 @@
-"""Pauses of this process: a thread that should wake every few milliseconds, and why it did not."""
+"""Pauses of this process, with their likely causes.
+
+A thread that should wake every few milliseconds measures its delays.
+"""
 
 import gc
 import logging
@@ -14,9 +17,9 @@ from typing import Literal
 Cause = Literal["collection", "interpreter_lock", "page_faults", "processor_taken", "steal", "stopped"]
 CAUSES: tuple[Cause, ...] = ("collection", "interpreter_lock", "page_faults", "processor_taken", "steal", "stopped")
 
-PERIOD = 0.005  # seconds between two looks
+PERIOD = 0.005  # seconds between two checks
 LEAST = 0.008  # seconds late that count as a pause
-STOLEN_EVERY = 25  # looks between two readings of the time stolen, while nothing is late
+STOLEN_EVERY = 25  # checks between two readings of the time stolen, while nothing is late
 LOG_EVERY = 10.0  # seconds between two lines of log
 TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds in the unit of /proc/stat
 
@@ -25,8 +28,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """Seconds since some start: waits for a processor of the watcher's thread and of the main one, collections, time
-    stolen from this machine, processor time of this process; `faults` are page faults that went to a disk."""
+    """Counters in seconds since some start.
+
+    Waits for a processor of the watcher's thread and of the main one, collections, time
+    stolen from this machine, processor time of this process; `faults` are page faults that went to a disk.
+    """
 
     waited: float
     main_waited: float
@@ -47,8 +53,9 @@ class Readings:
 
 
 def likely_cause(late: float, during: Readings) -> Cause:
-    """What explains most of a pause of `late` seconds, by what was read before and after it.
+    """Largest contribution to a pause of `late` seconds.
 
+    From the readings before and after it.
     A steal shows as waiting for a processor too, and a collection holds the interpreter's lock: those come first.
     """
     half = late / 2
@@ -64,7 +71,10 @@ def likely_cause(late: float, during: Readings) -> Cause:
 
 
 class PauseWatcher:
-    """`report(seconds, cause)` is called for each pause of `LEAST` seconds or more, on a thread of the watcher's."""
+    """Calls `report(seconds, cause)` for each long pause.
+
+    One of `LEAST` seconds or more; on a thread of the watcher's.
+    """
 
     def __init__(self, report: Callable[[float, Cause], None]) -> None:
         self._report = report
@@ -121,13 +131,16 @@ class _Collections:
 
     @property
     def seconds(self) -> float:
-        """In all, that which runs included: the watcher may get the lock before the end of one is noted."""
+        """Total seconds, a running collection included.
+
+        The watcher may get the lock before the end of one is noted.
+        """
         began = self._began
         return self._ended + (0.0 if began is None else time.perf_counter() - began)
 
 
 class _Reader:
-    """Reads what may explain a pause; call it on the thread that is watched."""
+    """Reads the counters, on the watched thread."""
 
     def __init__(self, collections: _Collections) -> None:
         self._collections = collections
@@ -139,7 +152,10 @@ class _Reader:
         self._stolen(late=True)
 
     def __call__(self, late: bool) -> Readings:
-        """`late`: whether the time stolen has to be read now; otherwise it is at most `STOLEN_EVERY` looks old."""
+        """`late`: read the time stolen now.
+
+        Otherwise it is at most `STOLEN_EVERY` readings old.
+        """
         faults = resource.getrusage(resource.RUSAGE_SELF).ru_majflt
         stolen = self._stolen(late)
         return Readings(
@@ -161,13 +177,16 @@ class _Reader:
 
 
 def _waited(schedstat: bytes) -> float:
-    """Seconds on a run queue, by a thread's schedstat: nanoseconds on a processor, nanoseconds waiting, time slices."""
+    """Seconds on a run queue, from a thread's schedstat.
+
+    Its fields: nanoseconds on a processor, nanoseconds waiting, time slices.
+    """
     fields = schedstat.split()
     return int(fields[1]) / 1e9 if len(fields) > 1 else 0.0
 
 
 def _opened(path: str) -> Callable[[], bytes]:
-    """Reader of a file of /proc, opened once; of nothing where there is none."""
+    """Reader of a /proc file, opened once; empty if missing."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -135,7 +135,7 @@ def _first(group: BaseExceptionGroup[EngineError]) -> EngineError:
 
 
 def code_of_cut(context: Context) -> grpc.StatusCode:
-    """Status of a call ended by its caller: by its deadline, or by a cancel."""
+    """Status after the caller's deadline or cancel."""
     late = _less_time_than(context, DEADLINE_SLACK)
     return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
 

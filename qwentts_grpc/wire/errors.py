@@ -1,4 +1,7 @@
-"""Errors of the service, beside those of the engine; `status.py` has a row for each."""
+"""Errors of the service, beside the engine's.
+
+`status.py` has a row for each.
+"""
 
 from engine.api.errors import Busy, EngineError
 

@@ -24,7 +24,7 @@ Detail = Callable[[EngineError], RpcMessage]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Status, details and metric label of one reason.
+    """Status, details, metric label of one reason.
 
     In metrics a call that is `rejected` counts under that label, any other by its `outcome`.
     """
@@ -91,7 +91,7 @@ def _capability(error: EngineError) -> RpcMessage:
 
 
 def _quota(subject: str, description: str = "") -> Detail:
-    """A detail of that quota, described by the error where no description is given."""
+    """A quota detail; the description defaults to the error's text."""
 
     def detail(error: EngineError) -> RpcMessage:
         violation = error_details_pb2.QuotaFailure.Violation(subject=subject, description=description or str(error))
