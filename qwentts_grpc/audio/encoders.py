@@ -1,4 +1,4 @@
-"""Encodings of the contract: 24 kHz PCM to wire frames."""
+"""Encodings of the contract: PCM to wire frames."""
 
 from collections.abc import Callable
 from enum import StrEnum

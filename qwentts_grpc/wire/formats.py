@@ -26,9 +26,9 @@ def effective(wanted: tts_pb2.AudioFormat, native: int) -> tts_pb2.AudioFormat:
 
 
 def encoder(chosen: tts_pb2.AudioFormat, native: int, frame_nanoseconds: int | None = None) -> Encoder:
-    """Encoder of one turn of PCM at `native` Hz; `frame_nanoseconds` fixes the frame length.
+    """Encoder of one turn of PCM at `native` Hz.
 
-    Raises `InvalidRequest` for an unsupported encoding, rate or frame length.
+    `frame_nanoseconds`: exact frame length. Raises `InvalidRequest` for an unsupported encoding, rate or frame length.
     """
     encoding = _ENCODINGS.get(chosen.encoding)
     if encoding is None:
