@@ -43,7 +43,8 @@ class Started:
 class AudioChunk:
     """Consecutive frames, decoded.
 
-    `pcm`: int16 mono at 24 kHz, `1920 * frames` samples. `first_frame` counts from the start of the turn.
+    `pcm`: int16 mono at the checkpoint's sample rate, `frame_samples * frames` samples (1920 a frame at 24 kHz).
+    `first_frame` counts from the start of the turn.
     `codes`: the (frames, code groups) integers that the audio was decoded from. `last` marks the turn's final
     chunk, which may hold no audio. `sampled_at`: `time.monotonic()` when its last frame was sampled.
     """

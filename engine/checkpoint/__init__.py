@@ -1,1 +1,4 @@
-"""A folder or a hub id to config and tensors, and the checkpoints that come along: embedded voices, dummies."""
+"""Checkpoints: a folder or a hub id to config, tensors.
+
+With the embedded voices, and dummies of random weights.
+"""

@@ -1,4 +1,7 @@
-"""The audio models' sizes, read from speech_tokenizer/config.json; the speaker encoder's from the main config.json."""
+"""Sizes of the audio models, from JSON.
+
+The codec's are in speech_tokenizer/config.json, the speaker encoder's in the main config.json.
+"""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +15,7 @@ CONVOLUTION_REACH = 12  # frames that the decoder's convolutions look back: 2 be
 
 @dataclass(frozen=True, slots=True)
 class CodecDecoderConfig:
-    """The part of `decoder_config` that the tensors' own shapes do not tell."""
+    """Parts of `decoder_config` that tensor shapes do not show."""
 
     quantizers: int
     layers: int
@@ -27,17 +30,20 @@ class CodecDecoderConfig:
 
     @property
     def samples_per_frame(self) -> int:
-        """Samples that one frame of codes becomes (1920)."""
+        """Samples of one frame: 1920 in the published codec."""
         return math.prod(self.upsampling_ratios + self.upsample_rates)
 
     @property
     def reach(self) -> int:
-        """Frames after which a stream has forgotten: with a longer past its state is the same, up to rounding."""
+        """Receptive field of the decoder in frames.
+
+        With a longer past the state is the same, up to rounding.
+        """
         return self.layers * (self.window - 1) + CONVOLUTION_REACH
 
     @classmethod
     def from_json(cls, data: Json) -> "CodecDecoderConfig":
-        """Read the `decoder_config` object; raises KeyError for a missing key."""
+        """Read the `decoder_config` object; KeyError for a missing key."""
         return cls(
             quantizers=data["num_quantizers"],
             layers=data["num_hidden_layers"],
@@ -54,7 +60,10 @@ class CodecDecoderConfig:
 
 @dataclass(frozen=True, slots=True)
 class CodecEncoderConfig:
-    """The part of `encoder_config` that the tensors' own shapes do not tell, and how many codebooks are kept."""
+    """Parts of `encoder_config` that tensor shapes do not show.
+
+    `quantizers`: the codebooks that are kept.
+    """
 
     quantizers: int
     layers: int
@@ -66,7 +75,10 @@ class CodecEncoderConfig:
 
     @classmethod
     def from_json(cls, data: Json) -> "CodecEncoderConfig":
-        """Read the whole file, whose `encoder_config` has the sizes; raises KeyError for a missing key."""
+        """Read the whole file; KeyError for a missing key.
+
+        Its `encoder_config` has the sizes.
+        """
         encoder = data["encoder_config"]
         growth, residual_layers = encoder["dilation_growth_rate"], encoder["num_residual_layers"]
         return cls(
@@ -82,7 +94,10 @@ class CodecEncoderConfig:
 
 @dataclass(frozen=True, slots=True)
 class SpeakerEncoderConfig:
-    """The part of the speaker encoder (base checkpoints only) that the tensors' own shapes do not tell."""
+    """Speaker encoder's sizes that tensor shapes do not show.
+
+    Base checkpoints only.
+    """
 
     sample_rate: int
     mel_dim: int
@@ -90,7 +105,10 @@ class SpeakerEncoderConfig:
 
     @classmethod
     def from_json(cls, data: Json) -> "SpeakerEncoderConfig":
-        """Read the `speaker_encoder_config` object; the published files leave the architecture's own values out."""
+        """Read the `speaker_encoder_config` object; KeyError for a missing key.
+
+        The published files leave the architecture's own values out.
+        """
         return cls(
             sample_rate=data["sample_rate"],
             mel_dim=data.get("mel_dim", 128),

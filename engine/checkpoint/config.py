@@ -1,4 +1,7 @@
-"""The language models' sizes and ids, read from a checkpoint's config.json; no default stands in for the file."""
+"""Sizes, ids of the language models, from config.json.
+
+No default stands in for the file.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +16,10 @@ Kind = Literal["custom_voice", "voice_design", "base"]
 
 @dataclass(frozen=True, slots=True)
 class DecoderConfig:
-    """A stack of decoder layers: the talker or the code predictor."""
+    """Sizes of a stack of decoder layers.
+
+    Of the talker or the code predictor.
+    """
 
     hidden: int
     intermediate: int
@@ -56,7 +62,7 @@ class CodecIds:
 
 @dataclass(frozen=True, slots=True)
 class TextIds:
-    """Text tokens with a meaning of their own."""
+    """Control tokens of the text vocabulary."""
 
     im_start: int
     im_end: int
@@ -67,7 +73,7 @@ class TextIds:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Everything the engine reads from config.json, except the codec's and the speaker encoder's own sections."""
+    """Contents of config.json, without the audio models' sections."""
 
     kind: Kind
     size: str
@@ -90,12 +96,18 @@ class ModelConfig:
 
     @property
     def supports_instructions(self) -> bool:
-        """The 0.6B custom-voice model was not trained with them; the reference drops them there."""
+        """Whether the model was trained with instructions.
+
+        The 0.6B custom-voice model was not; the reference drops them there.
+        """
         return self.kind == "voice_design" or (self.kind == "custom_voice" and self.size not in "0b6")
 
     @classmethod
     def from_json(cls, data: Json, codec: Json) -> "ModelConfig":
-        """Raise `CheckpointError` when a key is missing or this is another architecture."""
+        """Read config.json.
+
+        Raises `CheckpointError` when a key is missing or this is another architecture.
+        """
         try:
             return cls._read(data, codec)
         except (KeyError, TypeError) as error:

@@ -1,4 +1,7 @@
-"""Files of a checkpoint whose download went wrong: what each of them really is, in one line with the way out."""
+"""Diagnosis of failed downloads of checkpoint files.
+
+One line each: what the file really is, with the way out.
+"""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +16,10 @@ _LONGEST_HEADER = 100 * 2**20  # the safetensors format's own limit
 
 
 def fault(path: Path) -> str:
-    """What is wrong with a file by its first bytes and its header; empty where nothing is."""
+    """Fault of a file by its start; empty without one.
+
+    Its first bytes, and the header of weights.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(1024)
@@ -23,7 +29,10 @@ def fault(path: Path) -> str:
 
 
 def absent(folder: Path, name: str) -> str:
-    """Why the file `name` of a checkpoint is not there, as far as its folder shows."""
+    """Reason why the file `name` of a checkpoint is missing.
+
+    As far as its folder shows.
+    """
     path = folder / name
     if path.is_symlink():
         return f"is a link to {path.readlink()}, which is not there: {_AGAIN}"
@@ -45,7 +54,7 @@ def _unfinished(path: Path, folder: Path) -> Iterator[Path]:
 
 
 def _fault_of(start: bytes) -> str:
-    """What no file of a checkpoint begins with."""
+    """Fault of a file by its start; empty without one."""
     text = start.lstrip().lower()
     if not start:
         return f"is empty: {_AGAIN}"
@@ -57,7 +66,10 @@ def _fault_of(start: bytes) -> str:
 
 
 def _fault_of_weights(path: Path, start: bytes) -> str:
-    """What is wrong with a file that should be eight bytes of length, a JSON header, and tensors."""
+    """Fault of a safetensors file.
+
+    Eight bytes of length, a JSON header, and tensors are expected.
+    """
     size, length = path.stat().st_size, int.from_bytes(start[:8], "little")
     if start[8:9] != b"{" or length > _LONGEST_HEADER:
         return _foreign(start)
@@ -76,7 +88,10 @@ def _foreign(start: bytes) -> str:
 
 
 def _end(path: Path, length: int) -> int:
-    """Where the last tensor ends by the header; 0 where the header says nothing, which its reader then reports."""
+    """End of the last tensor by the header.
+
+    0 for an unusable header, which its reader then reports.
+    """
     with path.open("rb") as file:
         file.seek(8)
         try:

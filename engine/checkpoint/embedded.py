@@ -1,8 +1,11 @@
-"""The checkpoint that comes with the package: a small trained voice, which the README.md in its folder describes."""
+"""Checkpoint of the small voice in the package.
+
+The README.md in its folder describes it.
+"""
 
 from pathlib import Path
 
 
 def embedded_checkpoint() -> Path:
-    """Its folder."""
+    """Path of the embedded checkpoint."""
     return Path(__file__).parent / "embedded_voices" / "joe_slt"

@@ -1,4 +1,4 @@
-"""Where a checkpoint lies: a local folder, or a hub id that is downloaded once."""
+"""Folders of checkpoints: local, or downloaded once by hub id."""
 
 import json
 from collections.abc import Iterator
@@ -15,11 +15,10 @@ INDEX = "model.safetensors.index.json"  # of weights that lie in several files
 
 
 def checkpoint_folder(model: str) -> Path:
-    """The folder of a checkpoint given by path or by hub id ("owner/name", "owner/name@revision").
+    """Folder of a checkpoint given by path or hub id.
 
-    Downloads show their progress.
-
-    Raises `CheckpointError` with one clear line when it cannot be had or lacks a file.
+    A hub id is "owner/name" or "owner/name@revision". Downloads log their progress.
+    Raises `CheckpointError` with one clear line when it is unavailable or lacks a file.
     """
     folder = Path(model).expanduser()
     if not folder.is_dir():
@@ -35,7 +34,10 @@ def checkpoint_folder(model: str) -> Path:
 
 
 def _missing(folder: Path, names: list[str]) -> str:
-    """One line for the files that are not there: why the weights are not, or the list of all."""
+    """One line for the missing files.
+
+    Why the weights are missing, or the list of all.
+    """
     why = {name: downloads.absent(folder, name) for name in names}
     known = next((f"{folder / name} {reason}" for name, reason in why.items() if reason != "is missing"), "")
     if known:
@@ -53,7 +55,10 @@ def _faults(folder: Path, names: list[str]) -> Iterator[str]:
 
 
 def weight_files(folder: Path) -> list[str]:
-    """Names of the files that hold a folder's tensors: one, or those that its index lists. Raises `CheckpointError`."""
+    """Names of the files that hold a folder's tensors.
+
+    One, or those that its index lists. Raises `CheckpointError`.
+    """
     index = folder / INDEX
     if not index.is_file():
         return [WEIGHTS]
@@ -69,7 +74,10 @@ def weight_files(folder: Path) -> list[str]:
 
 
 def is_hub_id(model: str) -> bool:
-    """Whether `model` is no folder here, but may be one on the hub."""
+    """Whether `model` may be a hub id.
+
+    It is not a folder here.
+    """
     name = model.partition("@")[0]
     local = name.startswith((".", "/", "~")) or Path(name).parent.is_dir()
     return name.count("/") == 1 and not local

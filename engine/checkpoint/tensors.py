@@ -1,4 +1,4 @@
-"""Tensors of a checkpoint by name: the part of a mapping that lies under a prefix."""
+"""Tensors of a checkpoint by name."""
 
 from collections.abc import Mapping
 
@@ -8,6 +8,6 @@ Tensors = Mapping[str, Tensor]
 
 
 def under(weights: Tensors, prefix: str) -> dict[str, Tensor]:
-    """The tensors named `prefix.rest`, as `rest`."""
+    """Tensors named `prefix.rest`, as `rest`."""
     start = f"{prefix}."
     return {name.removeprefix(start): tensor for name, tensor in weights.items() if name.startswith(start)}

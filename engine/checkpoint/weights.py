@@ -1,4 +1,4 @@
-"""A checkpoint read from disk: its JSON files, and its tensors on a device in a chosen dtype."""
+"""A checkpoint from disk: JSON files, tensors on a device."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,10 @@ MEGABYTE = 1e6  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """`main`: talker, predictor, speaker encoder, in the model's dtype; `codec`: encoder and decoder, in fp32."""
+    """Contents of a checkpoint.
+
+    `main`: talker, predictor, speaker encoder, in the model's dtype; `codec`: encoder and decoder, in fp32.
+    """
 
     config: ModelConfig
     config_json: Json
@@ -37,7 +40,10 @@ class Checkpoint:
 def load_checkpoint(
     folder: Path, device: torch.device, dtype: torch.dtype, shared: SharedCodecs | None = None
 ) -> Checkpoint:
-    """Read a folder in the published layout; raises `CheckpointError` with one clear line."""
+    """Read a folder in the published layout.
+
+    Raises `CheckpointError` with one clear line.
+    """
     codec, shared = folder / "speech_tokenizer", shared or SharedCodecs()
     config_json, codec_json = read_json(folder / "config.json"), read_json(codec / "config.json")
     return Checkpoint(
@@ -62,7 +68,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def sampling_defaults(data: Json) -> Sampling:
-    """generation_config.json as sampling parameters; absent keys keep the reference wrapper's fallbacks."""
+    """Sampling parameters of generation_config.json.
+
+    Absent keys keep the reference wrapper's fallbacks.
+    """
     return Sampling(
         talker=_pick(data, ""),
         predictor=_pick(data, "subtalker_"),
@@ -103,7 +112,10 @@ def _part(path: Path, device: torch.device, dtype: torch.dtype, progress: Progre
 
 
 def dummy_checkpoint(kind: str, device: torch.device, dtype: torch.dtype) -> tuple[Checkpoint, Vocabulary]:
-    """Random weights of full size made on the device, and the vocabulary that goes with them."""
+    """Random weights of full size, with their vocabulary.
+
+    Made on the device.
+    """
     made = dummy_tensors(kind, device)
     checkpoint = Checkpoint(
         config=ModelConfig.from_json(made.config, made.codec_config),

@@ -1,1 +1,4 @@
-"""The operations that differ by device: `base` says what each computes, `reference` defines it, `select` chooses."""
+"""Operations that differ by device.
+
+`base` is their interface, `reference` their definition, `select` chooses the backend.
+"""

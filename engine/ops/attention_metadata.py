@@ -1,4 +1,7 @@
-"""Where the rows of a step stand in the paged cache: made once a forward, worked out once for all layers."""
+"""Metadata of paged attention for the rows of a step.
+
+Made once a forward, computed once for all layers.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,10 +13,11 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True, slots=True)
 class VarlenMetadata:
-    """Neighbouring rows of one slot taken together, Q runs, those at the end empty where there are fewer.
+    """Varlen segments: neighbouring rows of one slot, Q runs.
 
-    tables (Q, M) int32: each run's blocks; rows (Q + 1,), keys (Q + 1,) int32: where each run's rows begin, and where
-    the positions that its last row sees would, were they laid side by side.
+    Runs at the end are empty where there are fewer.
+    tables (Q, M) int32: each run's blocks; rows, keys (Q + 1,) int32: `cu_seqlens_q` and `cu_seqlens_k`, where each
+    run's rows begin, and the positions up to its last row, were they laid side by side.
     """
 
     tables: Tensor
@@ -23,7 +27,10 @@ class VarlenMetadata:
 
 @dataclass(frozen=True)
 class AttentionMetadata:
-    """block_table (S, M) int32, slots (R,) int64, positions (R,) int64 of R rows; nothing here waits for a device."""
+    """Positions of R rows in the paged cache.
+
+    block_table (S, M) int32, slots (R,) int64, positions (R,) int64; nothing here waits for a device.
+    """
 
     block_table: Tensor
     slots: Tensor
@@ -31,17 +38,17 @@ class AttentionMetadata:
 
     @cached_property
     def tables(self) -> Tensor:
-        """The blocks of each row's slot: (R, M) int32."""
+        """Blocks of each row's slot: (R, M) int32."""
         return self.block_table.index_select(0, self.slots)
 
     @cached_property
     def lengths(self) -> Tensor:
-        """How many positions each row sees: (R,) int32."""
+        """Positions that each row attends to: (R,) int32."""
         return self.positions.int() + 1
 
     @cached_property
     def runs(self) -> VarlenMetadata:
-        """The rows in runs, where rows of a slot adjoin at positions that follow each other."""
+        """Rows in runs of one slot at consecutive positions."""
         count, device = len(self.slots), self.slots.device
         opens = self.slots.diff(prepend=self.slots.new_full((1,), -1)) != 0
         number = opens.cumsum(0) - 1  # of the run that each row belongs to

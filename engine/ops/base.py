@@ -1,4 +1,4 @@
-"""The seam between model code and device code: the operations that a device may implement in its own way.
+"""Interface of the operations that a device implements.
 
 `reference.py` is the definition, in plain PyTorch; any other implementation is tested equal to it. Letters in shapes:
 R rows, K input width, N output width, I intermediate width, H query heads, G key-value heads, D head width,
@@ -15,7 +15,10 @@ from engine.ops.attention_metadata import AttentionMetadata
 
 @dataclass(frozen=True, slots=True)
 class HeadNorms:
-    """Per-head RMS norms applied to queries and keys before the rotary embedding: weights (D,)."""
+    """Per-head RMS norms before the rotary embedding.
+
+    Weights (D,), for queries and for keys.
+    """
 
     query: Tensor
     key: Tensor
@@ -24,7 +27,10 @@ class HeadNorms:
 
 @dataclass(frozen=True, slots=True)
 class Rope:
-    """Rotary tables (positions, D), computed in fp32 and rounded to the model's dtype; halves repeat."""
+    """Rotary tables (positions, D), the halves alike.
+
+    Computed in fp32 and rounded to the model's dtype.
+    """
 
     cos: Tensor
     sin: Tensor
@@ -32,7 +38,10 @@ class Rope:
 
 @dataclass(frozen=True, slots=True)
 class LayerCache:
-    """Paged keys and values of one layer: (blocks, block_size, G, D) each. Block 0 is scratch for padded rows."""
+    """Paged keys, values of one layer: (blocks, block_size, G, D).
+
+    Block 0 is scratch for padded rows.
+    """
 
     keys: Tensor
     values: Tensor
@@ -40,8 +49,11 @@ class LayerCache:
 
 @dataclass(frozen=True, slots=True)
 class SamplingTensors:
-    """Sampling parameters of R rows: temperature (R,) fp32 with 0 = greedy, top_k (R,) int32 with 0 = off,
-    top_p (R,) fp32, uniform (R,) fp32 in (0, 1]."""
+    """Sampling parameters of R rows.
+
+    temperature (R,) fp32 with 0 = greedy, top_k (R,) int32 with 0 = off,
+    top_p (R,) fp32, uniform (R,) fp32 in (0, 1].
+    """
 
     temperature: Tensor
     top_k: Tensor
@@ -50,69 +62,96 @@ class SamplingTensors:
 
 
 class Ops(Protocol):
-    """What the language models need from a device; `block_size`: the positions of a block that suit its attention."""
+    """Operations of the language models.
+
+    `block_size`: positions of a block that suit the attention.
+    """
 
     name: str
     attention: str
     block_size: int
 
     def rms_norm(self, x: Tensor, norm: Tensor, eps: float) -> Tensor:
-        """`x * rsqrt(mean(x^2) + eps)` in fp32, rounded to the dtype of x, then times norm: (R, K) -> (R, K)."""
+        """RMS norm: (R, K) -> (R, K).
+
+        `x * rsqrt(mean(x^2) + eps)` in fp32, rounded to the dtype of x, then times norm.
+        """
 
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
-        """`x @ weight.T`: x (R, K), weight (N, K) -> (R, N)."""
+        """Linear map `x @ weight.T`.
+
+        x (R, K), weight (N, K) -> (R, N).
+        """
 
     def norm_linear(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
-        """RMS-norm then project: x (R, K), norm (K,), weight (N, K) -> (R, N)."""
+        """RMS norm, then a linear map.
+
+        x (R, K), norm (K,), weight (N, K) -> (R, N).
+        """
 
     def linear_residual(self, x: Tensor, weight: Tensor, residual: Tensor) -> Tensor:
-        """`residual + x @ weight.T`: x (R, K), weight (N, K), residual (R, N) -> (R, N)."""
+        """Linear map with residual: `residual + x @ weight.T`.
+
+        x (R, K), weight (N, K), residual (R, N) -> (R, N).
+        """
 
     def norm_swiglu(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
-        """`silu(g) * u` of the normed and projected x: x (R, K), weight (2 I, K), gate rows first -> (R, I)."""
+        """RMS norm, projection, then `silu(gate) * up`.
+
+        x (R, K), weight (2 I, K), gate rows first -> (R, I).
+        """
 
     def paged_decode(
         self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata
     ) -> Tensor:
-        """One new position a row: norm and rotate q and k, write k and v to the cache, attend to positions 0..own.
+        """Paged attention of one new position a row.
 
+        Norm and rotate q and k, write k and v to the cache, attend to positions 0..own.
         qkv (R, (H + 2 G) D) -> (R, H D).
         """
 
     def paged_prefill(
         self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata
     ) -> Tensor:
-        """As `paged_decode` where rows may be several positions of one slot, all stored before any is read.
+        """As `paged_decode`, for several positions of a slot.
 
-        Such rows adjoin, and their positions follow each other.
+        All are stored before any is read. Rows of a slot adjoin, and their positions follow each other.
         """
 
     def dense_attention(self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, start: int) -> Tensor:
-        """Dense attention of the code predictor: qkv (R, T, (H + 2 G) D) at positions start..start+T-1 of a cache
-        (R, 16, G, D), causal -> (R, T, H D)."""
+        """Dense causal attention of the code predictor.
+
+        qkv (R, T, (H + 2 G) D) at positions start..start+T-1 of a cache (R, 16, G, D) -> (R, T, H D).
+        """
 
     def embed(self, table: Tensor, ids: Tensor, text: Tensor) -> Tensor:
-        """`text + sum of table rows`: table (T, K), ids (R, C) int64, text (R, K) -> (R, K).
+        """Text embedding plus the sum of table rows.
 
+        table (T, K), ids (R, C) int64, text (R, K) -> (R, K).
         The sum is one reduction rounded once; adding the text rounds again.
         """
 
     def uniforms(self, seeds: Tensor, frames: Tensor, count: int) -> Tensor:
-        """Addressed randomness: (R, count) fp32 in (0, 1], a function of (seed, frame, codebook) alone.
+        """Addressed randomness: (R, count) fp32 in (0, 1].
 
+        A function of (seed, frame, codebook) alone.
         Philox 4x32-10 (Salmon et al., SC 2011) with key = seed and counter = (frame, codebook, 0, 0); the first
         output word w gives ((w >> 8) + 0.5) / 2^24. seeds (R,) int64 (the bits of a uint64), frames (R,) int64.
         """
 
     def sample(self, logits: Tensor, params: SamplingTensors) -> Tensor:
-        """Draw one id a row from logits (R, V) by inverse transform of `params.uniform` -> (R,) int64.
+        """One id a row, (R,) int64, from logits (R, V).
 
+        Inverse transform of `params.uniform`.
         Temperature, then top-k (ties with the k-th survive), then top-p (the best always survives), softmax in fp32;
         the id is the first whose cumulative probability, in index order, reaches uniform x total.
         """
 
     def sample_embed(self, logits: Tensor, params: SamplingTensors, table: Tensor) -> tuple[Tensor, Tensor]:
-        """`sample`, and the rows of `table` (V, K) at the drawn ids: (R,) int64, (R, K)."""
+        """`sample`, with the drawn ids' rows of `table` (V, K).
+
+        -> (R,) int64, (R, K).
+        """
 
     def sample_talker(
         self,
@@ -125,6 +164,9 @@ class Ops(Protocol):
         allowed: Tensor,
         end_id: int,
     ) -> Tensor:
-        """`sample` after the talker's processors, in this order: repetition penalty (R,) on ids marked in
-        `generated_mask[slots]` (S, V) bool, `end_id` forbidden where may_end (R,) bool is False, ids outside allowed
-        (V,) bool suppressed. The drawn ids are then marked in `generated_mask`."""
+        """`sample` after the talker's logits processors.
+
+        In this order: repetition penalty (R,) on ids marked in `generated_mask[slots]` (S, V) bool, `end_id` forbidden
+        where may_end (R,) bool is False, ids outside allowed (V,) bool suppressed. The drawn ids are then marked in
+        `generated_mask`.
+        """

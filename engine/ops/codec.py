@@ -1,4 +1,4 @@
-"""The seam of codec decoders: what each keeps of its streams, and how it is called."""
+"""Interface of codec decoders: state of streams, decoder."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,10 +11,11 @@ from engine.checkpoint.codec_config import CodecDecoderConfig
 
 @dataclass(frozen=True, slots=True)
 class CodecState:
-    """What streams remember between calls, one row a slot; the last is scratch for padded rows. Zero is a start.
+    """State of streams between calls, one row a slot.
 
+    The last row is scratch for padded rows. Zero is the start of a stream.
     tails (S, tail values): the latest inputs of every causal convolution, side by side; rings (L, S, W, 2, G, D): the
-    transformer's keys and values, frame p at place p % W; frames (S,) int64: frames seen.
+    transformer's keys and values, frame p in ring row p % W; frames (S,) int64: frames decoded so far.
     """
 
     tails: Tensor
@@ -22,7 +23,7 @@ class CodecState:
     frames: Tensor
 
     def reset(self, rows: Tensor) -> None:
-        """Put the slots `rows` (R,) at the start of a stream."""
+        """Put slots `rows` (R,) at a stream's start."""
         self.tails.index_fill_(0, rows, 0)
         self.rings.index_fill_(1, rows, 0)  # masked anyway, but a value that is not finite would shine through
         self.frames.index_fill_(0, rows, 0)
@@ -33,11 +34,11 @@ class CodecState:
         return self.tails.nbytes + self.rings.nbytes + self.frames.nbytes
 
     def saved(self, slot: int) -> "CodecState":
-        """A copy of one slot, of its own memory."""
+        """Copy of one slot, in memory of its own."""
         return CodecState(self.tails[slot].clone(), self.rings[:, slot].clone(), self.frames[slot].clone())
 
     def restore(self, slot: int, saved: "CodecState") -> None:
-        """Put a slot where another was when it was `saved`."""
+        """Restore a slot from a `saved` one."""
         for own, kept in (
             (self.tails[slot], saved.tails),
             (self.rings[:, slot], saved.rings),
@@ -49,13 +50,22 @@ class CodecState:
 
 
 class Decoder(Protocol):
-    """A streaming decoder over slots: plain PyTorch, or fused kernels."""
+    """Streaming decoder over slots.
+
+    Plain PyTorch, or fused kernels.
+    """
 
     config: CodecDecoderConfig
     dtype: torch.dtype  # of what its streams keep
 
     def new_state(self, slots: int, device: torch.device | str, dtype: torch.dtype) -> CodecState:
-        """The memory of `slots` streams and a scratch slot, all at their start."""
+        """State of `slots` streams, all at their start.
+
+        A scratch slot follows.
+        """
 
     def forward(self, codes: Tensor, state: CodecState, rows: Tensor) -> Tensor:
-        """The next n frames of slots `rows` (B,): codes (B, n, 16) -> (B, n * 1920) in [-1, 1]; updates `state`."""
+        """Audio of the next n frames of slots `rows` (B,).
+
+        codes (B, n, 16) -> (B, n * samples a frame) in [-1, 1]; updates `state`.
+        """

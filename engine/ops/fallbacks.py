@@ -1,4 +1,7 @@
-"""Operations that run in plain PyTorch where a fused kernel does not take their sizes."""
+"""Operations that fall back to plain PyTorch.
+
+A fused kernel may not take a checkpoint's sizes.
+"""
 
 import logging
 from threading import Lock
@@ -7,13 +10,19 @@ logger = logging.getLogger(__name__)
 
 
 class Fallbacks:
-    """Decides between a fused kernel and the reference; each operation and size is logged once. Thread-safe."""
+    """Choice between a fused kernel, the reference.
+
+    Each operation and size is logged once. Thread-safe.
+    """
 
     def __init__(self) -> None:
         self._logged, self._lock = set[tuple[str, str]](), Lock()
 
     def needed(self, operation: str, misfit: str | None) -> bool:
-        """Whether the reference runs: `misfit` is the size that the kernel does not take, None where it takes all."""
+        """Whether the reference runs.
+
+        `misfit`: the size that the kernel does not take, None where it takes all.
+        """
         if misfit is None:
             return False
         with self._lock:

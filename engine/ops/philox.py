@@ -1,4 +1,7 @@
-"""Randomness by address: Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011)."""
+"""Randomness by address: Philox 4x32-10.
+
+Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+"""
 
 import torch
 from torch import Tensor
@@ -10,8 +13,9 @@ _WORD = 0xFFFFFFFF
 
 
 def uniforms(seeds: Tensor, frames: Tensor, count: int) -> Tensor:
-    """(R, count) fp32 in (0, 1]: row r, column c is word 0 of Philox(key=seeds[r], counter=(frames[r], c, 0, 0)).
+    """(R, count) fp32 in (0, 1].
 
+    Row r, column c is word 0 of Philox(key=seeds[r], counter=(frames[r], c, 0, 0)).
     seeds (R,) int64 holding the bits of a uint64, frames (R,) int64.
     """
     columns = torch.arange(count, device=seeds.device).expand(len(seeds), -1)
@@ -21,8 +25,9 @@ def uniforms(seeds: Tensor, frames: Tensor, count: int) -> Tensor:
 
 
 def philox(seeds: Tensor, counters: Tensor) -> Tensor:
-    """Four words for every counter: seeds (R,) int64, counters (4, R, C) int64 of 32 bits each -> (4, R, C).
+    """Four words for every counter: (4, R, C).
 
+    seeds (R,) int64, counters (4, R, C) int64 of 32 bits each.
     Words live in int64: products wrap, and the arithmetic shift's sign bits are masked off. `even` are words 0 and 2,
     `odd` words 3 and 1, so that in each round a product's high half meets the odd word beside it.
     """
@@ -37,7 +42,10 @@ def philox(seeds: Tensor, counters: Tensor) -> Tensor:
 
 
 def _keys(seeds: Tensor) -> Tensor:
-    """The key of every round, high half first: (ROUNDS, 2, R, 1)."""
+    """Keys of all rounds: (ROUNDS, 2, R, 1).
+
+    The high half comes first.
+    """
     key = torch.stack((seeds >> 32, seeds)) & _WORD
     weyl = _pair(_WEYL[::-1], seeds)[:, None]
     turns = torch.arange(ROUNDS, device=seeds.device)[:, None, None]
@@ -45,5 +53,8 @@ def _keys(seeds: Tensor) -> Tensor:
 
 
 def _pair(numbers: tuple[int, int], like: Tensor) -> Tensor:
-    """Two numbers on a device, made there: a copy from the host could not be captured in a graph."""
+    """Two numbers on a device, made there.
+
+    A copy from the host could not be captured in a graph.
+    """
     return torch.arange(2, device=like.device) * (numbers[1] - numbers[0]) + numbers[0]

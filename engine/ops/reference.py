@@ -1,4 +1,7 @@
-"""The operations in plain PyTorch: the definition that every other implementation is tested against."""
+"""Operations in plain PyTorch: their definition.
+
+Every other implementation is tested against it.
+"""
 
 from typing import NamedTuple
 
@@ -15,7 +18,10 @@ MOST_GATHERED = 1 << 28  # bytes of keys and values that are copied side by side
 
 
 class ReferenceOps:
-    """Works on any device; on CUDA every operation can be captured in a graph."""
+    """Reference backend, for any device.
+
+    On CUDA every operation can be captured in a graph.
+    """
 
     name = "reference"
     attention = "torch"
@@ -107,7 +113,10 @@ class ReferenceOps:
     def _heads(
         self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, positions: Tensor | slice
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """(..., (H + 2 G) D) -> q (..., H, D), k and v (..., G, D); q and k are normed per head and rotated."""
+        """Queries, keys, values of `qkv`, normed per head, rotated.
+
+        (..., (H + 2 G) D) -> q (..., H, D), k and v (..., G, D); v is neither normed nor rotated.
+        """
         groups, width = cache.keys.shape[-2:]
         heads = qkv.view(*qkv.shape[:-1], -1, width)
         queries = heads.shape[-2] - 2 * groups
@@ -118,7 +127,10 @@ class ReferenceOps:
 
 
 def rotate(x: Tensor, rope: Rope, positions: Tensor | slice) -> Tensor:
-    """Rotary embedding in its half-split form: x (..., T, heads, D) at `positions` (T)."""
+    """Rotary embedding in its half-split form.
+
+    x (..., T, heads, D) at `positions` (T).
+    """
     cos, sin = rope.cos[positions, None], rope.sin[positions, None]
     low, high = x.chunk(2, -1)
     return x * cos + torch.cat((-high, low), -1) * sin
@@ -129,7 +141,10 @@ def _longest(positions: Tensor, table: Tensor, cache: LayerCache) -> int:
 
 
 def _write(cache: LayerCache, table: Tensor, positions: Tensor, keys: Tensor, values: Tensor) -> None:
-    """Store R rows at (block of position, offset in block): table (R, M), positions (R,)."""
+    """Store R rows at (block of position, offset in block).
+
+    table (R, M), positions (R,).
+    """
     size = cache.keys.shape[1]
     blocks, offsets = table.gather(1, (positions // size)[:, None])[:, 0].long(), positions % size
     cache.keys[blocks, offsets] = keys
@@ -137,14 +152,18 @@ def _write(cache: LayerCache, table: Tensor, positions: Tensor, keys: Tensor, va
 
 
 def _read(cache: LayerCache, table: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Keys and values of the first `length` positions, rounded up to whole blocks: (R, L, G, D) each."""
+    """Keys, values of the first `length` positions.
+
+    Rounded up to whole blocks: (R, L, G, D) each.
+    """
     blocks = table[:, : -(-length // cache.keys.shape[1])].long()
     return cache.keys[blocks].flatten(1, 2), cache.values[blocks].flatten(1, 2)
 
 
 def _attend_rows(q: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
-    """Every row to its own keys and values, without waiting for a device: q (R, H, D) -> (R, H D).
+    """Attention of each row by itself, without waiting for a device.
 
+    q (R, H, D) -> (R, H D).
     A device reads all that a block table can hold, so many rows at a time as memory allows.
     """
     length = _longest(metadata.positions, metadata.tables, cache)
@@ -160,7 +179,10 @@ def _attend_piece(q: Tensor, table: Tensor, positions: Tensor, cache: LayerCache
 
 
 def _attend_slots(q: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
-    """The rows of a slot together, so that its keys and values are read once: q (R, H, D) -> (R, H D)."""
+    """Attention slot by slot: q (R, H, D) -> (R, H D).
+
+    The keys and values of a slot are read once for all its rows.
+    """
     slots, positions = metadata.slots, metadata.positions
     out = torch.empty_like(q).flatten(1)
     for slot in slots.unique():
@@ -172,8 +194,9 @@ def _attend_slots(q: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> 
 
 
 def _attend(q: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> Tensor:
-    """Grouped-query attention: q (R, T, H, D), keys and values (R, L, G, D), visible (R, T, L) -> (R, T, H D).
+    """Grouped-query attention.
 
+    q (R, T, H, D), keys and values (R, L, G, D), visible (R, T, L) -> (R, T, H D).
     The query heads that share a key head become rows below each other. What is not visible may be another speech's,
     and not finite: its scores are replaced, where a mask for the fused call would be added to them.
     """
@@ -191,7 +214,10 @@ def _attend(q: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> 
 
 
 class _Needs(NamedTuple):
-    """What the rows of a batch ask for; a GPU does everything, since looking at the values would stall it."""
+    """Sampling steps that the rows of a batch need.
+
+    A GPU does everything, since looking at the values would stall it.
+    """
 
     draws: bool = True
     greedy: bool = True
@@ -207,7 +233,10 @@ def _needs(params: SamplingTensors) -> _Needs:
 
 
 def _threshold(scores: Tensor, top_k: Tensor) -> Tensor:
-    """The k-th highest score of each row (R, 1); k = 0 stands for all of them."""
+    """k-th highest score of each row (R, 1).
+
+    k = 0 stands for all of them.
+    """
     width = scores.shape[-1]
     if scores.is_cuda:
         rank = torch.where(top_k > 0, width - top_k, 0).clamp(min=0)  # from the lowest up
@@ -218,13 +247,19 @@ def _threshold(scores: Tensor, top_k: Tensor) -> Tensor:
 
 
 def _invert(cumulative: Tensor, uniform: Tensor) -> Tensor:
-    """The first id whose cumulative probability reaches uniform x total; inside the row even where that is NaN."""
+    """First id whose cumulative probability reaches uniform x total.
+
+    Inside the row even where that is NaN.
+    """
     ids = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:])
     return ids[:, 0].clamp(max=cumulative.shape[-1] - 1)
 
 
 def _top_p(scores: Tensor, top_p: Tensor) -> Tensor:
-    """Drop the tail whose cumulative probability, from the lowest up, is at most 1 - p; the best always survives."""
+    """Drop the tail of cumulative probability 1 - p.
+
+    Counted from the lowest up; the best always survives.
+    """
     ordered, order = scores.sort(-1)
     drop = ordered.softmax(-1).cumsum(-1) <= 1 - top_p[:, None]
     drop[:, -1] = False

@@ -1,4 +1,4 @@
-"""Which implementation of the operations runs: decided once, at start."""
+"""Selection of the `Ops` backend, once at start."""
 
 import logging
 from typing import Protocol
@@ -27,13 +27,14 @@ class Heads(Protocol):
 
 
 class _Unfit(Exception):
-    """Why flash-attn cannot be used."""
+    """Reason why flash-attn cannot be used."""
 
 
 def choose(config: EngineConfig, talker: Heads, device: torch.device, dtype: torch.dtype) -> Ops:
-    """Plain PyTorch on a CPU; on a GPU fused kernels, with flash-attn where it is installed and takes the talker.
+    """Backend for a device.
 
-    Raises `CheckpointError` where an attention is asked for by name and cannot be used.
+    Plain PyTorch on a CPU; on a GPU fused kernels, with flash-attn where it is installed and takes the talker.
+    Raises `CheckpointError` where an attention is selected by name and cannot be used.
     """
     if device.type != "cuda" or config.reference_ops:
         if config.attention != "auto":

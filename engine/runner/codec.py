@@ -99,7 +99,7 @@ class CodecStage:
     def decode(self, slots: Sequence[int], codes: Tensor) -> Tensor:
         """Next n frames of B different slots, as PCM.
 
-        codes (B, n, 16) int64 -> (B, n * 1920) int16 on the device.
+        codes (B, n, 16) int64 -> (B, n * frame_samples) int16 on the device.
         """
         return self.forward(self._rows(slots), codes.to(self.device))
 

@@ -1,4 +1,7 @@
-"""Checkpoints with random weights in the layout of the real ones: for tests, benchmarks and a first start."""
+"""Checkpoints of random weights in the real layout.
+
+For tests, benchmarks and a first start.
+"""
 
 from engine.checkpoint.dummy.configs import KINDS, Size
 from engine.checkpoint.dummy.write import DummyCheckpoint, dummy_tensors, write_checkpoint

@@ -1,4 +1,4 @@
-"""The JSON configurations of the five published checkpoints, and the same ones shrunk."""
+"""JSON configurations of the five published checkpoints, also shrunk."""
 
 import copy
 from collections.abc import Mapping
@@ -229,7 +229,10 @@ CODEC_PREPROCESSOR: Mapping[str, Any] = {
 
 
 def main_config(kind: str, size: Size, text_ids: Json, text_rows: int | None = None) -> Json:
-    """The config.json of `kind`; `text_ids` are the tokenizer's, `text_rows` the text embedding's rows if not real."""
+    """The config.json of `kind`.
+
+    `text_ids` are the tokenizer's, `text_rows` the text embedding's rows if not real.
+    """
     model_size, model_type = KINDS[kind]
     talker = _TALKER | _WIDTHS[model_size, size] | _voices(model_type) | {"code_predictor_config": dict(_PREDICTOR)}
     if size == "tiny":
@@ -253,7 +256,7 @@ def main_config(kind: str, size: Size, text_ids: Json, text_rows: int | None = N
 
 
 def codec_config(size: Size) -> Json:
-    """The speech_tokenizer/config.json, which is the same for every kind."""
+    """The speech_tokenizer/config.json, the same for every kind."""
     tiny = size == "tiny"
     config = {
         "architectures": ["Qwen3TTSTokenizerV2Model"],

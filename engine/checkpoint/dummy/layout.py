@@ -1,4 +1,4 @@
-"""Names and shapes of every tensor of a checkpoint, computed from its configuration."""
+"""Names, shapes of a checkpoint's tensors, from its configuration."""
 
 from engine.checkpoint.dummy.configs import Json
 
@@ -16,7 +16,10 @@ _SPEAKER_DEFAULTS = {  # what the published speaker encoders have and their conf
 
 
 def main_shapes(config: Json) -> Shapes:
-    """Tensors of model.safetensors: talker, code predictor, and the speaker encoder of a base checkpoint."""
+    """Tensors of model.safetensors.
+
+    Talker, code predictor, and the speaker encoder of a base checkpoint.
+    """
     talker = config["talker_config"]
     shapes = _talker(talker) | _predictor(talker["code_predictor_config"], talker["hidden_size"])
     if config["tts_model_type"] == "base":
@@ -25,7 +28,7 @@ def main_shapes(config: Json) -> Shapes:
 
 
 def codec_shapes(config: Json) -> Shapes:
-    """Tensors of speech_tokenizer/model.safetensors: encoder and decoder of the codec."""
+    """Tensors of speech_tokenizer/model.safetensors: encoder, decoder of the codec."""
     return _codec_encoder(config["encoder_config"]) | _codec_decoder(config["decoder_config"])
 
 

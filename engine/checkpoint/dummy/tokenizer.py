@@ -1,4 +1,4 @@
-"""A small byte-level BPE vocabulary that can stand in for the real text tokenizer."""
+"""Small byte-level BPE vocabulary in place of the real one."""
 
 import json
 from collections.abc import Iterable
@@ -27,14 +27,17 @@ _OTHER_SCRIPTS = ["你好", "世界", "今天", "的", "是", "我", "。", "，
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Byte-level BPE: `entries` map spellings to ids, `merges` in order of rank; the added tokens come after."""
+    """Byte-level BPE vocabulary.
+
+    `entries` map spellings to ids, `merges` in order of rank; the added tokens come after.
+    """
 
     entries: dict[str, int]
     merges: list[tuple[str, str]]
 
     @property
     def added(self) -> dict[str, int]:
-        """Ids of the control tokens, in the order of the published tokenizer."""
+        """Ids of the control tokens, in the published order."""
         return {token: len(self.entries) + i for i, token in enumerate(ADDED)}
 
     @property
@@ -44,7 +47,7 @@ class Vocabulary:
 
     @property
     def config_ids(self) -> Json:
-        """The text ids that config.json names."""
+        """Text ids that config.json names."""
         added = self.added
         return {
             "assistant_token_id": self.entries["assistant"],
@@ -57,7 +60,10 @@ class Vocabulary:
 
 
 def tiny_vocabulary(entries: int | None = None) -> Vocabulary:
-    """A few hundred tokens, filled up to `entries` with ones that no text contains."""
+    """Vocabulary of a few hundred tokens.
+
+    Filled up to `entries` with ones that no text contains.
+    """
     words = (*_ROLES, *(f" {word}" for word in _WORDS), *_PIECES, *_OTHER_SCRIPTS)
     vocabulary = learned(words)
     known = len(vocabulary.entries)
@@ -66,7 +72,10 @@ def tiny_vocabulary(entries: int | None = None) -> Vocabulary:
 
 
 def write_tokenizer(folder: Path, vocabulary: Vocabulary) -> None:
-    """Write vocab.json, merges.txt and tokenizer_config.json as a published checkpoint has them."""
+    """Write vocab.json, merges.txt, tokenizer_config.json.
+
+    As in a published checkpoint.
+    """
     entries = json.dumps(vocabulary.entries, ensure_ascii=False, separators=(",", ":"))
     (folder / "vocab.json").write_text(entries, encoding="utf-8")
     merges = "".join(f"{left} {right}\n" for left, right in vocabulary.merges)
@@ -76,7 +85,7 @@ def write_tokenizer(folder: Path, vocabulary: Vocabulary) -> None:
 
 
 def learned(words: Iterable[str]) -> Vocabulary:
-    """The single bytes, and what makes each of `words` one token."""
+    """Vocabulary of single bytes that makes `words` one token each."""
     spelling = _byte_spelling()
     entries = {character: i for i, character in enumerate(sorted(spelling))}
     merges: list[tuple[str, str]] = []
@@ -91,7 +100,10 @@ def learned(words: Iterable[str]) -> Vocabulary:
 
 
 def _byte_spelling() -> list[str]:
-    """The printable character that stands for each byte: itself if printable in Latin-1, else one from U+0100 on."""
+    """Printable character of each byte.
+
+    Itself if printable in Latin-1, else one from U+0100 on.
+    """
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     replacements = iter(range(0x100, 0x200))
     return [chr(byte if byte in printable else next(replacements)) for byte in range(256)]

@@ -1,4 +1,7 @@
-"""Random weights that behave: activations keep their scale, logits are no near-ties, audio is heard and not clipped."""
+"""Random weights of realistic scale.
+
+Activations keep their scale, logits are no near-ties, audio is audible and not clipped.
+"""
 
 import math
 import re
@@ -14,7 +17,10 @@ Draw = Callable[[Shape], Tensor]
 
 
 def main_weights(config: Json, *, seed: int, eos_scale: float, device: torch.device) -> dict[str, Tensor]:
-    """bf16 tensors of model.safetensors. `eos_scale` widens the end token's row: at 1.6 speeches end, at 0 never."""
+    """bf16 tensors of model.safetensors.
+
+    `eos_scale` widens the end token's row: at 1.6 speeches end, at 0 never.
+    """
     draw = _normal(torch.bfloat16, device, seed)
     weights = {name: _spread(name, shape, draw(shape)) for name, shape in main_shapes(config).items()}
     weights["talker.codec_head.weight"][config["talker_config"]["codec_eos_token_id"]] *= eos_scale
@@ -22,7 +28,10 @@ def main_weights(config: Json, *, seed: int, eos_scale: float, device: torch.dev
 
 
 def codec_weights(config: Json, *, seed: int, device: torch.device) -> dict[str, Tensor]:
-    """fp32 tensors of speech_tokenizer/model.safetensors; the decoder's codebooks are the encoder's first ones."""
+    """fp32 tensors of speech_tokenizer/model.safetensors.
+
+    The decoder's codebooks are the encoder's first ones.
+    """
     draw = _normal(torch.float32, device, seed)
     shapes = codec_shapes(config)
     weights = {
@@ -76,7 +85,10 @@ def _codec_gain(name: str, shape: Shape) -> float:
 
 
 def _fan_in(name: str, shape: Shape) -> int:
-    """Inputs that one output sees; transposed convolutions are stored (in, out, kernel) and overlap kernel / stride."""
+    """Inputs of one output.
+
+    Transposed convolutions are stored (in, out, kernel) and overlap kernel / stride.
+    """
     if re.match(r"decoder\.upsample\.\d+\.0\.conv", name):
         return shape[0]
     if re.match(r"decoder\.decoder\.\d+\.block\.1\.conv", name):
@@ -85,7 +97,10 @@ def _fan_in(name: str, shape: Shape) -> int:
 
 
 def _codebook(prefix: str, shape: Shape, draw: Draw) -> dict[str, Tensor]:
-    """A codebook is stored as sums over how often each row was used; later levels are finer."""
+    """Tensors of one codebook.
+
+    It is stored as sums over how often each row was used; later levels are finer.
+    """
     level = int(prefix.split("layers.")[1].split(".")[0]) + ("acoustic" in prefix)
     usage = draw(shape[:1]).abs_().mul_(10.0).add_(0.5)
     rows = draw(shape).mul_(0.8**level)

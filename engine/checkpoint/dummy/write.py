@@ -1,4 +1,7 @@
-"""A whole random checkpoint: in memory, or as a folder in the layout of the published ones."""
+"""A whole random checkpoint, in memory or as a folder.
+
+In the layout of the published ones.
+"""
 
 import json
 import os
@@ -27,7 +30,10 @@ from engine.checkpoint.dummy.weights import codec_weights, main_weights
 
 
 class DummyCheckpoint(NamedTuple):
-    """What a checkpoint folder holds: the JSON files, bf16 `main` and fp32 `codec` tensors by name, the vocabulary."""
+    """Contents of a checkpoint folder.
+
+    The JSON files, bf16 `main` and fp32 `codec` tensors by name, the vocabulary.
+    """
 
     config: Json
     codec_config: Json
@@ -38,8 +44,9 @@ class DummyCheckpoint(NamedTuple):
 
 
 def dummy_tensors(kind: str, device: torch.device, seed: int = 0) -> DummyCheckpoint:
-    """Random weights of full size, made on `device`; end of speech never wins, so that lengths are the caller's.
+    """Random weights of full size, made on `device`.
 
+    End of speech never wins, so that lengths are the caller's.
     `kind` is one of `KINDS`. The vocabulary is small but has the real size, so all ids are the real ones.
     """
     return _checkpoint(kind, seed, "real", 0.0, None, {}, {}, device)
@@ -56,8 +63,9 @@ def write_checkpoint(
     config_overrides: Json | None = None,
     codec_overrides: Json | None = None,
 ) -> Path:
-    """Write a random checkpoint of `kind` as the folder `path`, which appears complete or not at all.
+    """Write a random checkpoint of `kind` as the folder `path`.
 
+    It appears complete or not at all.
     `text_vocab` is the number of BPE entries (default: as many as are in use, or the real number for size "real").
     The overrides are laid over config.json and speech_tokenizer/config.json, object by object; shapes follow them.
     Raises FileExistsError if `path` exists and is not an empty folder.

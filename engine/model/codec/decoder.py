@@ -1,10 +1,10 @@
-"""Codec decoder: frames of 16 codes to 24 kHz audio.
+"""Codec decoder: frames of 16 codes to audio.
 
 Strictly causal, for many streams at once.
 Zero memory equals the zero padding at the start of a stream, so a stream's first frame is like any other, and frames
 may come in any split and beside any other streams. Letters in shapes: B rows of this call, n new frames, S slots
-with the scratch one, C channels, T samples at a layer's own rate. Signals are (C, B, T): then a convolution is one
-matrix product for all rows.
+with the scratch one, C channels, T samples at a layer's own rate, P samples a frame (1920 in the published codec).
+Signals are (C, B, T): then a convolution is one matrix product for all rows.
 """
 
 import torch
@@ -20,9 +20,9 @@ RESIDUAL_DILATIONS = (1, 3, 9)
 
 
 class CodecDecoder:
-    """Decoder of the 12.5 Hz codec.
+    """Decoder of the codec.
 
-    Quantizer, transformer, and convolutions that raise the rate 1920-fold.
+    Quantizer, transformer, and convolutions that raise the rate P-fold.
     """
 
     def __init__(self, config: CodecDecoderConfig, weights: Tensors) -> None:
@@ -63,7 +63,7 @@ class CodecDecoder:
     def forward(self, codes: Tensor, state: CodecState, rows: Tensor) -> Tensor:
         """Audio of the next n frames of the streams `rows`.
 
-        rows (B,) int64 slots, codes (B, n, 16) -> (B, n * 1920) in [-1, 1].
+        rows (B,) int64 slots, codes (B, n, 16) -> (B, n * P) in [-1, 1].
         Updates `state` in place. Rows must differ, but for the scratch slot. Never waits for the device.
         """
         tails, frames = state.tails.index_select(0, rows), state.frames.index_select(0, rows)

@@ -14,7 +14,7 @@ from engine.checkpoint.tensors import Tensors, under
 
 
 class CodecEncoder:
-    """Encoder of the 12.5 Hz codec.
+    """Encoder of the codec; rates of the published one.
 
     Strided causal convolutions to 25 Hz, a causal transformer, one more to 12.5 Hz, residual quantizers.
     """

@@ -1,4 +1,7 @@
-"""The fused kernels, with flash-attn for the talker's attention: one of ours norms, rotates and stores before it."""
+"""Fused kernels with flash-attn for the talker's attention.
+
+A kernel of ours norms, rotates and stores before it.
+"""
 
 from importlib.metadata import version
 
@@ -12,7 +15,7 @@ from engine.ops.triton.ops import TritonOps
 
 
 class FlashOps(TritonOps):
-    """For bf16 on one CUDA device; see `Ops` for the meaning of every method."""
+    """`Ops` for bf16 on one CUDA device."""
 
     attention = f"flash-attn {version('flash_attn')}"
     block_size = paged.PAGE

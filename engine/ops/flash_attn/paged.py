@@ -1,5 +1,6 @@
-"""Attention over the paged cache by flash-attn 2: queries that are ready against keys and values that are stored.
+"""Attention over the paged cache by flash-attn 2.
 
+Queries that are ready against keys and values that are stored.
 Imported only where flash-attn is installed. Written against version 2.8, whose pages are multiples of 256 positions.
 """
 
@@ -17,7 +18,10 @@ MOST_WIDTH = 256  # of a head
 
 
 def misfit(heads: int, groups: int, width: int, device: torch.device) -> str | None:
-    """What this build of flash-attn does not take on `device`, found by a trial: builds differ in what they hold."""
+    """Heads that this build of flash-attn does not take.
+
+    Found by a trial on `device`, for builds differ in what they hold. None where it takes them.
+    """
     if width > MOST_WIDTH or width % 8 or heads % groups:
         return f"{heads} heads of {width} over {groups}"
     page = torch.zeros(1, PAGE, groups, width, dtype=torch.bfloat16, device=device)
@@ -32,8 +36,9 @@ def misfit(heads: int, groups: int, width: int, device: torch.device) -> str | N
 
 
 def decode(queries: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
-    """One position a row: queries (R, H, D) -> (R, H D).
+    """Attention of one position a row.
 
+    queries (R, H, D) -> (R, H D).
     The positions are not split between programs: so no row's rounding depends on how many others there are.
     """
     out = flash_attn_with_kvcache(
@@ -49,7 +54,10 @@ def decode(queries: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> T
 
 
 def prefill(queries: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
-    """Rows that may be several positions of one slot: queries (R, H, D) -> (R, H D)."""
+    """Attention of rows that may be several of one slot.
+
+    queries (R, H, D) -> (R, H D).
+    """
     runs = metadata.runs
     out = flash_attn_varlen_func(
         queries,
