@@ -1,12 +1,13 @@
 """Encodings of the contract: PCM to wire frames."""
 
-from collections.abc import Callable
-from enum import StrEnum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from engine.api.errors import InvalidRequest
 from engine.api.request import in_range
+from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.audio import opus, resample
 from qwentts_grpc.audio.encoded import Body, Encoded
 from qwentts_grpc.audio.flac import Flac
@@ -15,29 +16,34 @@ from qwentts_grpc.audio.resample import Pcm, Resampler
 from qwentts_grpc.audio.samplewise import Samplewise, alaw, f32le, mulaw, s16le, wav_head
 
 
-class Encoding(StrEnum):
-    """Audio encodings; the values are the contract's enum names."""
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """A row of `ENCODINGS`: number in the contract, body for an output rate.
 
-    PCM_S16LE = "PCM_S16LE"
-    PCM_F32LE = "PCM_F32LE"
-    MULAW = "MULAW"
-    ALAW = "ALAW"
-    OGG_OPUS = "OGG_OPUS"
-    FLAC = "FLAC"
-    WAV = "WAV"
+    `sample_rates` in Hz. `packets`: whether a frame is a whole number of 20 ms packets.
+    """
+
+    number: tts_pb2.AudioEncoding
+    make: Callable[[int], Body]
+    sample_rates: tuple[int, ...] = resample.SAMPLE_RATES
+    packets: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name in the contract, without the enum's prefix."""
+        return tts_pb2.AudioEncoding.Name(self.number).removeprefix("AUDIO_ENCODING_")
 
 
-_BODIES: dict[Encoding, Callable[[int], Body]] = {
-    Encoding.PCM_S16LE: lambda rate: Samplewise(s16le),
-    Encoding.PCM_F32LE: lambda rate: Samplewise(f32le),
-    Encoding.MULAW: lambda rate: Samplewise(mulaw),
-    Encoding.ALAW: lambda rate: Samplewise(alaw),
-    Encoding.OGG_OPUS: opus.OggOpus,
-    Encoding.FLAC: Flac,
-    Encoding.WAV: lambda rate: Samplewise(s16le, wav_head(rate)),
-}
-
-_PACKETS = frozenset({Encoding.OGG_OPUS, Encoding.FLAC})
+_ROWS = (
+    Encoding(tts_pb2.AUDIO_ENCODING_PCM_S16LE, lambda rate: Samplewise(s16le)),
+    Encoding(tts_pb2.AUDIO_ENCODING_PCM_F32LE, lambda rate: Samplewise(f32le)),
+    Encoding(tts_pb2.AUDIO_ENCODING_MULAW, lambda rate: Samplewise(mulaw)),
+    Encoding(tts_pb2.AUDIO_ENCODING_ALAW, lambda rate: Samplewise(alaw)),
+    Encoding(tts_pb2.AUDIO_ENCODING_OGG_OPUS, opus.OggOpus, opus.SAMPLE_RATES, packets=True),
+    Encoding(tts_pb2.AUDIO_ENCODING_FLAC, Flac, packets=True),
+    Encoding(tts_pb2.AUDIO_ENCODING_WAV, lambda rate: Samplewise(s16le, wav_head(rate))),
+)
+ENCODINGS: Mapping[int, Encoding] = {row.number: row for row in _ROWS}
 FRAME_FIELD = "delivery.frame_duration"
 SHORTEST_FRAME, LONGEST_FRAME = 0.01, 1.0  # seconds
 
@@ -104,23 +110,17 @@ class Encoder:
         return Encoded(head + body.data, body.samples)
 
 
-def sample_rates(encoding: Encoding) -> tuple[int, ...]:
-    """Supported rates of an encoding in Hz."""
-    return opus.SAMPLE_RATES if encoding is Encoding.OGG_OPUS else resample.SAMPLE_RATES
-
-
 def make_encoder(encoding: Encoding, native: int, sample_rate: int, frame_nanoseconds: int | None = None) -> Encoder:
     """An encoder for one turn of PCM at `native` Hz.
 
     `frame_nanoseconds`: exact frame length. Raises `InvalidRequest` for a rate or frame length that the encoding does
     not support.
     """
-    rates = sample_rates(encoding)
-    if sample_rate not in rates:
-        known = ", ".join(map(str, rates))
-        raise InvalidRequest("audio_format.sample_rate_hertz", f"{encoding.value} has {known}, not {sample_rate}")
+    if sample_rate not in encoding.sample_rates:
+        known = ", ".join(map(str, encoding.sample_rates))
+        raise InvalidRequest("audio_format.sample_rate_hertz", f"{encoding.name} has {known}, not {sample_rate}")
     exact = 0 if frame_nanoseconds is None else _frame_samples(encoding, sample_rate, frame_nanoseconds)
-    return Encoder(native, sample_rate, _BODIES[encoding](sample_rate), exact)
+    return Encoder(native, sample_rate, encoding.make(sample_rate), exact)
 
 
 def _frame_samples(encoding: Encoding, sample_rate: int, nanoseconds: int) -> int:
@@ -128,6 +128,6 @@ def _frame_samples(encoding: Encoding, sample_rate: int, nanoseconds: int) -> in
     samples, rest = divmod(nanoseconds * sample_rate, 1_000_000_000)
     if rest:
         raise InvalidRequest(FRAME_FIELD, f"{nanoseconds / 1e6:.10g} ms are no whole samples at {sample_rate} Hz")
-    if encoding in _PACKETS and samples % (sample_rate // PACKETS_PER_SECOND):
-        raise InvalidRequest(FRAME_FIELD, f"{encoding.value} is made of packets of 20 ms: ask for a multiple of that")
+    if encoding.packets and samples % (sample_rate // PACKETS_PER_SECOND):
+        raise InvalidRequest(FRAME_FIELD, f"{encoding.name} is made of packets of 20 ms: ask for a multiple of that")
     return samples

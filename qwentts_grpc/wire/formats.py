@@ -4,17 +4,7 @@ from collections.abc import Iterator
 
 from engine.api.errors import InvalidRequest
 from qwentts_client.v1 import tts_pb2
-from qwentts_grpc.audio.encoders import Encoder, Encoding, make_encoder, sample_rates
-
-_ENCODINGS = {
-    tts_pb2.AUDIO_ENCODING_PCM_S16LE: Encoding.PCM_S16LE,
-    tts_pb2.AUDIO_ENCODING_PCM_F32LE: Encoding.PCM_F32LE,
-    tts_pb2.AUDIO_ENCODING_MULAW: Encoding.MULAW,
-    tts_pb2.AUDIO_ENCODING_ALAW: Encoding.ALAW,
-    tts_pb2.AUDIO_ENCODING_OGG_OPUS: Encoding.OGG_OPUS,
-    tts_pb2.AUDIO_ENCODING_FLAC: Encoding.FLAC,
-    tts_pb2.AUDIO_ENCODING_WAV: Encoding.WAV,
-}
+from qwentts_grpc.audio.encoders import ENCODINGS, Encoder, make_encoder
 
 
 def effective(wanted: tts_pb2.AudioFormat, native: int) -> tts_pb2.AudioFormat:
@@ -30,7 +20,7 @@ def encoder(chosen: tts_pb2.AudioFormat, native: int, frame_nanoseconds: int | N
 
     `frame_nanoseconds`: exact frame length. Raises `InvalidRequest` for an unsupported encoding, rate or frame length.
     """
-    encoding = _ENCODINGS.get(chosen.encoding)
+    encoding = ENCODINGS.get(chosen.encoding)
     if encoding is None:
         raise InvalidRequest("audio_format.encoding", f"{chosen.encoding} is not a value of AudioEncoding")
     return make_encoder(encoding, native, chosen.sample_rate_hertz, frame_nanoseconds)
@@ -38,6 +28,6 @@ def encoder(chosen: tts_pb2.AudioFormat, native: int, frame_nanoseconds: int | N
 
 def offered() -> Iterator[tts_pb2.AudioFormat]:
     """Every supported format."""
-    for number, encoding in _ENCODINGS.items():
-        for rate in sample_rates(encoding):
-            yield tts_pb2.AudioFormat(encoding=number, sample_rate_hertz=rate)
+    for encoding in ENCODINGS.values():
+        for rate in encoding.sample_rates:
+            yield tts_pb2.AudioFormat(encoding=encoding.number, sample_rate_hertz=rate)

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.api.errors import InvalidRequest
-from qwentts_grpc.audio.encoders import Encoding, make_encoder, sample_rates
+from qwentts_grpc.audio.encoders import Encoding, make_encoder
 from qwentts_grpc.audio.resample import Pcm
 from qwentts_grpc.recordings.decode import Recording, decode_recording
 from qwentts_grpc.wire.limits import RecordingLimits
+from tests.audio.encodings import FLAC, OGG_OPUS, WAV
 
 from .files import KINDS, Floats, by_libav, by_sndfile, id3, put, voice, wav
 
@@ -77,9 +78,9 @@ def test_channels_are_averaged() -> None:
     assert np.allclose(decode_reference(file(stereo, 44_100, subtype="FLOAT")), mean, atol=1e-6)
 
 
-@pytest.mark.parametrize("encoding", [Encoding.WAV, Encoding.FLAC, Encoding.OGG_OPUS])
+@pytest.mark.parametrize("encoding", [WAV, FLAC, OGG_OPUS])
 def test_what_the_server_streams_is_a_reference_too(speech: Pcm, encoding: Encoding) -> None:
-    for rate in sample_rates(encoding):
+    for rate in encoding.sample_rates:
         encoder = make_encoder(encoding, 24_000, rate)
         heard = decode_reference(b"".join(frame.data for frame in encoder.finish(speech)))
         assert abs(len(heard) - len(speech)) <= 2
