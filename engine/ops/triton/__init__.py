@@ -1,1 +1,4 @@
-"""The operations as fused Triton kernels; import from its modules, which need triton."""
+"""Operations as fused Triton kernels.
+
+Import from its modules, which need triton.
+"""

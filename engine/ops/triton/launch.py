@@ -1,6 +1,7 @@
-"""How kernels overlap: each may start before its predecessor ends, fetches what is constant, then waits for data.
+"""Overlap of kernels by programmatic dependent launch.
 
-This is programmatic dependent launch (compute capability 9.0 on). The rule that keeps it sound: before `arrive` a
+Each may start before its predecessor ends, fetches what is constant, then waits for data.
+Needs compute capability 9.0. The rule that keeps it sound: before `arrive` a
 program writes nothing, and reads only what no kernel of this package writes since the last kernel of PyTorch or copy,
 which nothing overtakes: weights, tables, parameters of rows. Elsewhere launches stay in order.
 """
@@ -40,7 +41,10 @@ def fetch(at, OVERLAP: tl.constexpr):  # type: ignore[no-untyped-def]
 
 
 def overlap(device: torch.device) -> dict[str, bool]:
-    """Keyword arguments of a launch on `device`: the kernel's OVERLAP and, where it is on, the launch attribute."""
+    """Keyword arguments of a launch on `device`.
+
+    The kernel's OVERLAP and, where it is on, the launch attribute.
+    """
     if device.type != "cuda" or torch.cuda.get_device_capability(device) < (9, 0):
         return {"OVERLAP": False}
     return {"OVERLAP": True, "launch_pdl": True}

@@ -1,4 +1,7 @@
-"""The operations as fused Triton kernels; sizes that one does not take are the reference's."""
+"""`Ops` as fused Triton kernels.
+
+Sizes that one does not take are the reference's.
+"""
 
 from torch import Tensor
 
@@ -12,7 +15,7 @@ from engine.ops.triton.gemm import plan
 
 
 class TritonOps(ReferenceOps):
-    """For bf16 on one CUDA device; see `Ops` for the meaning of every method."""
+    """`Ops` for bf16 on one CUDA device."""
 
     name = attention = "triton"
 

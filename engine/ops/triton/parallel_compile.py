@@ -1,7 +1,8 @@
-"""Kernels compiled by processes, since threads of one interpreter compile little faster than one.
+"""Compilation of kernels in several processes.
 
-Triton asks a hook before it compiles a kernel. Here the hook waits until another process has written the kernel to
-Triton's cache on disk, where Triton looks next. The processes know the GPU's kind, and never use it. They are this
+Threads of one interpreter compile little faster than one.
+Triton calls a hook before it compiles a kernel. Here the hook waits until another process has written the kernel to
+Triton's cache on disk, where Triton looks next. The processes get the GPU's kind, and never use it. They are this
 module run as a program, not `multiprocessing`'s, which would run the main program's file once more in each.
 """
 
@@ -33,7 +34,10 @@ DONE = "compiled"  # a file in the cache: the kernel of that entry's name is the
 
 @contextmanager
 def compile_in_processes(progress: Progress) -> Iterator[None]:
-    """While this is open, launches on any thread that need kernels not in the cache wait for other processes."""
+    """Context in which other processes compile missing kernels.
+
+    Launches on any thread that need such a kernel wait for them.
+    """
     before, hook = knobs.runtime.jit_cache_hook, _Hook(min(len(os.sched_getaffinity(0)), MOST_PROCESSES), progress)
     knobs.runtime.jit_cache_hook = hook
     try:
@@ -44,7 +48,10 @@ def compile_in_processes(progress: Progress) -> Iterator[None]:
 
 
 class _Hook:
-    """Triton's `jit_cache_hook`: called with what it is about to compile, it says whether that is not to be done."""
+    """Triton's `jit_cache_hook`, called before a compilation.
+
+    Returns True where it is not to be done here.
+    """
 
     def __init__(self, processes: int, progress: Progress) -> None:
         self._progress = progress
@@ -80,7 +87,10 @@ class _Hook:
                 pass
 
     def _compile(self, order: str, entry: CacheManager) -> None:
-        """Have a process do it, and mark it done. Raises `OSError` without a process, `RuntimeError` if it failed."""
+        """Compile in a process; mark it done.
+
+        Raises `OSError` without a process, `RuntimeError` if it failed.
+        """
         with self._lock:
             worker = self._idle.pop() if self._idle else None
         if worker is None:
@@ -110,7 +120,10 @@ def _start() -> subprocess.Popen[str]:
 
 
 class _Elsewhere:
-    """What Triton asks of a driver in order to compile for a GPU that this process does not use."""
+    """Driver for a GPU that this process does not use.
+
+    It has what a compilation needs.
+    """
 
     def __init__(self, target: GPUTarget) -> None:
         self._target = target
@@ -123,7 +136,10 @@ class _Elsewhere:
 
 
 def main() -> None:
-    """For each line of standard input, write that kernel to the cache, and print a line: empty, or what went wrong."""
+    """Compile the kernels of standard input's lines to the cache.
+
+    Prints a line for each: empty, or the error.
+    """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what is printed meanwhile is no answer
     for line in sys.stdin:

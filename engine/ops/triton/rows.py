@@ -1,4 +1,7 @@
-"""Operations on whole rows that multiply nothing: the norm by itself and the sum of looked-up rows."""
+"""Operations on whole rows without products.
+
+The norm by itself, and the sum of looked-up rows.
+"""
 
 import torch
 import triton
@@ -24,7 +27,7 @@ def _rms_norm(
     KS: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
-    """BR rows a program. Squares are added in the order of `resident`, which norms on its way, so that both agree."""
+    """BR rows a program. Squares are added as in `small_batch_gemm`, which norms on its way, so that both agree."""
     start(OVERLAP)
     PIECES: tl.constexpr = WIDTH // KS
     EVEN: tl.constexpr = S * WIDTH == K
@@ -75,12 +78,15 @@ def _embed(
 
 
 def misfit(x: Tensor) -> str | None:
-    """What `rms_norm` does not take of these rows."""
+    """Dtype that `rms_norm` does not take."""
     return None if x.dtype in (torch.bfloat16, torch.float16) else f"{x.dtype}"
 
 
 def rms_norm(x: Tensor, norm: Tensor, eps: float, piece: int | None = None) -> Tensor:
-    """x (R, K), rows contiguous, any stride between them -> (R, K); `piece` as in `resident`."""
+    """RMS norm of x (R, K) -> (R, K).
+
+    Rows contiguous, any stride between them; `piece` as in `small_batch_gemm`.
+    """
     rows, width = x.shape
     out = x.new_empty(rows, width)
     _rms_norm[(triton.cdiv(rows, 2),)](
@@ -102,7 +108,10 @@ def rms_norm(x: Tensor, norm: Tensor, eps: float, piece: int | None = None) -> T
 
 
 def embed(table: Tensor, ids: Tensor, text: Tensor) -> Tensor:
-    """`text + sum of table rows`: table (T, K), ids (R, C), text (R, K) -> (R, K)."""
+    """`text + sum of table rows` -> (R, K).
+
+    table (T, K), ids (R, C), text (R, K).
+    """
     rows, count = ids.shape
     width = table.shape[1]
     out = torch.empty_like(text)

@@ -1,5 +1,6 @@
-"""Sampling without sorting and without the host: one program draws one row's id.
+"""Sampling without sorting: one program a row.
 
+The host takes no part.
 Thresholds of top-k and top-p are found by fixing the bits of an order-preserving integer key from the highest down;
 counting replaces sorting, so that ties at the threshold survive by construction.
 """
@@ -167,7 +168,7 @@ def _philox(
 
 
 def uniforms(seeds: Tensor, frames: Tensor, count: int) -> Tensor:
-    """Addressed randomness (R, count): see `Ops.uniforms`."""
+    """Addressed randomness (R, count), as `Ops.uniforms`."""
     out = torch.empty(len(seeds), count, dtype=torch.float32, device=seeds.device)
     _philox[(len(seeds),)](
         seeds,
@@ -184,7 +185,7 @@ def uniforms(seeds: Tensor, frames: Tensor, count: int) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the talker's scores go through before the draw: see `Ops.sample_talker`."""
+    """Logits processors of the talker, as in `Ops.sample_talker`."""
 
     penalty: Tensor
     generated_mask: Tensor
@@ -195,14 +196,17 @@ class Rules:
 
 
 def misfit(logits: Tensor) -> str | None:
-    """What `sample` does not take of these rows."""
+    """Vocabulary that `sample` does not take."""
     return f"{logits.shape[1]} ids" if logits.shape[1] > MOST_IDS else None
 
 
 def sample(
     logits: Tensor, params: SamplingTensors, rules: Rules | None = None, table: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Draw one id a row (R,), and fetch the ids' rows of `table`, if there is one: (R, width) or empty."""
+    """Draw one id a row, with its row of `table`.
+
+    Ids (R,), rows (R, width), or empty without a table.
+    """
     rows, vocab = logits.shape
     width = 0 if table is None else table.shape[1]
     ids = torch.empty(rows, dtype=torch.int64, device=logits.device)

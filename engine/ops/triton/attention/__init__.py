@@ -1,1 +1,4 @@
-"""Attention with head norms, rotation and cache write in the same kernel: over the paged cache, over a dense one."""
+"""Attention kernels: over the paged cache, over a dense one.
+
+Head norms, rotation and cache write are in the same kernel.
+"""

@@ -1,4 +1,7 @@
-"""Attention of the code predictor: its cache is short, and is taken whole by one program a row and key-value head."""
+"""Attention of the code predictor.
+
+Its cache is short, and is taken whole by one program a row and key-value head.
+"""
 
 import torch
 import triton
@@ -83,13 +86,16 @@ def _attend_kernel(
 
 
 def misfit(qkv: Tensor, cache: LayerCache) -> str | None:
-    """What this does not take of these heads, and of this cache."""
+    """Heads or cache that this kernel does not take."""
     length = cache.keys.shape[1]
     return sizes.misfit(qkv, cache) or (f"{length} positions" if length > MOST_LENGTH else None)
 
 
 def attend(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, first: int) -> Tensor:
-    """Dense attention of the code predictor: qkv (R, T, (H + 2 G) D) at positions first... -> (R, T, H D)."""
+    """Dense attention of the code predictor.
+
+    qkv (R, T, (H + 2 G) D) at positions first... -> (R, T, H D).
+    """
     rows, steps = qkv.shape[:2]
     length, groups, width = cache.keys.shape[1:]
     heads = query_heads(qkv, cache)

@@ -1,4 +1,7 @@
-"""Heads in attention kernels: loads, norm and rotation, tile sizes. Heads of odd widths are padded with zeros."""
+"""Heads in attention kernels: loads, norm, rotation, tile sizes.
+
+Heads of odd widths are padded with zeros.
+"""
 
 import torch
 import triton
@@ -63,7 +66,7 @@ def pick(x, chosen):  # type: ignore[no-untyped-def]
 
 
 def misfit(qkv: Tensor, cache: LayerCache) -> str | None:
-    """What the kernels do not take of these heads."""
+    """Heads that the kernels do not take."""
     groups, width = cache.keys.shape[-2:]
     if qkv.dtype not in (torch.bfloat16, torch.float16):
         return f"{qkv.dtype}"
@@ -83,5 +86,5 @@ def query_heads(qkv: Tensor, cache: LayerCache) -> int:
 
 
 def padded(size: int) -> int:
-    """A power of two that a matrix product takes."""
+    """Power of two that a matrix product takes."""
     return max(LEAST_TILE, int(triton.next_power_of_2(size)))

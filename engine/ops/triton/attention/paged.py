@@ -1,5 +1,6 @@
-"""Attention over the paged cache, with head norms, rotation and cache write in the same kernel.
+"""Attention over the paged cache.
 
+Head norms, rotation and cache write are in the same kernel.
 A program owns one row, one key-value head and one split of the positions. Positions are cut into spans of fixed size
 dealt out to the splits in turn, and the split that finishes last adds the parts in split order: neither the spans nor
 the order depend on how many rows run, and the host plans nothing.
@@ -218,13 +219,19 @@ def decode(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadat
 
 
 def prefill(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
-    """As `decode` where rows may be several positions of one slot: all keys and values are stored first."""
+    """As `decode`, for several positions of a slot.
+
+    All keys and values are stored first.
+    """
     _store(qkv, norms, rope, cache, metadata, None)
     return _attend(qkv, norms, rope, cache, metadata, own=False)
 
 
 def store_kv(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
-    """Store every row's keys and values; its queries, normed and rotated too, are (R, H, D)."""
+    """Store every row's keys, values; return its queries.
+
+    The queries (R, H, D) are normed and rotated too.
+    """
     groups, width = cache.keys.shape[-2:]
     queries = torch.empty(len(qkv), groups * query_heads(qkv, cache), width, dtype=qkv.dtype, device=qkv.device)
     _store(qkv, norms, rope, cache, metadata, queries)
@@ -310,5 +317,8 @@ def _attend(
 
 @functools.cache
 def _arrivals(device: torch.device) -> Tensor:
-    """Counters of finished splits; kernels leave them zero. Launches of one stream may share them."""
+    """Counters of finished splits.
+
+    Kernels leave them zero. Launches of one stream may share them.
+    """
     return torch.zeros(MOST_PROGRAMS, dtype=torch.int32, device=device)

@@ -1,1 +1,1 @@
-"""The codec decoder as fused kernels."""
+"""Codec decoder as fused kernels."""

@@ -1,5 +1,6 @@
-"""A causal convolution as a matrix product over its taps, with everything around it fused into the epilogue.
+"""Causal convolution as a matrix product over its taps.
 
+Everything around it is fused into the epilogue.
 Activations are (B, T, C). A layer's input carries its past in front: (B, H + T, C) with H = (taps - 1) dilation, so tap
 j of position t is row t + j dilation of the same sample and the product needs no case for the start of a chunk. The
 kernel that writes an input also copies that past in, and the kernel that reads it copies the new past out: two

@@ -1,6 +1,7 @@
-"""The codec decoder over the fused kernels: the forward of `codec.py`, an operation a line, ready to be captured.
+"""Codec decoder over the fused kernels, ready to be captured.
 
-Each causal layer's input carries its past in front, put there by the kernel that writes it; `then` names the home of
+The forward of `model/codec/decoder.py`, an operation a line.
+Each causal layer's input carries its past in front, put there by the kernel that writes it; `then` names the memory of
 the next layer's past, `home` that of its own. Activations are (B, T, C); a Snake belongs to the kernel before it.
 """
 
@@ -22,10 +23,16 @@ ALIGNMENT = 64  # values; keeps every slot's row, and every past in it, at a 16-
 
 
 class FusedCodecDecoder:
-    """Same interface as `codec.CodecDecoder`, equal within the rounding of the state's dtype; needs a CUDA device."""
+    """`Decoder` of fused kernels, on a CUDA device.
+
+    Equal to `CodecDecoder` within the rounding of the state's dtype.
+    """
 
     def __init__(self, config: CodecDecoderConfig, weights: Tensors, dtype: torch.dtype = torch.float16) -> None:
-        """`weights` are the tensors under "decoder." of the speech tokenizer, without that prefix; they must fit."""
+        """`weights`: the speech tokenizer's tensors under "decoder.".
+
+        Named without that prefix; they must fit.
+        """
         assert support.misfit(config, weights) is None
         self.config, self.dtype = config, dtype
         self.packed = pack(config, weights, dtype, support.FUSED_CHANNELS)
@@ -33,8 +40,9 @@ class FusedCodecDecoder:
         self._places = _places(self.packed)
 
     def new_state(self, slots: int, device: torch.device | str, dtype: torch.dtype) -> CodecState:
-        """The memory of `slots` streams, all at their start, and of the scratch slot at index `slots`.
+        """State of `slots` streams, all at their start.
 
+        A scratch slot follows at index `slots`.
         tails (S, values): the pasts of the causal layers side by side, (H, C) each; rings (L, S, 2, heads, ring, D).
         """
         c, rows = self.config, slots + 1
@@ -46,8 +54,9 @@ class FusedCodecDecoder:
         )
 
     def forward(self, codes: Tensor, state: CodecState, rows: Tensor) -> Tensor:
-        """The next n frames of the streams in slots `rows` (B,) int64: codes (B, n, 16) -> (B, n * 1920) in [-1, 1].
+        """Audio of the next n frames of the streams `rows`.
 
+        rows (B,) int64 slots, codes (B, n, 16) -> (B, n * samples a frame) in [-1, 1].
         Updates `state` in place. Rows must differ, but for the scratch slot.
         """
         return self._decode(codes, state, rows, torch.float32)
@@ -73,7 +82,10 @@ class FusedCodecDecoder:
         return ops.wave(x, packed.wave, on, home, state.frames, frames, dtype)
 
     def _transform(self, x: Tensor, state: CodecState, on: Streams, frames: int) -> Tensor:
-        """x (B n, K) fp32 -> (B n, 3 latent): high, low, high."""
+        """Transformer as high, low, high halves.
+
+        x (B n, K) fp32 -> (B n, 3 latent).
+        """
         ops, c = self.ops, self.config
         for layer, ring in zip(self.packed.layers, state.rings, strict=True):
             qkv = ops.linear(x, layer.qkv, norm=c.eps)
@@ -84,7 +96,10 @@ class FusedCodecDecoder:
         return ops.linear(x, self.packed.leave, norm=c.eps, thrice=True)
 
     def _upsample(self, x: Tensor, upsample: PackedUpsample, on: Streams, home: Home, then: Home | None) -> Tensor:
-        """x (B, T, 3 C) -> (B, H' + rate T, 3 C), both high, low, high."""
+        """Upsampling of high, low, high halves.
+
+        x (B, T, 3 C) -> (B, H' + rate T, 3 C).
+        """
         ops = self.ops
         raw, x = ops.conv(x, upsample.spread, on, then=home, raw=torch.float32)
         hidden = ops.conv(ops.depthwise_norm(x, upsample.depthwise, on, home), upsample.widen, on, gelu=True)[1]
@@ -94,7 +109,10 @@ class FusedCodecDecoder:
     def _block(
         self, x: Tensor, block: PackedBlock, on: Streams, home: Home, homes: Iterator[Home]
     ) -> tuple[Tensor, Home]:
-        """x (B, 1 + T, C) after Snake -> (B, H + rate T, C / 2) after the next Snake, and the home of its past."""
+        """One block, with the memory of its past.
+
+        x (B, 1 + T, C) after Snake -> (B, H + rate T, C / 2) after the next Snake.
+        """
         then = next(homes)
         raw, x = self.ops.conv(x, block.spread, on, home=home, then=then, raw=self._raw(then.channels))
         raw = raw.view(raw.shape[0], -1, then.channels)
@@ -113,7 +131,10 @@ class FusedCodecDecoder:
         return ops.conv(middle, unit.second, on, then=then, residual=raw, raw=None if last else raw.dtype)
 
     def _raw(self, channels: int) -> torch.dtype:
-        """What is added over and over keeps fp32 in the first blocks: there it is small, and its errors grow most."""
+        """Residual stream: fp32 in the first blocks, fp16 later.
+
+        What is added over and over is small there, and its errors grow most.
+        """
         return self.dtype if channels <= support.FUSED_CHANNELS else torch.float32
 
     def _homes(self, state: CodecState) -> Iterator[Home]:
@@ -123,7 +144,10 @@ class FusedCodecDecoder:
 
 
 def _places(packed: PackedCodec) -> list[tuple[int, int, int]]:
-    """(end in a slot's row, H, C) of each causal layer's past, in the order of the forward."""
+    """Memory of each causal layer's past.
+
+    (end in a slot's row, H, C), in the order of the forward.
+    """
     shapes = [(packed.enter.history, packed.enter.channels)]
     shapes += [(u.depthwise.weight.shape[0] - 1, u.depthwise.weight.shape[1]) for u in packed.upsamples]
     shapes += [(packed.opening.history, packed.opening.channels)]

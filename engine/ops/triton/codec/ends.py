@@ -1,4 +1,7 @@
-"""The codec's two ends and its depthwise stage: small kernels that move memory rather than multiply matrices."""
+"""Kernels of the codec's two ends, its depthwise stage.
+
+They move memory rather than multiply matrices.
+"""
 
 import triton
 import triton.language as tl

@@ -1,4 +1,7 @@
-"""Device functions that the codec's kernels share: Snake, saturating stores, and the copies of a stream's past."""
+"""Device functions that the codec's kernels share.
+
+Snake, saturating stores, and the copies of a stream's past.
+"""
 
 import triton
 import triton.language as tl

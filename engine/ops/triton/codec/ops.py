@@ -1,4 +1,7 @@
-"""Launchers of the codec's kernels: shapes in, tensors out, tile sizes from tables."""
+"""Launchers of the codec's kernels.
+
+Shapes in, tensors out, tile sizes from tables.
+"""
 
 import math
 from dataclasses import dataclass
@@ -32,7 +35,10 @@ class Snake:
 
 @dataclass(frozen=True, slots=True)
 class Conv:
-    """weight (depth = taps C, width = N) with zero rows and columns beyond; bias (N,) fp32; snake is what follows."""
+    """Weights of a convolution.
+
+    weight (depth = taps C, width = N) with zero rows and columns beyond; bias (N,) fp32; snake is what follows.
+    """
 
     weight: Tensor
     bias: Tensor
@@ -55,7 +61,10 @@ class Conv:
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """weight (K, N) = high + low, each in half precision; bias (N,) fp32, if any."""
+    """Weights of a linear map.
+
+    weight (K, N) = high + low, each in half precision; bias (N,) fp32, if any.
+    """
 
     high: Tensor
     low: Tensor
@@ -64,7 +73,10 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A residual unit: the dilated conv and its Snake, the 1x1 conv and the Snake that opens what comes next."""
+    """Weights of a residual unit.
+
+    The dilated conv and its Snake, the 1x1 conv and the Snake that opens what comes next.
+    """
 
     first: Conv
     second: Conv
@@ -72,7 +84,10 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Depthwise:
-    """Depthwise conv weight (taps, C), bias (C,), then layer norm; all fp32."""
+    """Weights of a depthwise conv, then layer norm.
+
+    weight (taps, C), bias (C,); all fp32.
+    """
 
     weight: Tensor
     bias: Tensor
@@ -82,8 +97,10 @@ class Depthwise:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where one causal layer's past lives: values (slots, H C), part of the pasts of all layers, `length` = H positions
-    of C `channels` each."""
+    """Memory of one causal layer's past.
+
+    values (slots, H C), part of the pasts of all layers, `length` = H positions of C `channels` each.
+    """
 
     values: Tensor
     length: int
@@ -92,26 +109,33 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """What all operations of one call share: `rows` (B,) int64 names the slot of each sample of the batch, `arrivals`
-    (COUNTERS,) int32 counts the programs that share a tile and have done their part: zero between operations."""
+    """State that all operations of one call share.
+
+    `rows` (B,) int64 names the slot of each sample of the batch, `arrivals` (COUNTERS,) int32 counts the programs that
+    share a tile and have done their part: zero between operations.
+    """
 
     rows: Tensor
     arrivals: Tensor
 
 
 class CodecOps:
-    """The codec's operations on one device; it keeps nothing, so that calls on several threads and streams may meet."""
+    """Operations of the codec on one device.
+
+    Stateless, so that calls on several threads and streams may meet.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.launch = overlap(device)  # options of every launch
 
     def streams(self, rows: Tensor) -> Streams:
-        """Those of a call, which `embed` opens."""
+        """`Streams` of a call, which `embed` opens."""
         return Streams(rows.contiguous(), torch.empty(COUNTERS, dtype=torch.int32, device=rows.device))
 
     def embed(self, codes: Tensor, tables: Tensor, on: Streams, then: Home) -> Tensor:
-        """Sum of codes' table rows: codes (B, n, G), tables (G, V, C) fp32 -> (B, H + n, 3 C): high, low, high.
+        """Sum of the codes' table rows: high, low, high.
 
+        codes (B, n, G), tables (G, V, C) fp32 -> (B, H + n, 3 C).
         The first kernel of a call is launched in order: what earlier calls left is complete when any later kernel
         starts. It also zeroes the counters.
         """
@@ -140,8 +164,9 @@ class CodecOps:
         thrice: bool = False,
         tile: Tile | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """x (B, H + T, C) -> (B, T, N) before Snake if `raw`, and (B, H' + T s, N / s) after it if `out`.
+        """Causal convolution.
 
+        x (B, H + T, C) -> (B, T, N) before Snake if `raw`, and (B, H' + T s, N / s) after it if `out`.
         `home` is this layer's past, `then` the next layer's: it gives H' and channels N / s. `thrice`: the second is
         written as 3 N channels, high, low, high.
         """
@@ -186,7 +211,10 @@ class CodecOps:
         raw: bool,
         tile: Tile | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """x (B, H + T, C) after Snake and residual (B, T, C) before it -> the same two for the next layer."""
+        """Residual unit.
+
+        x (B, H + T, C) after Snake and residual (B, T, C) before it -> the same two for the next layer.
+        """
         streams, steps, channels = residual.shape
         positions, first, second = streams * steps, unit.first, unit.second
         assert first.snake is not None and second.snake is not None  # a unit always has both
@@ -219,8 +247,9 @@ class CodecOps:
         thrice: bool = False,
         tile: Tile | None = None,
     ) -> Tensor:
-        """`residual + x @ weight + bias`, x (M, K) -> (M, N), or SwiGLU of 2 N columns if `gated`; all fp32.
+        """Linear map with residual, in fp32.
 
+        `residual + x @ weight + bias`, x (M, K) -> (M, N), or SwiGLU of 2 N columns if `gated`.
         `norm`: the epsilon of an RMS norm of x before it. `thrice`: (M, 3 N) halves instead, high, low, high.
         """
         positions, depth = x.shape
@@ -240,8 +269,9 @@ class CodecOps:
     def attention(
         self, qkv: Tensor, cache: Tensor, on: Streams, position: Tensor, turns: Tensor, frames: int, window: int
     ) -> Tensor:
-        """Windowed attention of n new positions: qkv (B n, 3 H D) fp32, cache (S, 2, H, ring, D) -> (B n, H D).
+        """Windowed attention of n new positions.
 
+        qkv (B n, 3 H D) fp32, cache (S, 2, H, ring, D) -> (B n, H D).
         position (slots,) int64 counts earlier positions; turns (D / 2,) fp64 are the rotary frequencies in turns.
         """
         streams, heads, ring, size = on.rows.shape[0], cache.shape[2], cache.shape[3], cache.shape[4]
@@ -256,7 +286,10 @@ class CodecOps:
         return out
 
     def depthwise_norm(self, x: Tensor, layer: Depthwise, on: Streams, home: Home) -> Tensor:
-        """Depthwise causal conv, then layer norm: x (B, H + T, C) -> (B, T, C)."""
+        """Depthwise causal conv, then layer norm.
+
+        x (B, H + T, C) -> (B, T, C).
+        """
         streams, length, channels = x.shape
         steps = length - home.length
         out = x.new_empty((streams, steps, channels))
@@ -270,7 +303,10 @@ class CodecOps:
     def wave(
         self, x: Tensor, conv: Conv, on: Streams, home: Home, position: Tensor, frames: int, dtype: torch.dtype
     ) -> Tensor:
-        """The last conv, clamped: x (B, H + T, C) -> (B, T) in [-1, 1], or int16 PCM. Moves the positions on."""
+        """Last conv, clamped; advances the positions.
+
+        x (B, H + T, C) -> (B, T) in [-1, 1], or int16 PCM.
+        """
         streams, length, channels = x.shape
         steps = length - home.length
         out = x.new_empty((streams, steps), dtype=dtype)

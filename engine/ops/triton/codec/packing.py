@@ -1,4 +1,7 @@
-"""The codec decoder's weights for the fused kernels: products by tap, linear maps multiplied out, scales folded in."""
+"""Packed weights of the codec decoder for the fused kernels.
+
+Products by tap, linear maps multiplied out, scales folded in.
+"""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +19,10 @@ DEPTHS = 128  # a weight's rows are padded to a multiple of this, the deepest ti
 
 @dataclass(frozen=True, slots=True)
 class PackedLayer:
-    """A transformer layer: norms folded into what follows them, layer scales into what precedes them."""
+    """Weights of a transformer layer.
+
+    Norms are folded into what follows them, layer scales into what precedes them.
+    """
 
     qkv: Linear
     out: Linear
@@ -26,7 +32,10 @@ class PackedLayer:
 
 @dataclass(frozen=True, slots=True)
 class PackedUpsample:
-    """A transposed conv without overlap, then ConvNeXt; gamma is folded into its last product."""
+    """Weights of a transposed conv without overlap, then ConvNeXt.
+
+    gamma is folded into its last product.
+    """
 
     spread: Conv
     depthwise: Depthwise
@@ -36,7 +45,10 @@ class PackedUpsample:
 
 @dataclass(frozen=True, slots=True)
 class PackedBlock:
-    """A transposed conv, whose Snake is the first unit's, and three residual units."""
+    """Weights of a transposed conv with three residual units.
+
+    Its Snake is the first unit's.
+    """
 
     spread: Conv
     rate: int
@@ -45,7 +57,10 @@ class PackedBlock:
 
 @dataclass(frozen=True, slots=True)
 class PackedCodec:
-    """Everything; `tables` (G, V, C): the codebooks projected, `turns` (D / 2,) fp64: rotary frequencies in turns."""
+    """All packed weights of the codec decoder.
+
+    `tables` (G, V, C): the codebooks projected, `turns` (D / 2,) fp64: rotary frequencies in turns.
+    """
 
     tables: Tensor
     enter: Conv
@@ -59,8 +74,9 @@ class PackedCodec:
 
 
 def pack(config: CodecDecoderConfig, weights: Tensors, dtype: torch.dtype, fused_channels: int) -> PackedCodec:
-    """Pack `weights`, the tensors under "decoder." of the speech tokenizer, products in `dtype`, the rest in fp32.
+    """Pack `weights`: products in `dtype`, the rest in fp32.
 
+    `weights`: the tensors under "decoder." of the speech tokenizer, without that prefix.
     Units of at most `fused_channels` have no padded columns: they run as one kernel.
     """
     return _Packer(config, {name: tensor.float() for name, tensor in weights.items()}, dtype, fused_channels).pack()
@@ -90,13 +106,16 @@ class _Packer:
         )
 
     def tables(self) -> Tensor:
-        """(G, V, C): the rows of codebook g, divided by their usage and projected."""
+        """Codebooks (G, V, C), divided by usage, projected."""
         first, rest = under(self.weights, "quantizer.rvq_first"), under(self.weights, "quantizer.rvq_rest")
         parts = [(first, 0)] + [(rest, i) for i in range(self.config.quantizers - 1)]
         return torch.stack([_table(quantizer, number) for quantizer, number in parts])
 
     def enter(self) -> Conv:
-        """pre_conv and the transformer's input projection in one: both are linear and nothing stands between them."""
+        """pre_conv with the transformer's input projection.
+
+        One product: both are linear and nothing stands between them.
+        """
         w = self.weights
         project = w["pre_transformer.input_proj.weight"]
         weight = torch.einsum("om,mit->oit", project, w["pre_conv.conv.weight"])
@@ -104,7 +123,10 @@ class _Packer:
         return self.product(self.thrice(weight), bias, taps=weight.shape[2])
 
     def thrice(self, weight: Tensor) -> Tensor:
-        """Conv weight (N, C, taps) -> (taps 3 C, N): high, high, low, for an input that is high, low, high."""
+        """Conv weight for an input that is high, low, high.
+
+        (N, C, taps) -> (taps 3 C, N): high, high, low.
+        """
         high = weight.to(self.dtype).float()
         return _by_tap(torch.cat((high, high, weight - high), 1))
 
@@ -144,7 +166,10 @@ class _Packer:
         return self.product(self.thrice(weight), bias, taps=weight.shape[2], snake="decoder.1.block.0")
 
     def block(self, number: int, following: str) -> PackedBlock:
-        """Block `number`; `following` names the Snake after it, which its last unit applies."""
+        """Weights of block `number`.
+
+        `following` names the Snake after it, which its last unit applies.
+        """
         name = f"decoder.{number}.block"
         weight, bias = self.weights[f"{name}.1.conv.weight"], self.weights[f"{name}.1.conv.bias"]  # (C, N, 2 rate)
         rate = weight.shape[2] // 2
@@ -183,7 +208,10 @@ class _Packer:
         )
 
     def split(self, weight: Tensor, bias: Tensor | None = None) -> Linear:
-        """weight (N, K) as two halves, the rounded and what that lost."""
+        """weight (N, K) as two halves.
+
+        The rounded, and what rounding lost.
+        """
         high = weight.T.to(self.dtype)
         return Linear(high.contiguous(), (weight.T - high).to(self.dtype).contiguous(), bias)
 
@@ -200,7 +228,10 @@ class _Packer:
         snake: str | None = None,
         columns: int = COLUMNS,
     ) -> Conv:
-        """weight (taps C, N), with padded rows and columns; a Snake of fewer channels is repeated up to N."""
+        """weight (taps C, N), with padded rows, columns.
+
+        A Snake of fewer channels is repeated up to N.
+        """
         depth, width = weight.shape
         more = -width % columns
         padded = F.pad(weight, (0, more, 0, -depth % DEPTHS)).to(self.dtype).contiguous()

@@ -1,4 +1,7 @@
-"""Which sizes of a codec decoder the fused kernels do not take: the published ones they do, not every small one."""
+"""Sizes of codec decoders that the fused kernels take.
+
+They take the published ones, not every small one.
+"""
 
 from collections.abc import Iterator
 
@@ -12,9 +15,9 @@ MOST_WINDOW, MOST_HEAD = 128, 64  # positions and their width: more does not sta
 
 
 def misfit(config: CodecDecoderConfig, weights: Tensors) -> str | None:
-    """The first size that the kernels do not take, None where they take all.
+    """First size that the kernels do not take, or None.
 
-    `weights`: the tensors under "decoder." of the speech tokenizer, without that prefix; KeyError if short.
+    `weights`: the tensors under "decoder." of the speech tokenizer, without that prefix; KeyError if one is missing.
     """
     return next(_misfits(config, weights), None)
 
@@ -33,7 +36,10 @@ def _misfits(config: CodecDecoderConfig, weights: Tensors) -> Iterator[str]:
 
 
 def _attention_misfits(config: CodecDecoderConfig) -> Iterator[str]:
-    """Each key-value head serves one query head, whose halves are multiplied by themselves."""
+    """Required: MHA (heads == kv_heads), a power-of-two head_dim.
+
+    A head's halves are multiplied by themselves.
+    """
     heads, head = config.heads, config.head_dim
     if not (_is_power(head) and 2 * LEAST <= head <= MOST_HEAD and heads * head % COLUMNS == 0):
         yield f"{heads} heads of {head}"
@@ -44,7 +50,10 @@ def _attention_misfits(config: CodecDecoderConfig) -> Iterator[str]:
 
 
 def _unit_fits(channels: int) -> bool:
-    """One kernel holds all channels in two blocks of columns, each a power of two; wider units are two products."""
+    """Whether one kernel holds all channels of a unit.
+
+    In two blocks of columns, each a power of two; wider units are two products.
+    """
     if channels > FUSED_CHANNELS:
         return channels % LEAST == 0
     return channels > LEAST and _is_power(channels - largest_power_below(channels))

@@ -1,5 +1,6 @@
-"""Tile sizes of the codec's products, measured on an H100 (`python -m tools.codec tune`); any computes the same.
+"""Tile sizes of the codec's products, measured on an H100.
 
+By `python -m tools.codec tune`; any computes the same.
 Those of UNIT are checked but not tuned: no warp repeats another's work, and hardly a register is spilled. A unit's tile
 must not be one for which Triton takes wgmma: with the left side of its second product in the registers of a wgmma the
 kernel comes out wrong on a device, though its PTX is right (9.7 dB for 96 channels); with mma.sync it is right
@@ -11,7 +12,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A kernel's tile: rows, columns, depth; programs that share the depth; warps and pipeline stages."""
+    """Tile of a kernel: rows, columns, depth.
+
+    Then the programs that share the depth, warps, pipeline stages.
+    """
 
     rows: int
     columns: int
@@ -22,7 +26,10 @@ class Tile:
 
     @property
     def wgmma(self) -> bool:
-        """Whether Triton multiplies such tiles by Hopper's instruction for four warps, wgmma, rather than mma.sync."""
+        """Whether Triton uses wgmma for such tiles.
+
+        wgmma is Hopper's instruction for four warps; otherwise mma.sync.
+        """
         return self.rows >= 64 and self.warps % 4 == 0
 
 
@@ -146,17 +153,17 @@ LINEAR: Table = {
 
 
 def conv_tile(positions: int, depth: int, width: int) -> Tile:
-    """The tile for a product of `positions` x `depth` x `width`."""
+    """Tile of a product `positions` x `depth` x `width`."""
     return _measured(CONV, positions, depth, width) or _guessed(positions, depth, width)
 
 
 def unit_tile(positions: int, channels: int) -> Tile:
-    """The tile of a fused residual unit."""
+    """Tile of a fused residual unit."""
     return _measured(UNIT, positions, channels, channels) or Tile(32, channels, 64, 1, 2, 3)
 
 
 def linear_tile(positions: int, depth: int, width: int) -> Tile:
-    """The tile of a transformer's product."""
+    """Tile of a transformer's product."""
     return _measured(LINEAR, positions, depth, width) or _guessed_linear(positions)
 
 
@@ -179,5 +186,8 @@ def _guessed(positions: int, depth: int, width: int) -> Tile:
 
 
 def largest_power_below(n: int) -> int:
-    """The largest power of two smaller than n: a unit's first block of columns; the rest is its second."""
+    """Largest power of two smaller than n.
+
+    A unit's first block of columns; the rest is its second.
+    """
     return 1 << ((n - 1).bit_length() - 1)

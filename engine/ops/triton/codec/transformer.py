@@ -1,5 +1,6 @@
-"""The codec's transformer: products of two halves' precision, and attention over a ring of past keys and values.
+"""Kernels of the codec's transformer.
 
+Products of two halves' precision, and attention over a ring of past keys and values.
 What comes after multiplies an error made here by more than ten, and there is little to compute at one position a frame:
 so activations are fp32 and weights the sum of two halves. Keys and values are kept in half precision.
 """

@@ -1,5 +1,6 @@
-"""A whole residual unit in one kernel: dilated conv, Snake, 1x1 conv, + x, Snake; the middle never leaves the chip.
+"""A whole residual unit in one kernel.
 
+Dilated conv, Snake, 1x1 conv, + x, Snake; the middle never leaves the chip.
 For the wide-and-thin end of the codec, where a tile can hold all channels. Their number is not a power of two (96,
 192), so a tile is two column blocks, A and B, of the largest power of two below it and the rest.
 """

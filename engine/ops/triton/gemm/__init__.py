@@ -1,1 +1,4 @@
-"""Matrix products by number of rows: few rows, many rows, and the choice between them."""
+"""Matrix products by number of rows.
+
+Few rows, many rows, and the choice between them.
+"""

@@ -1,8 +1,9 @@
-"""Products of many rows: tiles of weights and rows stream through shared memory, slice of K after slice.
+"""Matrix products of many rows.
 
-The slices, and the order in which a tree adds them, are those of `resident`: a row has the same result in either, bit
-for bit. Where columns are too few to occupy the device, SPLIT programs share a tile, each taking some slices, and a
-second kernel adds their sums.
+Tiles of weights and rows stream through shared memory, slice of K after slice.
+The slices, and the order in which a tree adds them, are those of `small_batch_gemm`: a row has the same result in
+either, bit for bit. Where columns are too few to occupy the device, SPLIT programs share a tile, each taking some
+slices, and a second kernel adds their sums.
 """
 
 import torch
@@ -119,7 +120,7 @@ def _finish(
     tl.store(out_ptr + at, out.to(out_ptr.dtype.element_ty))
 
 
-def streamed(
+def large_batch_gemm(
     x: Tensor,
     weight: Tensor,
     residual: Tensor | None,
@@ -131,7 +132,10 @@ def streamed(
     warps: int,
     ahead: int,
 ) -> Tensor:
-    """x (R, K) times weight (N, K) or, gated, (2 N, K) -> (R, N); tiles of `columns` weight rows."""
+    """Product of many rows with a weight.
+
+    x (R, K), weight (N, K) or, gated, (2 N, K) -> (R, N); tiles of `columns` weight rows.
+    """
     rows, width = x.shape
     outputs = len(weight) // 2 if gated else len(weight)
     out = x.new_empty(rows, outputs)

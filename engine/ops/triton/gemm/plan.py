@@ -1,7 +1,7 @@
-"""Which kernel multiplies what: measured once on an H100, written down here.
+"""Choice of matrix kernels, measured on an H100.
 
-Rows up to `few` go to `resident`, which norms on the way; more rows are normed apart and go to `streamed`. Both add in
-one order, so the choice is of speed alone.
+Rows up to `few` go to `small_batch_gemm`, which norms on the way; more rows are normed apart and go to
+`large_batch_gemm`. Both add in one order, so the choice is of speed alone.
 """
 
 import functools
@@ -10,18 +10,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.ops.triton.gemm.large_batch import streamed
-from engine.ops.triton.gemm.small_batch import PIECE, SLICES, piece_of, resident, slice_width
+from engine.ops.triton.gemm.large_batch import large_batch_gemm
+from engine.ops.triton.gemm.small_batch import PIECE, SLICES, piece_of, slice_width, small_batch_gemm
 from engine.ops.triton.rows import rms_norm
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Weight rows a resident program owns, the piece of K that it takes at a time, and the rows up to which it is the
-    better kernel (at most 16); for `streamed` the weight rows of a tile, the programs that share it, the chunks of
-    weights it asks for ahead, columns of K a chunk, and the launch."""
+    """Launch parameters of the products with one weight.
 
-    resident: int = 16
+    Weight rows a program of `small_batch_gemm` owns, the piece of K that it takes at a time, and the rows up to which
+    it is the better kernel (at most 16); for `large_batch_gemm` the weight rows of a tile, the programs that share it,
+    the chunks of weights it fetches ahead, columns of K a chunk, and the launch.
+    """
+
+    weight_rows: int = 16
     piece: int = PIECE
     few: int = 16
     tile: int = 64
@@ -34,29 +37,35 @@ class Plan:
 
 # (weight rows, K)
 PLANS: dict[tuple[int, int], Plan] = {
-    (4096, 1024): Plan(resident=32, split=2),
+    (4096, 1024): Plan(weight_rows=32, split=2),
     (1024, 2048): Plan(split=8, ahead=2),
-    (6144, 1024): Plan(resident=32),
+    (6144, 1024): Plan(weight_rows=32),
     (1024, 3072): Plan(split=8, ahead=3),
-    (2048, 1024): Plan(resident=32, split=2, ahead=4),
-    (4096, 2048): Plan(resident=32, few=8),
-    (2048, 2048): Plan(resident=32, split=4),
+    (2048, 1024): Plan(weight_rows=32, split=2, ahead=4),
+    (4096, 2048): Plan(weight_rows=32, few=8),
+    (2048, 2048): Plan(weight_rows=32, split=4),
     # Half a piece, so that three programs share a processor: 18.9 us in a frame, with one program 21.7
     (12288, 2048): Plan(piece=64, few=8, tile=128, chunk=64, stages=5, warps=8),
     (2048, 6144): Plan(few=8, split=4),
     (3072, 2048): Plan(split=2),
 }
-MOST_RESIDENT = 16 * 6144  # weights that a program of `resident` holds in shared memory
+MOST_RESIDENT = 16 * 6144  # weights that a program of `small_batch_gemm` holds in shared memory
 
 
 def misfit(x: Tensor) -> str | None:
-    """What the kernels do not take of this product; they take all sizes."""
+    """Dtype that the kernels do not take.
+
+    They take all sizes.
+    """
     return None if x.dtype in (torch.bfloat16, torch.float16) else f"{x.dtype}"
 
 
 @functools.cache
 def _plan(weights: int, width: int) -> Plan:
-    """For a weight (weights, width): as measured, or what is safe for a size that nobody has measured."""
+    """Plan for a weight (weights, width).
+
+    As measured, or what is safe for a size without a measurement.
+    """
     if (weights, width) in PLANS:
         return PLANS[weights, width]
     held, piece = 16 * SLICES * slice_width(width), piece_of(width)
@@ -71,10 +80,15 @@ def linear(
     gated: bool = False,
     eps: float = 0.0,
 ) -> Tensor:
-    """x (R, K), rows contiguous, any stride between them; weight (N, K), or (2 N, K) when gated by SwiGLU -> (R, N)."""
+    """Matrix product, by the kernel for its rows.
+
+    x (R, K), rows contiguous, any stride between them; weight (N, K), or (2 N, K) when gated by SwiGLU -> (R, N).
+    """
     plan = _plan(*weight.shape)
     if len(x) <= plan.few:
-        return resident(x, weight, norm, residual, gated, eps, plan.resident, plan.piece)
+        return small_batch_gemm(x, weight, norm, residual, gated, eps, plan.weight_rows, plan.piece)
     if norm is not None:
         x = rms_norm(x, norm, eps, plan.piece)
-    return streamed(x, weight, residual, gated, plan.tile, plan.split, plan.chunk, plan.stages, plan.warps, plan.ahead)
+    return large_batch_gemm(
+        x, weight, residual, gated, plan.tile, plan.split, plan.chunk, plan.stages, plan.warps, plan.ahead
+    )

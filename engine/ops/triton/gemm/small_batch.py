@@ -1,9 +1,10 @@
-"""Products of few rows: a program holds its columns' weights whole before it waits for its input.
+"""Matrix products of few rows.
 
+A program holds its columns' weights whole before it waits for its input.
 One to sixteen rows are multiplied by matrices that are read once, so the time is the time of reading them. A program
 owns BN weight rows and all of K. K is cut into S slices that run side by side on the tensor cores, and their sums are
-added at the end as a tree, ((0+4)+(2+6))+((1+5)+(3+7)): an order that no number of rows changes, and that `streamed`
-keeps. Sizes that the tiles do not divide are padded with zeros.
+added at the end as a tree, ((0+4)+(2+6))+((1+5)+(3+7)): an order that no number of rows changes, and that
+`large_batch_gemm` keeps. Sizes that the tiles do not divide are padded with zeros.
 """
 
 import functools
@@ -21,13 +22,19 @@ LEAST_PIECE = 16
 
 @functools.cache
 def piece_of(width: int) -> int:
-    """Columns of K that a slice takes at a time: the fewest zeros first, then the widest."""
+    """Columns of K that a slice takes at a time.
+
+    The fewest zeros first, then the widest.
+    """
     pieces = [PIECE >> i for i in range(4)]
     return min(pieces, key=lambda piece: (_padded(width, piece), -piece))
 
 
 def slice_width(width: int) -> int:
-    """Columns of K a slice, the last ones zeros where slices do not divide K."""
+    """Columns of K a slice, padded with zeros.
+
+    Where slices do not divide K.
+    """
     return _padded(width, piece_of(width)) // SLICES
 
 
@@ -127,7 +134,7 @@ def _resident(
     tl.store(out_ptr + at, out, mask=keep)
 
 
-def resident(
+def small_batch_gemm(
     x: Tensor,
     weight: Tensor,
     norm: Tensor | None,
@@ -137,8 +144,9 @@ def resident(
     columns: int,
     piece: int,
 ) -> Tensor:
-    """x (R <= 16, K) times weight (N, K) or, gated, (2 N, K) -> (R, N).
+    """Product of few rows with a weight.
 
+    x (R <= 16, K), weight (N, K) or, gated, (2 N, K) -> (R, N).
     A program owns `columns` weight rows and takes `piece` columns of K a slice at a time.
     """
     rows, width = x.shape
