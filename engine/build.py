@@ -62,7 +62,7 @@ async def build_engine(
     observer: Observer | None = None,
     shared: SharedCodecs | None = None,
 ) -> Engine:
-    """Load a checkpoint, start the engine, speak once.
+    """Load a checkpoint, start the engine, run one speech.
 
     `model`: a folder, a hub id, or a kind's name with `dummy_weights`.
     Engines that are built with the same `shared`, one after the other, hold what their codecs have in common once.

@@ -98,7 +98,7 @@ class Speech:
         self._note_text(text, came)
 
     def flush(self, mark: str, came: float | None = None) -> None:
-        """Speak all text so far, then send `FlushDone(mark)`.
+        """Synthesise all text so far, then send `FlushDone(mark)`.
 
         Later text starts the next segment. Raises `InvalidRequest` after the end of the text.
         """

@@ -161,7 +161,7 @@ def _read(cache: LayerCache, table: Tensor, length: int) -> tuple[Tensor, Tensor
 
 
 def _attend_rows(q: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
-    """Attention of each row by itself, without waiting for a device.
+    """Attention of each row by itself, without a device wait.
 
     q (R, H, D) -> (R, H D).
     A device reads all that a block table can hold, so many rows at a time as memory allows.
@@ -179,9 +179,9 @@ def _attend_piece(q: Tensor, table: Tensor, positions: Tensor, cache: LayerCache
 
 
 def _attend_slots(q: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
-    """Attention slot by slot: q (R, H, D) -> (R, H D).
+    """Attention slot by slot.
 
-    The keys and values of a slot are read once for all its rows.
+    q (R, H, D) -> (R, H D). The keys and values of a slot are read once for all its rows.
     """
     slots, positions = metadata.slots, metadata.positions
     out = torch.empty_like(q).flatten(1)

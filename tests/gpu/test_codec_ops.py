@@ -15,7 +15,7 @@ from engine.ops.triton.codec.tiles import UNIT, Tile, unit_tile
 
 pytest.importorskip("triton")
 from engine.ops.triton.codec.decoder import FusedCodecDecoder
-from engine.ops.triton.codec.ops import COUNTERS, CodecOps, Conv, Home, Snake, Streams, Unit
+from engine.ops.triton.codec.ops import COUNTERS, CodecOps, Conv, History, Snake, Streams, Unit
 from engine.ops.triton.codec.packing import DEPTHS
 from tools.codec.calls import Call
 from tools.codec.check import copied
@@ -153,23 +153,25 @@ def test_every_tile_computes_the_same_convolution(tile: Tile) -> None:
     snake = Snake(torch.rand(width, device=DEVICE) + 0.5, torch.rand(width, device=DEVICE))
     conv = Conv(weight, bias, taps, dilation, width, snake, taps * channels)
     pasts = torch.randn(SLOTS, length * channels + 2 * width, device=DEVICE).half()
-    home = Home(pasts[:, : length * channels], length, channels)
-    then = Home(pasts[:, length * channels :], 2, width)
+    history = History(pasts[:, : length * channels], length, channels)
+    next_history = History(pasts[:, length * channels :], 2, width)
     before = pasts.clone()
     rows = torch.tensor([2, 0, 3], device=DEVICE)
     ops = CodecOps(torch.device(DEVICE))
     on = Streams(rows, torch.zeros(COUNTERS, dtype=torch.int32, device=DEVICE))
-    raw, out = ops.conv(x, conv, on, home=home, then=then, residual=residual, raw=torch.float16, tile=tile)
+    raw, out = ops.conv(
+        x, conv, on, history=history, next_history=next_history, residual=residual, raw=torch.float16, tile=tile
+    )
     taken = torch.stack([x[:, tap * dilation : tap * dilation + steps] for tap in range(taps)], 2).flatten(2)
     exact = taken.double() @ weight.double() + bias + residual
     snaked = exact + snake.gain * (snake.frequency * exact).sin().square()
     assert not on.arrivals.any()  # ready for the next operation
     assert decibels(raw, exact) > LEAST
     assert decibels(out[:, 2:], snaked) > LEAST
-    assert torch.equal(out[:, :2].flatten(1), then.values[rows])
-    assert torch.equal(home.values[rows], x[:, -length:].flatten(1))
+    assert torch.equal(out[:, :2].flatten(1), next_history.values[rows])
+    assert torch.equal(history.values[rows], x[:, -length:].flatten(1))
     assert torch.equal(pasts[1], before[1])
-    assert torch.equal(then.values, before[:, length * channels :])
+    assert torch.equal(next_history.values, before[:, length * channels :])
 
 
 @pytest.mark.parametrize(("streams", "steps"), UNIT_STEPS)
@@ -179,28 +181,28 @@ def test_every_tile_that_may_be_chosen_computes_the_same_unit(
 ) -> None:
     """A residual unit of dilation 3, its past in front and the next layer's past put in place."""
     call, pasts = drawn_unit(channels, streams, steps)
-    x, _, _, on, home, then = call.args
+    x, _, _, on, history, next_history = call.args
     before = pasts.clone()
     result = call.run(CodecOps(torch.device(DEVICE)), tile=tile)
     assert ratio(call, result) > LEAST
-    assert torch.equal(result[1][:, : then.length].flatten(1), then.values[on.rows])
-    assert torch.equal(home.values[on.rows], x[:, -home.length :].flatten(1))
-    home.values[on.rows] = before[on.rows, : home.values.shape[1]]
+    assert torch.equal(result[1][:, : next_history.length].flatten(1), next_history.values[on.rows])
+    assert torch.equal(history.values[on.rows], x[:, -history.length :].flatten(1))
+    history.values[on.rows] = before[on.rows, : history.values.shape[1]]
     assert torch.equal(pasts, before)
 
 
 def drawn_unit(channels: int, streams: int, steps: int) -> tuple[Call, Tensor]:
     """A call of a unit, and the pasts of all slots, its own and the next layer's, side by side."""
-    home_length, then_length = 6 * 3, 2
+    history_length, next_length = 6 * 3, 2
     first = drawn_conv(channels, taps=7, dilation=3)
     second = drawn_conv(channels, taps=1, dilation=1)
-    pasts = torch.randn(SLOTS, (home_length + then_length) * channels, device=DEVICE).half()
-    home = Home(pasts[:, : home_length * channels], home_length, channels)
-    then = Home(pasts[:, home_length * channels :], then_length, channels)
+    pasts = torch.randn(SLOTS, (history_length + next_length) * channels, device=DEVICE).half()
+    history = History(pasts[:, : history_length * channels], history_length, channels)
+    next_history = History(pasts[:, history_length * channels :], next_length, channels)
     on = Streams(torch.randperm(SLOTS)[:streams].to(DEVICE), torch.zeros(COUNTERS, dtype=torch.int32, device=DEVICE))
-    x = torch.randn(streams, home_length + steps, channels, device=DEVICE).half()
+    x = torch.randn(streams, history_length + steps, channels, device=DEVICE).half()
     residual = torch.randn(streams, steps, channels, device=DEVICE).half()
-    return Call("unit", (x, residual, Unit(first, second), on, home, then), {"raw": True}), pasts
+    return Call("unit", (x, residual, Unit(first, second), on, history, next_history), {"raw": True}), pasts
 
 
 def drawn_conv(channels: int, taps: int, dilation: int) -> Conv:

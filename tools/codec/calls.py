@@ -11,7 +11,7 @@ from engine.ops.triton.codec.decoder import FusedCodecDecoder
 from engine.ops.triton.codec.ops import CodecOps
 from engine.ops.triton.codec.tiles import Tile, conv_tile, linear_tile, unit_tile
 
-METHODS = ("embed", "conv", "unit", "linear", "attention", "depthwise_norm", "wave")
+METHODS = ("embed", "conv", "unit", "linear", "attention", "depthwise_norm", "output_conv")
 
 
 class Product(NamedTuple):
@@ -54,8 +54,8 @@ class Call:
         """What has a tile of its own."""
         match self.method:
             case "conv":
-                x, conv, home = self.args[0], self.args[1], self.options.get("home")
-                positions = x.shape[0] * (x.shape[1] - (home.length if home else 0))
+                x, conv, history = self.args[0], self.args[1], self.options.get("history")
+                positions = x.shape[0] * (x.shape[1] - (history.length if history else 0))
                 return Product("CONV", conv.depth, conv.width, positions)
             case "unit":
                 streams, steps, channels = self.args[1].shape

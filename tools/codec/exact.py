@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.ops.triton.codec.ops import Conv, Home, Snake
+from engine.ops.triton.codec.ops import Conv, History, Snake
 from tools.codec.calls import Call
 
 LEAST = 60.0  # dB; a product of halves has about 73
@@ -43,9 +43,9 @@ def _convolved(x: Tensor, conv: Conv) -> Tensor:
     return exact
 
 
-def _behind(out: Tensor, then: Home | None, steps: int) -> Tensor:
+def _behind(out: Tensor, next_history: History | None, steps: int) -> Tensor:
     """What `out` (B, H + T s, C) holds behind the next layer's past, as (B, T, N)."""
-    past = then.length * then.channels if then else 0
+    past = next_history.length * next_history.channels if next_history else 0
     present: Tensor = out.flatten(1)[:, past:].unflatten(1, (steps, -1))
     return present
 
@@ -65,18 +65,18 @@ def _conv_ratios(call: Call, result: tuple[Tensor, Tensor]) -> Iterator[float]:
     if call.options.get("raw"):
         yield decibels(result[0], exact)
     if call.options.get("out", True):
-        out = _behind(result[1], call.options.get("then"), exact.shape[1])
-        yield decibels(_joined(out, conv.width) if call.options.get("thrice") else out, _snaked(exact, conv.snake))
+        out = _behind(result[1], call.options.get("next_history"), exact.shape[1])
+        yield decibels(_joined(out, conv.width) if call.options.get("split3") else out, _snaked(exact, conv.snake))
 
 
 def _unit_ratios(call: Call, result: tuple[Tensor, Tensor]) -> Iterator[float]:
     """Of `raw`, if made, and of `out`."""
-    x, residual, unit, then = call.args[0], call.args[1], call.args[2], call.args[5]
+    x, residual, unit, next_history = call.args[0], call.args[1], call.args[2], call.args[5]
     middle = _snaked(_convolved(x, unit.first), unit.first.snake).to(x.dtype)
     exact = _convolved(middle, unit.second) + residual.float()
     if call.options["raw"]:
         yield decibels(result[0], exact)
-    yield decibels(_behind(result[1], then, exact.shape[1]), _snaked(exact, unit.second.snake))
+    yield decibels(_behind(result[1], next_history, exact.shape[1]), _snaked(exact, unit.second.snake))
 
 
 def _linear_ratios(call: Call, result: Tensor) -> Iterator[float]:
@@ -91,7 +91,7 @@ def _linear_ratios(call: Call, result: Tensor) -> Iterator[float]:
     exact = exact if linear.bias is None else exact + linear.bias
     if call.options.get("residual") is not None:
         exact = exact + call.options["residual"]
-    yield decibels(_joined(result, exact.shape[-1]) if call.options.get("thrice") else result, exact)
+    yield decibels(_joined(result, exact.shape[-1]) if call.options.get("split3") else result, exact)
 
 
 def _attention_ratios(call: Call, result: Tensor) -> Iterator[float]:
@@ -99,11 +99,11 @@ def _attention_ratios(call: Call, result: Tensor) -> Iterator[float]:
 
     `position` has been moved on by the call's last operation.
     """
-    qkv, cache, on, position, turns, frames, window = call.args
+    qkv, cache, on, position, freqs, frames, window = call.args
     streams, (heads, ring, width) = len(on.rows), cache.shape[2:]
     query, key_, value = qkv.view(streams, frames, 3, heads, width).unbind(2)  # (B, n, H, D)
     own = (position[on.rows] - frames)[:, None] + torch.arange(frames, device=qkv.device)
-    angles = (2 * math.pi * own[..., None] * turns).repeat(1, 1, 2)[:, :, None]
+    angles = (2 * math.pi * own[..., None] * freqs).repeat(1, 1, 2)[:, :, None]
     cos, sin = angles.cos().float(), angles.sin().float()
 
     def rotated(x: Tensor) -> Tensor:
@@ -124,9 +124,9 @@ def _attention_ratios(call: Call, result: Tensor) -> Iterator[float]:
 
 def _embed_ratios(call: Call, result: Tensor) -> Iterator[float]:
     """Of the sums behind the past."""
-    codes, tables, _, then = call.args
+    codes, tables, _, next_history = call.args
     exact = torch.stack([table[codes[..., group]] for group, table in enumerate(tables)]).sum(0)
-    yield decibels(_joined(result[:, then.length :], exact.shape[-1]), exact)
+    yield decibels(_joined(result[:, next_history.length :], exact.shape[-1]), exact)
 
 
 def _depthwise_ratios(call: Call, result: Tensor) -> Iterator[float]:
@@ -152,5 +152,5 @@ _RATIOS: dict[str, Callable[..., Iterator[float]]] = {
     "attention": _attention_ratios,
     "embed": _embed_ratios,
     "depthwise_norm": _depthwise_ratios,
-    "wave": _wave_ratios,
+    "output_conv": _wave_ratios,
 }

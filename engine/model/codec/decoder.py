@@ -247,7 +247,7 @@ class _Block:
         ]
 
     def __call__(self, x: Tensor, tails: Tensor) -> Tensor:
-        """(C, B, T) -> (C / 2, B, T * rate)"""
+        """(C, B, T) -> (C/2, B, T * rate)"""
         x = self.upsampler(self.snake(x), tails)
         for unit in self.units:
             x = unit(x, tails)

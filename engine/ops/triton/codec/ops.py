@@ -96,7 +96,7 @@ class Depthwise:
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class History:
     """Memory of one causal layer's past.
 
     values (slots, H C), part of the pasts of all layers, `length` = H positions of C `channels` each.
@@ -132,7 +132,7 @@ class CodecOps:
         """`Streams` of a call, which `embed` opens."""
         return Streams(rows.contiguous(), torch.empty(COUNTERS, dtype=torch.int32, device=rows.device))
 
-    def embed(self, codes: Tensor, tables: Tensor, on: Streams, then: Home) -> Tensor:
+    def embed(self, codes: Tensor, tables: Tensor, on: Streams, next_history: History) -> Tensor:
         """Sum of the codes' table rows: high, low, high.
 
         codes (B, n, G), tables (G, V, C) fp32 -> (B, H + n, 3 C).
@@ -140,11 +140,11 @@ class CodecOps:
         starts. It also zeroes the counters.
         """
         streams, frames, groups = codes.shape
-        out = _padded(then.values, streams, frames, then.channels, then)
-        past = then.length * then.channels
+        out = _padded(next_history.values, streams, frames, next_history.channels, next_history)
+        past = next_history.length * next_history.channels
         embed_kernel[(streams * (frames + triton.cdiv(past, COPY)),)](
-            codes, tables, out, then.values, on.rows, on.arrivals, streams, frames, tables.shape[1], groups,
-            out.stride(0), then.values.stride(0), past,
+            codes, tables, out, next_history.values, on.rows, on.arrivals, streams, frames, tables.shape[1], groups,
+            out.stride(0), next_history.values.stride(0), past,
             C=tables.shape[2], COUNTERS=COUNTERS, COPY=COPY, OVERLAP=self.launch["OVERLAP"],
         )  # fmt: skip
         return out
@@ -155,45 +155,46 @@ class CodecOps:
         conv: Conv,
         on: Streams,
         *,
-        home: Home | None = None,
-        then: Home | None = None,
+        history: History | None = None,
+        next_history: History | None = None,
         residual: Tensor | None = None,
         gelu: bool = False,
         raw: torch.dtype | None = None,
         out: bool = True,
-        thrice: bool = False,
+        split3: bool = False,
         tile: Tile | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Causal convolution.
 
         x (B, H + T, C) -> (B, T, N) before Snake if `raw`, and (B, H' + T s, N / s) after it if `out`.
-        `home` is this layer's past, `then` the next layer's: it gives H' and channels N / s. `thrice`: the second is
-        written as 3 N channels, high, low, high.
+        `history` is this layer's past, `next_history` the next layer's: it gives H' and channels N / s. `split3`: the
+        second is written as 3 N channels, high, low, high.
         """
-        streams, steps = x.shape[0], x.shape[1] - (home.length if home else 0)
+        streams, steps = x.shape[0], x.shape[1] - (history.length if history else 0)
         positions, width, depth = streams * steps, conv.width, conv.depth
         t = tile or conv_tile(positions, depth, width)
         assert conv.weight.shape[1] % t.columns == 0, "a tile must not read beyond the padded columns"
         plain = x.new_empty((streams, steps, width), dtype=raw) if raw else x
-        padded = _padded(x, streams, steps, 3 * width if thrice else width, then) if out else x
-        past, tail = _size(then), _size(home)
+        padded = _padded(x, streams, steps, 3 * width if split3 else width, next_history) if out else x
+        past, tail = _size(next_history), _size(history)
         tiles = triton.cdiv(positions, t.rows) * triton.cdiv(width, t.columns)
         assert t.split == 1 or tiles <= COUNTERS, "a tile without a counter"
         programs = tiles * t.split
         partial = x.new_empty(programs * t.rows * t.columns, dtype=torch.float32) if t.split > 1 else conv.bias
         snake = conv.snake or Snake(conv.bias, conv.bias)
-        source = home or then
-        homes = source.values if source else conv.bias
+        source = history or next_history
+        pasts = source.values if source else conv.bias
         activation = "gelu" if gelu else "snake" if conv.snake else "none"
         conv_kernel[(programs + streams * (triton.cdiv(tail, COPY) + triton.cdiv(past, COPY)),)](
             x, conv.weight, conv.bias, snake.frequency, snake.gain, x if residual is None else residual, plain, padded,
-            home.values if home else homes, then.values if then else homes, on.rows, partial, on.arrivals,
+            history.values if history else pasts, next_history.values if next_history else pasts, on.rows,
+            partial, on.arrivals,
             positions, steps, conv.channels, width, conv.weight.stride(0), depth, (conv.dilation - 1) * conv.channels,
-            x.stride(0), 0 if residual is None else residual.stride(0), padded.stride(0), homes.stride(0),
+            x.stride(0), 0 if residual is None else residual.stride(0), padded.stride(0), pasts.stride(0),
             tail, past, t.split,
             BM=t.rows, BN=t.columns, BK=math.gcd(t.depth, conv.channels), SPLIT=t.split > 1,
             PREFETCH=positions <= FEW, ACTIVATION=activation,
-            RESIDUAL=residual is not None, RAW=raw is not None, OUT=out, THRICE=thrice,
+            RESIDUAL=residual is not None, RAW=raw is not None, OUT=out, THRICE=split3,
             COPY=COPY if source else 0,
             num_warps=t.warps, num_stages=t.stages, **self.launch,
         )  # fmt: skip
@@ -205,8 +206,8 @@ class CodecOps:
         residual: Tensor,
         unit: Unit,
         on: Streams,
-        home: Home,
-        then: Home,
+        history: History,
+        next_history: History,
         *,
         raw: bool,
         tile: Tile | None = None,
@@ -221,15 +222,15 @@ class CodecOps:
         t = tile or unit_tile(positions, channels)
         assert not t.wgmma, "a unit is wrong with wgmma (see codec_tiles)"
         plain = torch.empty_like(residual) if raw else x
-        padded = _padded(x, streams, steps, channels, then)
-        past, tail = _size(then), _size(home)
+        padded = _padded(x, streams, steps, channels, next_history)
+        past, tail = _size(next_history), _size(history)
         tiles = triton.cdiv(positions, t.rows)
         block = largest_power_below(channels)
         unit_kernel[(tiles + streams * (triton.cdiv(tail, COPY) + triton.cdiv(past, COPY)),)](
             x, residual, first.weight, first.bias, first.snake.frequency, first.snake.gain,
             second.weight, second.bias, second.snake.frequency, second.snake.gain, plain, padded,
-            home.values, then.values, on.rows, positions, steps, (first.dilation - 1) * channels,
-            x.stride(0), padded.stride(0), home.values.stride(0), tail, past, triton.cdiv(first.depth, t.depth),
+            history.values, next_history.values, on.rows, positions, steps, (first.dilation - 1) * channels,
+            x.stride(0), padded.stride(0), history.values.stride(0), tail, past, triton.cdiv(first.depth, t.depth),
             TAPS=first.taps, C=channels,
             CA=block, CB=channels - block, BM=t.rows, BK=t.depth, RAW=raw, PREFETCH=tiles <= MULTIPROCESSORS, COPY=COPY,
             num_warps=t.warps, num_stages=t.stages, **self.launch,
@@ -244,88 +245,90 @@ class CodecOps:
         norm: float | None = None,
         gated: bool = False,
         residual: Tensor | None = None,
-        thrice: bool = False,
+        split3: bool = False,
         tile: Tile | None = None,
     ) -> Tensor:
         """Linear map with residual, in fp32.
 
         `residual + x @ weight + bias`, x (M, K) -> (M, N), or SwiGLU of 2 N columns if `gated`.
-        `norm`: the epsilon of an RMS norm of x before it. `thrice`: (M, 3 N) halves instead, high, low, high.
+        `norm`: the epsilon of an RMS norm of x before it. `split3`: (M, 3 N) halves instead, high, low, high.
         """
         positions, depth = x.shape
         columns = linear.high.shape[1]
         width = columns // 2 if gated else columns
-        out = linear.high.new_empty((positions, 3 * width)) if thrice else x.new_empty((positions, width))
+        out = linear.high.new_empty((positions, 3 * width)) if split3 else x.new_empty((positions, width))
         t = tile or linear_tile(positions, depth, width)
         linear_kernel[(width // t.columns, triton.cdiv(positions, t.rows))](
             x, linear.high, linear.low, x if linear.bias is None else linear.bias,
             x if residual is None else residual, out,
             positions, width, columns, norm or 0.0, K=depth, BM=t.rows, BN=t.columns, BK=math.gcd(t.depth, depth),
             NORM=norm is not None, GATED=gated, BIAS=linear.bias is not None, RESIDUAL=residual is not None,
-            THRICE=thrice, PREFETCH=positions <= FEW, num_warps=t.warps, num_stages=t.stages, **self.launch,
+            THRICE=split3, PREFETCH=positions <= FEW, num_warps=t.warps, num_stages=t.stages, **self.launch,
         )  # fmt: skip
         return out
 
     def attention(
-        self, qkv: Tensor, cache: Tensor, on: Streams, position: Tensor, turns: Tensor, frames: int, window: int
+        self, qkv: Tensor, cache: Tensor, on: Streams, position: Tensor, freqs: Tensor, frames: int, window: int
     ) -> Tensor:
         """Windowed attention of n new positions.
 
         qkv (B n, 3 H D) fp32, cache (S, 2, H, ring, D) -> (B n, H D).
-        position (slots,) int64 counts earlier positions; turns (D / 2,) fp64 are the rotary frequencies in turns.
+        position (slots,) int64 counts earlier positions; freqs (D / 2,) fp64 are the rotary frequencies in turns.
         """
         streams, heads, ring, size = on.rows.shape[0], cache.shape[2], cache.shape[3], cache.shape[4]
         assert window - 1 + frames <= ring, "the ring is too small for so many frames at once"
         out = qkv.new_empty((qkv.shape[0], heads * size))
         attention_kernel[(streams, heads)](
-            qkv, cache[:, 0], cache[:, 1], out, on.rows, position, turns, frames, cache.stride(0), heads, ring, window,
+            qkv, cache[:, 0], cache[:, 1], out, on.rows, position, freqs, frames, cache.stride(0), heads, ring, window,
             size**-0.5, HALF=size // 2,
             BQ=max(LEAST, triton.next_power_of_2(frames)), BR=max(LEAST, triton.next_power_of_2(window)),
             num_warps=ATTENTION_WARPS, num_stages=1, **self.launch,
         )  # fmt: skip
         return out
 
-    def depthwise_norm(self, x: Tensor, layer: Depthwise, on: Streams, home: Home) -> Tensor:
+    def depthwise_norm(self, x: Tensor, layer: Depthwise, on: Streams, history: History) -> Tensor:
         """Depthwise causal conv, then layer norm.
 
         x (B, H + T, C) -> (B, T, C).
         """
         streams, length, channels = x.shape
-        steps = length - home.length
+        steps = length - history.length
         out = x.new_empty((streams, steps, channels))
-        depthwise_norm_kernel[(streams * (steps + triton.cdiv(_size(home), COPY)),)](
-            x, layer.weight, layer.bias, layer.norm_weight, layer.norm_bias, out, home.values, on.rows,
-            streams * steps, steps, x.stride(0), home.values.stride(0), _size(home), 1e-6,
+        depthwise_norm_kernel[(streams * (steps + triton.cdiv(_size(history), COPY)),)](
+            x, layer.weight, layer.bias, layer.norm_weight, layer.norm_bias, out, history.values, on.rows,
+            streams * steps, steps, x.stride(0), history.values.stride(0), _size(history), 1e-6,
             TAPS=layer.weight.shape[0], C=channels, COPY=COPY, num_warps=4, **self.launch,
         )  # fmt: skip
         return out
 
-    def wave(
-        self, x: Tensor, conv: Conv, on: Streams, home: Home, position: Tensor, frames: int, dtype: torch.dtype
+    def output_conv(
+        self, x: Tensor, conv: Conv, on: Streams, history: History, position: Tensor, frames: int, dtype: torch.dtype
     ) -> Tensor:
         """Last conv, clamped; advances the positions.
 
         x (B, H + T, C) -> (B, T) in [-1, 1], or int16 PCM.
         """
         streams, length, channels = x.shape
-        steps = length - home.length
+        steps = length - history.length
         out = x.new_empty((streams, steps), dtype=dtype)
         block = 32
         tiles = triton.cdiv(streams * steps, block)
-        wave_kernel[(tiles + streams * triton.cdiv(_size(home), COPY),)](
-            x, conv.weight, conv.bias, out, home.values, on.rows, position, streams, frames, streams * steps, steps,
-            x.stride(0), home.values.stride(0), _size(home), TAPS=conv.taps, C=channels,
+        wave_kernel[(tiles + streams * triton.cdiv(_size(history), COPY),)](
+            x, conv.weight, conv.bias, out, history.values, on.rows, position, streams, frames, streams * steps, steps,
+            x.stride(0), history.values.stride(0), _size(history), TAPS=conv.taps, C=channels,
             BC=triton.next_power_of_2(channels), BM=block, PCM=dtype == torch.int16, COPY=COPY,
             num_warps=4, **self.launch,
         )  # fmt: skip
         return out
 
 
-def _size(home: Home | None) -> int:
-    return home.length * home.channels if home else 0
+def _size(history: History | None) -> int:
+    return history.length * history.channels if history else 0
 
 
-def _padded(like: Tensor, streams: int, steps: int, width: int, then: Home | None) -> Tensor:
-    if then is None:
+def _padded(like: Tensor, streams: int, steps: int, width: int, next_history: History | None) -> Tensor:
+    if next_history is None:
         return like.new_empty((streams, steps, width))
-    return like.new_empty((streams, then.length + steps * width // then.channels, then.channels))
+    return like.new_empty(
+        (streams, next_history.length + steps * width // next_history.channels, next_history.channels)
+    )

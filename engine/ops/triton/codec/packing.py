@@ -37,7 +37,7 @@ class PackedUpsample:
     gamma is folded into its last product.
     """
 
-    spread: Conv
+    transposed: Conv
     depthwise: Depthwise
     widen: Conv
     narrow: Conv
@@ -50,7 +50,7 @@ class PackedBlock:
     Its Snake is the first unit's.
     """
 
-    spread: Conv
+    transposed: Conv
     rate: int
     units: tuple[Unit, ...]
 
@@ -59,18 +59,18 @@ class PackedBlock:
 class PackedCodec:
     """All packed weights of the codec decoder.
 
-    `tables` (G, V, C): the codebooks projected, `turns` (D / 2,) fp64: rotary frequencies in turns.
+    `tables` (G, V, C): the codebooks projected, `freqs` (D / 2,) fp64: rotary frequencies in turns.
     """
 
     tables: Tensor
-    enter: Conv
+    input_proj: Conv
     layers: tuple[PackedLayer, ...]
-    leave: Linear
+    output_proj: Linear
     upsamples: tuple[PackedUpsample, ...]
-    opening: Conv
+    first_conv: Conv
     blocks: tuple[PackedBlock, ...]
-    wave: Conv
-    turns: Tensor
+    output_conv: Conv
+    freqs: Tensor
 
 
 def pack(config: CodecDecoderConfig, weights: Tensors, dtype: torch.dtype, fused_channels: int) -> PackedCodec:
@@ -93,16 +93,16 @@ class _Packer:
         exponents = torch.arange(0, c.head_dim, 2, dtype=torch.float64, device=w["decoder.0.conv.weight"].device)
         return PackedCodec(
             tables=self.tables(),
-            enter=self.enter(),
+            input_proj=self.input_proj(),
             layers=tuple(self.layer(under(w, f"pre_transformer.layers.{i}")) for i in range(c.layers)),
-            leave=self.leave(),
+            output_proj=self.output_proj(),
             upsamples=tuple(self.upsample(under(w, f"upsample.{i}")) for i in range(len(c.upsampling_ratios))),
-            opening=self.opening(),
+            first_conv=self.first_conv(),
             blocks=tuple(
                 self.block(i, f"decoder.{last}" if i + 1 == last else f"decoder.{i + 1}.block.0") for i in blocks
             ),
-            wave=self.wave(f"decoder.{last + 1}.conv"),
-            turns=c.rope_theta ** (-exponents / c.head_dim) / (2 * math.pi),
+            output_conv=self.output_conv(f"decoder.{last + 1}.conv"),
+            freqs=c.rope_theta ** (-exponents / c.head_dim) / (2 * math.pi),
         )
 
     def tables(self) -> Tensor:
@@ -111,7 +111,7 @@ class _Packer:
         parts = [(first, 0)] + [(rest, i) for i in range(self.config.quantizers - 1)]
         return torch.stack([_table(quantizer, number) for quantizer, number in parts])
 
-    def enter(self) -> Conv:
+    def input_proj(self) -> Conv:
         """pre_conv with the transformer's input projection.
 
         One product: both are linear and nothing stands between them.
@@ -120,9 +120,9 @@ class _Packer:
         project = w["pre_transformer.input_proj.weight"]
         weight = torch.einsum("om,mit->oit", project, w["pre_conv.conv.weight"])
         bias = project @ w["pre_conv.conv.bias"] + w["pre_transformer.input_proj.bias"]
-        return self.product(self.thrice(weight), bias, taps=weight.shape[2])
+        return self.product(self.split3(weight), bias, taps=weight.shape[2])
 
-    def thrice(self, weight: Tensor) -> Tensor:
+    def split3(self, weight: Tensor) -> Tensor:
         """Conv weight for an input that is high, low, high.
 
         (N, C, taps) -> (taps 3 C, N): high, high, low.
@@ -140,16 +140,16 @@ class _Packer:
             down=self.split(w["mlp_layer_scale.scale"][:, None] * w["mlp.down_proj.weight"]),
         )
 
-    def leave(self) -> Linear:
+    def output_proj(self) -> Linear:
         w = under(self.weights, "pre_transformer")
         return self.split(w["output_proj.weight"] * w["norm.weight"], w["output_proj.bias"])
 
     def upsample(self, w: Tensors) -> PackedUpsample:
-        spread, gamma = w["0.conv.weight"], w["1.gamma"]  # (C, C, rate)
-        rate = spread.shape[2]
+        transposed, gamma = w["0.conv.weight"], w["1.gamma"]  # (C, C, rate)
+        rate = transposed.shape[2]
         return PackedUpsample(
-            spread=self.product(
-                self.thrice(spread.permute(2, 1, 0).flatten(0, 1)[:, :, None]), w["0.conv.bias"].repeat(rate)
+            transposed=self.product(
+                self.split3(transposed.permute(2, 1, 0).flatten(0, 1)[:, :, None]), w["0.conv.bias"].repeat(rate)
             ),
             depthwise=Depthwise(
                 w["1.dwconv.conv.weight"][:, 0].T.contiguous(),
@@ -161,9 +161,9 @@ class _Packer:
             narrow=self.linear(gamma[:, None] * w["1.pwconv2.weight"], gamma * w["1.pwconv2.bias"]),
         )
 
-    def opening(self) -> Conv:
+    def first_conv(self) -> Conv:
         weight, bias = self.weights["decoder.0.conv.weight"], self.weights["decoder.0.conv.bias"]
-        return self.product(self.thrice(weight), bias, taps=weight.shape[2], snake="decoder.1.block.0")
+        return self.product(self.split3(weight), bias, taps=weight.shape[2], snake="decoder.1.block.0")
 
     def block(self, number: int, following: str) -> PackedBlock:
         """Weights of block `number`.
@@ -178,7 +178,7 @@ class _Packer:
         snakes = [f"{name}.3.act1", f"{name}.4.act1", following]
         columns = 1 if bias.shape[0] <= self.fused_channels else COLUMNS
         return PackedBlock(
-            spread=self.product(products, bias.repeat(rate), taps=2, snake=f"{name}.2.act1"),
+            transposed=self.product(products, bias.repeat(rate), taps=2, snake=f"{name}.2.act1"),
             rate=rate,
             units=tuple(
                 Unit(
@@ -189,7 +189,7 @@ class _Packer:
             ),
         )
 
-    def wave(self, name: str) -> Conv:
+    def output_conv(self, name: str) -> Conv:
         weight = self.weights[f"{name}.weight"]  # (1, C, taps)
         return Conv(
             _by_tap(weight).view(weight.shape[2], -1),
