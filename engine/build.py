@@ -52,8 +52,8 @@ CPU_CACHE_BYTES = 1 << 30
 PREFILL_TOKENS = {
     "cuda": 256,
     "cpu": 64,
-}  # of prompts in a step: some 2 ms, and 20 ms of the embedded voice on two cores
-POSITIONS_PER_SLOT = 4096  # more than this a slot on average is never worth its memory
+}  # a step: about 2 ms on a GPU, 20 ms of the embedded voice on two cores
+POSITIONS_PER_SLOT = 4096  # average; more is never worth its memory
 
 
 async def build_engine(

@@ -72,7 +72,7 @@ class Engine:
         self.card, self.defaults = card, defaults
         self.failed: BaseException | None = None
         self.last_step = time.monotonic()
-        self._next_by = 0.0  # until when the next step may wait for newcomers
+        self._next_by = 0.0  # time until which the next step may wait for newcomers
         self._config, self._prompt_builder, self._scheduler = config, prompt_builder, scheduler
         self._runner, self._observer = runner, observer
         self._speeches: dict[Sequence, Speech] = {}
@@ -187,7 +187,7 @@ class Engine:
                 output = await self._run_step(batch)
                 outcomes = self._scheduler.commit(output)
                 self._deliver(outcomes)
-        except Exception as error:  # whatever broke a step ends the engine, loudly, and every speech with it
+        except Exception as error:  # a broken step ends the engine with every speech
             self._fail(error)
 
     async def _next_batch(self) -> Batch | None:
@@ -245,7 +245,7 @@ class Engine:
                 case EngineError():
                     self._end(speech, outcome)
 
-    # ---- everything else
+    # ---- requests, recordings, time limits
 
     def _sequence(self, request: SpeechRequest, seed: int, layout: PromptLayout, arrived: float) -> Sequence:
         config, tokenizer = self._config, self._prompt_builder.tokenizer
@@ -304,7 +304,7 @@ class Engine:
             layout = await loop.run_in_executor(self._encoder, self._prompt_builder.prepare, request)
         except EngineError as error:
             self._end(speech, error)
-        except Exception as error:  # whatever broke the encoder concerns this speech alone
+        except Exception as error:  # a broken encoder concerns this speech alone
             failure = GenerationFailed(f"the reference could not be encoded: {type(error).__name__}")
             failure.__cause__ = error
             self._end(speech, failure)

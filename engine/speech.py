@@ -35,7 +35,7 @@ class Speech:
     ) -> None:
         self.sequence = sequence
         self._characters, self._wake, self._drop = characters, wake, drop
-        self._outbox: deque[tuple[Event, float]] = deque()  # each with the moment it was ready
+        self._outbox: deque[tuple[Event, float]] = deque()  # each with the time it was ready
         self._receiver = Receiver(observer, sequence.frame_seconds)
         self._arrival = asyncio.Event()
         self._error: EngineError | None = None

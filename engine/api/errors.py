@@ -6,8 +6,8 @@ Each has a stable `reason` that the service maps to one status code.
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-LONGEST_QUOTE = 80  # characters of an unknown name
-LONGEST_LIST = 200  # characters of the names listed in its place
+LONGEST_QUOTE = 80  # characters of an unknown name in a message
+LONGEST_LIST = 200  # characters of the existing names in a message
 
 
 class EngineError(Exception):

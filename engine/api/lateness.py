@@ -9,7 +9,7 @@ engine: the rest, waits for a slot and recomputation included.
 from dataclasses import dataclass, field
 
 CAUSES = ("text", "engine", "client")
-RESPONSE = 0.15  # seconds; text that comes less than this before its audio is due is late
+RESPONSE = 0.15  # seconds before its audio is due, after which text is late
 
 
 def split(late: float, now: float, unread: float, text_came: float | None) -> dict[str, float]:

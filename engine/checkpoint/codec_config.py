@@ -10,7 +10,7 @@ from typing import Any
 
 Json = Mapping[str, Any]
 
-CONVOLUTION_REACH = 12  # frames that the decoder's convolutions look back: 2 before its transformer, 9.4 after it
+CONVOLUTION_REACH = 12  # past frames of the decoder's convolutions: 2 before its transformer, 9.4 after it
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 _LFS = b"version https://git-lfs.github.com/spec/"
 _FOREIGN = {b"PK\x03\x04": "PyTorch file or an archive", b"\x80": "pickled PyTorch file", b"GGUF": "GGUF file"}
 _UNFINISHED = (".incomplete", ".part", ".partial", ".crdownload", ".download", ".tmp", ".aria2")
-_HUB_DOWNLOADS = Path(".cache/huggingface/download")  # where `hf download --local-dir` keeps what has not ended
+_HUB_DOWNLOADS = Path(".cache/huggingface/download")  # of unfinished files of `hf download --local-dir`
 _AGAIN = "download it again"
 _LONGEST_HEADER = 100 * 2**20  # the safetensors format's own limit
 

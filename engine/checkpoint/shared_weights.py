@@ -21,7 +21,7 @@ class SharedCodecs:
 
     def __init__(self) -> None:
         self._weights: dict[tuple[bytes, ...], Weights] = {}
-        self._decoders: dict[int, tuple[Weights, Any]] = {}  # by identity of the weights, which it keeps alive
+        self._decoders: dict[int, tuple[Weights, Any]] = {}  # by id of the weights, which are kept alive
 
     def weights(self, folder: Path, load: Callable[[], Weights]) -> Weights:
         """Tensors of a speech tokenizer's folder.

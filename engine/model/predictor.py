@@ -13,7 +13,7 @@ from engine.checkpoint.config import ModelConfig
 from engine.model.layers import DecoderStack, rope_tables
 from engine.ops.base import HeadNorms, LayerCache, Ops, SamplingTensors
 
-# step 0..14 -> how codebook step + 1 is drawn
+# step 0..14 -> sampling parameters of codebook step + 1
 SamplingTensorsAt = Callable[[int], SamplingTensors]
 
 

@@ -51,7 +51,7 @@ class AttentionMetadata:
         """Rows in runs of one slot at consecutive positions."""
         count, device = len(self.slots), self.slots.device
         opens = self.slots.diff(prepend=self.slots.new_full((1,), -1)) != 0
-        number = opens.cumsum(0) - 1  # of the run that each row belongs to
+        number = opens.cumsum(0) - 1  # run of each row
         most = min(count, len(self.block_table))
         rows = torch.searchsorted(number, torch.arange(most + 1, device=device))
         last = (rows[1:] - 1).clamp(min=0)

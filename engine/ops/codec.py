@@ -25,7 +25,7 @@ class CodecState:
     def reset(self, rows: Tensor) -> None:
         """Put slots `rows` (R,) at a stream's start."""
         self.tails.index_fill_(0, rows, 0)
-        self.rings.index_fill_(1, rows, 0)  # masked anyway, but a value that is not finite would shine through
+        self.rings.index_fill_(1, rows, 0)  # masked anyway, but values that are not finite would leak through
         self.frames.index_fill_(0, rows, 0)
 
     @property
@@ -46,7 +46,9 @@ class CodecState:
         ):
             own.copy_(kept)
             if kept.is_cuda:
-                kept.record_stream(torch.cuda.current_stream(kept.device))  # dropped meanwhile, it must stay till then
+                kept.record_stream(
+                    torch.cuda.current_stream(kept.device)
+                )  # if dropped meanwhile, it must live till then
 
 
 class Decoder(Protocol):
@@ -56,7 +58,7 @@ class Decoder(Protocol):
     """
 
     config: CodecDecoderConfig
-    dtype: torch.dtype  # of what its streams keep
+    dtype: torch.dtype  # of the streams' state
 
     def new_state(self, slots: int, device: torch.device | str, dtype: torch.dtype) -> CodecState:
         """State of `slots` streams, all at their start.

@@ -14,7 +14,7 @@ from engine.ops.attention_metadata import AttentionMetadata
 from engine.ops.base import HeadNorms, LayerCache, Rope, SamplingTensors
 from engine.ops.philox import uniforms
 
-MOST_GATHERED = 1 << 28  # bytes of keys and values that are copied side by side at a time
+MOST_GATHERED = 1 << 28  # bytes of keys, values gathered at a time
 
 
 class ReferenceOps:
@@ -148,7 +148,7 @@ def _write(cache: LayerCache, table: Tensor, positions: Tensor, keys: Tensor, va
     size = cache.keys.shape[1]
     blocks, offsets = table.gather(1, (positions // size)[:, None])[:, 0].long(), positions % size
     cache.keys[blocks, offsets] = keys
-    cache.values[blocks, offsets] = values.nan_to_num()  # what is not visible weighs 0, and 0 x NaN would be NaN
+    cache.values[blocks, offsets] = values.nan_to_num()  # masked values weigh 0, but 0 x NaN would be NaN
 
 
 def _read(cache: LayerCache, table: Tensor, length: int) -> tuple[Tensor, Tensor]:

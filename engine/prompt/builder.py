@@ -15,7 +15,7 @@ from engine.prompt.token_stream import HEADING
 from engine.prompt.tokenizer import TextTokenizer
 
 ROLE = 2  # ids of the heading that follow im_start
-PROMPT_SHARE = 4  # a text goes into the prompt unasked where it leaves three such parts of the positions to speech
+PROMPT_SHARE = 4  # by default a text of up to 1/4 of the positions goes into the prompt
 
 
 @dataclass(frozen=True, slots=True)

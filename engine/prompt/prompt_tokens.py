@@ -24,7 +24,7 @@ class PromptToken(NamedTuple):
     codes: tuple[int, ...]
 
 
-VECTOR: tuple[int, ...] = (-1,)  # in `PromptToken.codes`: the speaker's vector stands here
+VECTOR: tuple[int, ...] = (-1,)  # in `PromptToken.codes`: the place of the speaker's vector
 
 
 def language_row(config: ModelConfig, language: str, voice: Voice) -> int | None:

@@ -10,11 +10,11 @@ end none, nor does a full stop before a small letter.
 import unicodedata
 from enum import Enum
 
-BUDGET = 1_000  # characters: some minute and a half of English
-SENTENCE = 8  # characters up to which a sentence goes with the next one
+BUDGET = 1_000  # characters: about 90 s of English
+SENTENCE = 8  # characters of a sentence too short for a segment
 STOPS, WIDE_STOPS, CLOSERS = frozenset(".!?…؟۔।॥።"), frozenset("。！？｡"), frozenset("\"'”’」』）)]》")
 TITLES = frozenset("mr mrs ms mx dr prof rev hon st vs fig sr sra dra mme mlle bzw ca nr".split())
-LONGEST_WORD = 8  # characters of a word that are looked at
+LONGEST_WORD = 8  # characters of a word that count
 WORDS, ANYWHERE = 2, 3  # budgets after which a cut may lie between words, and anywhere
 
 
@@ -40,7 +40,7 @@ class TextSplitter:
         self._least = budget if least is None else least
         self._length = 0  # of the segment so far
         self._seen = _Seen.INSIDE
-        self._word = ""  # that the text ends in
+        self._word = ""  # at the end of the text
 
     def restart(self) -> None:
         """Begin a segment, after a flush."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from engine.prompt import markup
 from engine.prompt.markup import Construct
 
-HELD = 1_000  # characters; what is longer is no markup
+HELD = 1_000  # characters; longer text is no markup
 CLOSING = {"(": ")", "[": "]"}  # of a link's target
 
 
@@ -34,7 +34,7 @@ class MarkupFilter:
     """
 
     def __init__(self) -> None:
-        self._start = 0  # of what is held, in the text that came
+        self._start = 0  # offset of `_held` in the input
         self._begin()
 
     def push(self, text: str) -> Filtered:
@@ -56,11 +56,11 @@ class MarkupFilter:
     def _begin(self) -> None:
         self._held, self._final = "", False
         self._at = 0  # index in `_held`
-        self._before = self._last = "\n"  # the character that came before, and the last that stayed
+        self._before = self._last = "\n"  # the character before, the last one kept
         self._line_start, self._row = True, False
-        self._dropped = self._break = self._emoji = False  # since the last character that stayed
-        self._label_end = -1  # in the text that came
-        self._until = ""  # what ends that which is passed over
+        self._dropped = self._break = self._emoji = False  # since the last character kept
+        self._label_end = -1  # offset in the input
+        self._until = ""  # end of the skipped part
         self._depth = 0
         self._texts: list[str] = []
         self._places: list[int] = []

@@ -2,8 +2,8 @@
 
 from collections.abc import Hashable
 
-LEAST, MOST = 0.001, 0.02  # seconds of a margin
-RISE = 1.1  # what is expected falls at once and rises by no more: one slow step must not hold up those after it
+LEAST, MOST = 0.001, 0.02  # bounds of the margin, in seconds
+RISE = 1.1  # most growth a step of an expected duration: one slow step must not hold up those after it
 
 
 class StepPacer:

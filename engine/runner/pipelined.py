@@ -60,7 +60,7 @@ class StepBuffers:
 
     tokens: StagingBuffer
     rows: StagingBuffer
-    chunks: dict[int, StagingBuffer]  # of chunks, by their size: slot and first frame
+    chunks: dict[int, StagingBuffer]  # by chunk size: slot, first frame
     frames: Tensor  # (slots, code groups + 1) int32
     audio: Tensor  # (samples,) int16: one chunk after the other
     marks: list[torch.cuda.Event] = field(
@@ -136,7 +136,7 @@ class PipelinedRunner:
             before, self._in_flight = self._in_flight, launched
             return NOTHING if before is None else self._output(before)
 
-    # ---- on the way in
+    # ---- launch
 
     def _launch(self, batch: Batch) -> Launched:
         """Launch all stages of a batch.
@@ -196,7 +196,7 @@ class PipelinedRunner:
             members.setdefault(fit(chunk.count), []).append(i)
         groups, used = [], 0
         for size, those in members.items():
-            # In one piece, for a copy to any other kind of place would wait for the device.
+            # Contiguous, for any other copy would wait for the device.
             samples = len(those) * size * self._codec.frame_samples
             audio = buffers.audio[used : used + samples].view(len(those), -1)
             self._decode([chunks[i] for i in those], buffers.chunks[size], self._decoders[size], audio)
@@ -212,7 +212,7 @@ class PipelinedRunner:
         staging.load(np.array([(chunk.slot, chunk.first) for chunk in chunks], np.int64), graphs)
         audio.copy_(graphs.replay(len(chunks))[: len(chunks)], non_blocking=True)
 
-    # ---- on the way out
+    # ---- output
 
     def _output(self, launched: Launched) -> StepOutput:
         batch, buffers = launched.batch, launched.buffers
@@ -245,7 +245,7 @@ class PipelinedRunner:
         in_flight = self._in_flight
         return 0.0 if in_flight is None else self._pacer.next_by(in_flight.kind, max(sampled_at, in_flight.at))
 
-    # ---- when it is built
+    # ---- construction
 
     def _padded(self, rows: int) -> Tensor:
         return torch.tensor(self._padding, device=self._device).repeat(rows, 1)

@@ -117,7 +117,7 @@ class StepOutput:
     next_by: float = 0.0
 
 
-NOTHING = StepOutput(Batch(), np.empty((0, 0), np.int32), np.empty(0, np.bool_), (), 0.0)  # no step has ended yet
+NOTHING = StepOutput(Batch(), np.empty((0, 0), np.int32), np.empty(0, np.bool_), (), 0.0)  # before any step has ended
 
 
 class Runner(Protocol):

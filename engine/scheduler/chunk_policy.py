@@ -4,12 +4,12 @@ Few frames a chunk while the listener waits for them, more once there is time.
 """
 
 SIZES = (1, 2, 4, 8, 12)  # the codec runs at these sizes alone, so that each can be captured as a graph
-LARGEST = (0, 1, 2, 2, 4, 4, 4, 4, 8, 8, 8, 8, 12)  # of the sizes, up to so many frames
+LARGEST = (0, 1, 2, 2, 4, 4, 4, 4, 8, 8, 8, 8, 12)  # largest size up to the index, in frames
 
 MOST_PENDING = 48  # frames of one speech that may wait for the codec
-STEP_FRAMES = 400  # of a step's codec calls, each call counted as CALL_FRAMES more: bounds how long others' frames wait
-CALL_FRAMES = 24  # what one call costs beside its frames, in frames
-SHORT = 0.3  # seconds of slack with which a chunk is decoded beside first ones
+STEP_FRAMES = 400  # a step's codec budget, each call counted as CALL_FRAMES more: bounds how long other frames wait
+CALL_FRAMES = 24  # cost of one call beside its frames, in frames
+SHORT = 0.3  # seconds of slack, below which a chunk is decoded beside first ones
 
 
 def fit(frames: int) -> int:

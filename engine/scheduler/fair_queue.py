@@ -44,7 +44,7 @@ def _merge(fresh: dict[str, deque[Sequence]], held: Counter[str]) -> Iterator[Se
 
 def ahead(tenant: str, waiting: Counter[str], running: Counter[str]) -> int:
     """Number of `waiting` that precede a newcomer of `tenant`."""
-    level = running[tenant] + waiting[tenant]  # others go first until each holds more than that
+    level = running[tenant] + waiting[tenant]  # others precede until each holds more than that
     return waiting[tenant] + sum(
         min(count, max(0, level - running[other] + 1)) for other, count in waiting.items() if other != tenant
     )

@@ -39,7 +39,7 @@ class Scheduler:
         self._limits, self._pool, self._observer = limits, pool, observer
         self._free = list(range(limits.slots - 1, -1, -1))
         self._flights: deque[InFlightBatch] = deque()
-        self._last_scheduled = 0.0  # when the last step was
+        self._last_scheduled = 0.0  # time of the last step
 
     def add(self, sequence: Sequence) -> None:
         """Queue a speech by its time of arrival."""

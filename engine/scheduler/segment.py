@@ -22,15 +22,15 @@ class Segment:
     def __init__(
         self, layout: PromptLayout, tokenizer: TextTokenizer, number: int, first_frame: int, text_start: int = 0
     ) -> None:
-        self.number = number  # of flushes before it
+        self.number = number  # flushes before it
         self.first_frame = first_frame  # in the turn
         self.text_start = self.text_end = text_start  # offsets into the turn's text, the end once it has ended
         self.mark: str | None = None  # of the flush that ended it
         self.ended = False
-        self.speakable = False  # whether anything in the text so far can be spoken
+        self.speakable = False  # whether any text so far is speakable
         self.frames: list[tuple[int, ...]] = []
-        self.launched = 0  # frames given to the device, ahead of `frames` by those in flight
-        self.decoded = 0  # frames given to the codec
+        self.launched = 0  # frames launched, ahead of `frames` by those in flight
+        self.decoded = 0  # frames launched in the codec
         self.delivered = 0  # frames whose audio is back
         self.finish: FinishReason | None = None
         self.spoken = False  # whether the model ended it after all its text
@@ -65,7 +65,7 @@ class Segment:
         if not self.speakable:
             self.finish = FinishReason.STOP
         if self._fixed_mode is None:
-            self._prefix = None  # the text may go elsewhere, now that it is complete
+            self._prefix = None  # the text mode may change, now that the text is complete
 
     @property
     def tokens(self) -> int:

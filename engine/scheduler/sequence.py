@@ -20,7 +20,7 @@ from engine.scheduler.segment import Segment
 from engine.scheduler.waits import Waits
 
 Block = int
-RESERVE = 1.0  # seconds of audio at the listener with which a text is spoken that is not complete
+RESERVE = 1.0  # seconds of audio at the listener, below which incomplete text is spoken
 
 
 @dataclass(eq=False, slots=True)
@@ -37,27 +37,27 @@ class Sequence:
     guard: RunawayDetector
     splitter: TextSplitter = field(default_factory=TextSplitter)
     arrived: float = field(default_factory=time.monotonic)
-    queued: float | None = None  # when it joined the queue, its reference recording encoded
+    queued: float | None = None  # when it joined the queue, after its recording was encoded
     segments: deque[Segment] = field(default_factory=deque)
     text_ended: bool = False
     slot: int | None = None
     blocks: list[Block] = field(default_factory=list)
     cached: int = 0
-    slot_loaded: bool = False  # the slot has been set up for this segment
-    warm: bool = False  # the slot's last codes are this segment's
+    slot_loaded: bool = False  # whether the slot is initialised for this segment
+    warm: bool = False  # whether the slot's last codes are this segment's
     admitted: float | None = None
     lent: bool = False  # whether its slot has gone to another tenant, with fewer
     total_frames: int = 0  # of finished segments
     taken: int = 0
     tokens: int = 0  # of finished segments
     characters: int = 0
-    speakable: bool = False  # whether anything in the text so far can be spoken
+    speakable: bool = False  # whether any text so far is speakable
     playback: Playback = field(init=False)
     waits: Waits = field(default_factory=Waits)
     outboxes: Outboxes = field(default_factory=Outboxes)
-    early: list[tuple[float, str | None]] = field(default_factory=list)  # text before the queue; None is an end
-    markup: MarkupFilter | None = None  # where it is left out
-    finish: FinishReason = FinishReason.STOP  # of the turn: its last segment's that is not STOP
+    early: list[tuple[float, str | None]] = field(default_factory=list)  # text before the queue; None ends a segment
+    markup: MarkupFilter | None = None  # None where markup stays
+    finish: FinishReason = FinishReason.STOP  # of the turn: the last segment's other than STOP
     closed: bool = False
     frame_seconds: float = field(init=False)
 

@@ -5,7 +5,7 @@ from engine.checkpoint.dummy.configs import Json
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
 
-_SPEAKER_DEFAULTS = {  # what the published speaker encoders have and their config.json leaves out
+_SPEAKER_DEFAULTS = {  # of the published speaker encoders, absent from their config.json
     "mel_dim": 128,
     "enc_channels": [512, 512, 512, 512, 1536],
     "enc_kernel_sizes": [5, 3, 3, 3, 1],

@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.ops.attention_metadata import AttentionMetadata
 from engine.ops.base import LayerCache
 
-PAGE = 256  # positions; a block of the cache must be a multiple of it
+PAGE = 256  # positions; the cache's block size is a multiple of it
 MOST_WIDTH = 256  # of a head
 
 

@@ -22,7 +22,7 @@ FEW = 64  # positions up to which a product waits for its weights more than it m
 ATTENTION_WARPS = 2  # more would repeat each other's work on 16 columns
 MULTIPROCESSORS = 132  # a unit of fewer tiles waits for its weights too
 COLUMNS = 64  # weights have a multiple of this many columns
-COUNTERS = 1024  # the most tiles of a product whose depth is shared
+COUNTERS = 1024  # most tiles of a product with shared depth
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def _streamed(
     WIDTH: tl.constexpr,  # of a slice of K
     KC: tl.constexpr,
     SPLIT: tl.constexpr,
-    AHEAD: tl.constexpr,  # chunks of weights asked for while earlier kernels run
+    AHEAD: tl.constexpr,  # chunks of weights fetched while earlier kernels run
     SWIGLU: tl.constexpr,
     RESIDUAL: tl.constexpr,
     OVERLAP: tl.constexpr,
