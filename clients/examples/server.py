@@ -13,10 +13,7 @@ from qwentts_client import Client
 
 @contextmanager
 def serving(address: str, *flags: str) -> Iterator[Client]:
-    """A ready client with a server of its own.
-
-    Raises RuntimeError where the server ends by itself or badly.
-    """
+    """A ready client with its own server; RuntimeError where that fails."""
     command = [sys.executable, "-m", "qwentts_grpc", "serve", "--port", address.rpartition(":")[2], *flags]
     server, ready = subprocess.Popen(command), False
     try:
