@@ -184,12 +184,12 @@ async def soak(seconds: float) -> list[str]:
         samples.append(await server.sample())
         left = {name: value for name, value in (await server.scrape()).items() if name in GAUGES}
     steady = [sample for sample in samples if sample.at > WARM_UP * seconds]
-    _tell(ends, steady)
+    _print_report(ends, steady)
     print("when idle: " + ", ".join(f"{name} {value:g}" for name, value in left.items()))
     return [*_lost(ends), *_grown(steady), *(f"{name} is {value:g}" for name, value in left.items() if value)]
 
 
-def _tell(ends: Counter[tuple[str, str]], steady: Sequence[Sample]) -> None:
+def _print_report(ends: Counter[tuple[str, str]], steady: Sequence[Sample]) -> None:
     for way in WAYS:
         counts = ", ".join(f"{end} {count}" for (by, end), count in sorted(ends.items()) if by == way)
         print(f"{way:<22}{counts}")

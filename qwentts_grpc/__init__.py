@@ -3,7 +3,7 @@
 cli        flags of the serve command
 server     the process: ports, models, drain, watchdog, side port
 service    TTSService and VoiceService: one call from config to Summary
-admission  who may come in: state, tenants, tokens, limits
+admission  access: state, tenants, tokens, limits
 voices     the voice catalog: checkpoints and created voices
 rpc        one RPC: its status, interceptors, TLS, tracing
 wire       the contract's values: requests, responses, formats, limits, errors

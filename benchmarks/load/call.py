@@ -9,8 +9,8 @@ import grpc
 from benchmarks.load.playback import leading_silence, underruns
 from qwentts_client.v1 import tts_pb2
 
-HEARD = 96_000  # bytes of audio, 2 s, searched for the first sound
-PATIENCE = 60.0  # seconds after which a call is given up
+SEARCHED = 96_000  # bytes of audio, 2 s, searched for the first sound
+CALL_TIMEOUT = 60.0  # seconds after which a call is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class _Log:
             case "audio" if response.audio.data:
                 self.arrivals.append(now)
                 self.durations.append(response.audio.duration.ToNanoseconds() / 1e9)
-                if len(self.head) < HEARD:
+                if len(self.head) < SEARCHED:
                     self.head += response.audio.data
             case "summary":
                 self.summary = True
@@ -110,7 +110,7 @@ async def speak(stub: Any, request: tts_pb2.SynthesizeTextRequest, phase: str = 
 async def _listen(stub: Any, request: tts_pb2.SynthesizeTextRequest, log: _Log) -> str:
     """Fill the log; return the error."""
     try:
-        async for response in stub.SynthesizeText(request, timeout=PATIENCE):
+        async for response in stub.SynthesizeText(request, timeout=CALL_TIMEOUT):
             log.note(response, time.monotonic())
     except grpc.aio.AioRpcError as failure:
         return f"{failure.code().name}: {failure.details()}"

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import grpc
 
-from benchmarks.load.call import PATIENCE, Call, speak, text_request
+from benchmarks.load.call import CALL_TIMEOUT, Call, speak, text_request
 from benchmarks.load.plan import Planned, Settings
 from qwentts_client.v1 import tts_pb2, tts_pb2_grpc
 
@@ -52,7 +52,7 @@ class Generator:
         Every process takes every n-th request.
         """
         start, count = time.monotonic() + PREPARATION, len(self._pools)
-        limit = PREPARATION + max((request.due for request in planned), default=0.0) + PATIENCE + GRACE
+        limit = PREPARATION + max((request.due for request in planned), default=0.0) + CALL_TIMEOUT + GRACE
         shares = [
             pool.submit(send_share, self._settings, planned[first::count], start)
             for first, pool in enumerate(self._pools)

@@ -112,7 +112,7 @@ class AuthInterceptor(grpc.aio.ServerInterceptor):
         self._access = access
         self._tokens = tokens
         self._refusals = refusals
-        self._turned_away = unauthenticated
+        self._on_refusal = unauthenticated
 
     async def intercept_service(
         self,
@@ -126,7 +126,7 @@ class AuthInterceptor(grpc.aio.ServerInterceptor):
             try:
                 token = self._tokens.token(metadata)
             except Unauthenticated:
-                self._turned_away()
+                self._on_refusal()
                 return self._refusing(named(method)[1])
         handler = await continuation(handler_call_details)
         if handler is None or not method.startswith(OURS):

@@ -36,9 +36,9 @@ class CallRate:
             raise CallRateLimit((1 - bucket.calls) / self._rate)
         bucket.calls -= 1
 
-    def _bucket(self, who: str) -> _Bucket:
-        bucket = self._buckets.setdefault(who, _Bucket(BURST * self._rate, time.monotonic()))
-        self._buckets.move_to_end(who)
+    def _bucket(self, key: str) -> _Bucket:
+        bucket = self._buckets.setdefault(key, _Bucket(BURST * self._rate, time.monotonic()))
+        self._buckets.move_to_end(key)
         if len(self._buckets) > MOST:
             self._buckets.popitem(last=False)
         return bucket

@@ -41,7 +41,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         type=seconds(0, 5),
         default=0.5,
         metavar="SECONDS",
-        help="heard behind each recording, so that speech does not begin with an echo of its end (default %(default)g;"
+        help="appended to each recording, so that speech does not begin with an echo of its end (default %(default)g;"
         " 0: as the reference implementation)",
     )
     add("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
@@ -94,7 +94,7 @@ def _add_security(parser: argparse.ArgumentParser) -> None:
     )
     add("--max-call-age", type=seconds(1), default=24_000.0, help="longest turn (default %(default)g s)")
     add("--insecure", action=Switch, default=False, help="serve where others could do harm: warn in place of a refusal")
-    add("--reflection", action=Switch, default=True, help="tell tools such as grpcurl the contract")
+    add("--reflection", action=Switch, default=True, help="serve the contract to tools such as grpcurl")
 
 
 def _add_tenants(parser: argparse.ArgumentParser) -> None:
@@ -117,7 +117,10 @@ def _add_cloning(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--require-consent", action=Switch, default=False, help="take no recording without a reference to the consent")
     add(
-        "--denied-recordings", type=Path, metavar="FILE", help="SHA-256 of recordings that nobody may clone, one a line"
+        "--denied-recordings",
+        type=Path,
+        metavar="FILE",
+        help="SHA-256 of recordings that may not be cloned, one a line",
     )
     add("--audit-log", type=Path, metavar="FILE", help="append a JSON line for each voice made, deleted or cloned")
 

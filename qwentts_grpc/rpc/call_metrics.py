@@ -29,7 +29,7 @@ class CallMetricsInterceptor(ServiceInterceptor):
         self._handled = Counter(
             "grpc_server_handled", "Calls that ended, by status.", (*labels, "grpc_code"), registry=registry
         )
-        self._again = Counter("tts_retries", "Calls that a client's retry policy sent again.", registry=registry)
+        self._retries = Counter("tts_retries", "Calls that a client's retry policy sent again.", registry=registry)
         for names in (*sorted(METHODS), (UNKNOWN, UNKNOWN)):
             self._started.labels(*names)
             for code in grpc.StatusCode:
@@ -38,7 +38,7 @@ class CallMetricsInterceptor(ServiceInterceptor):
     def changed(self, handler: Handler, details: grpc.HandlerCallDetails) -> Handler:
         """`handler`, counted."""
         if ATTEMPTS in dict(details.invocation_metadata or ()):
-            self._again.inc()
+            self._retries.inc()
         service, method = named(details.method)
         return around(handler, lambda behavior: self._counted(behavior, service, method))
 

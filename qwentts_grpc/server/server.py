@@ -218,7 +218,7 @@ class Server:
         By then no speech is open and none is admitted.
         """
         try:
-            await first(*(watch(engine, self._patience(engine.card.device)) for engine in self.engines))
+            await first(*(watch(engine, self._step_timeout(engine.card.device)) for engine in self.engines))
             raise AssertionError("a watch has no other end")
         except EngineFailed as error:
             lost = next((engine.failed for engine in self.engines if engine.failed is not None), None)
@@ -227,7 +227,7 @@ class Server:
             self._not_serving()
             return error
 
-    def _patience(self, device: str) -> float:
+    def _step_timeout(self, device: str) -> float:
         if self.config.watchdog_seconds is not None:
             return self.config.watchdog_seconds
         return self.config.engine.step_timeout if device == "cpu" else WATCHDOG

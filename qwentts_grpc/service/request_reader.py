@@ -154,7 +154,7 @@ class RequestReader:
             case "config":
                 raise InvalidRequest("config", "was given before; a turn has one", "CONFIG_REPEATED")
             case _:
-                raise InvalidRequest("payload", "the message holds nothing that this server knows")
+                raise InvalidRequest("payload", "the message has no known payload")
         return False
 
     def _text(self, text: str) -> str:

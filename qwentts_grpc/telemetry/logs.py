@@ -50,9 +50,9 @@ def _bounded(value: object) -> object:
 
 def call_fields() -> dict[str, str]:
     """Fields of the current call: id, tenant, peer, where present."""
-    who, current = caller.current.get(), request_id.get()
-    told = {"request_id": "" if current == NO_REQUEST else current, "tenant": who.name, "peer": who.peer}
-    return {name: value for name, value in told.items() if value}
+    identity, current = caller.current.get(), request_id.get()
+    values = {"request_id": "" if current == NO_REQUEST else current, "tenant": identity.name, "peer": identity.peer}
+    return {name: value for name, value in values.items() if value}
 
 
 class TextFormatter(logging.Formatter):

@@ -171,8 +171,10 @@ class DirectoryBlobStore:
         if status.st_uid in (0, os.geteuid()) and not status.st_mode & _OTHERS:
             return
         mode, user = stat.S_IMODE(status.st_mode), status.st_uid
-        whose = f"{self._path} (user {user}, mode {mode:o})"
-        refuse(f"others can write to the voice directory {whose}, and plant voices: chown and chmod go-w it", insecure)
+        described = f"{self._path} (user {user}, mode {mode:o})"
+        refuse(
+            f"others can write to the voice directory {described}, and plant voices: chown and chmod go-w it", insecure
+        )
 
     def _clean(self) -> None:
         """Remove leftovers of crashes.

@@ -155,15 +155,15 @@ class VoiceStore:
 
     def follow(self, seconds: float, stop: Event) -> None:
         """Refresh every `seconds` until `stop`; a fault is reported once."""
-        fault, seen = "", ""
+        fault, last_mark = "", ""
         for turn in count(1):
             if stop.wait(seconds):
                 return
             try:
                 mark = self._storage.mark()
-                if mark != seen or turn % THOROUGH == 0:
+                if mark != last_mark or turn % THOROUGH == 0:
                     self.refresh()
-                fault, seen = "", mark
+                fault, last_mark = "", mark
             except OSError as error:
                 if fault != str(error):
                     fault = str(error)

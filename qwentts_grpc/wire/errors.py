@@ -92,13 +92,13 @@ class RecordingDenied(EngineError):
 class TooManyCalls(EngineError):
     """The limit of open calls of this kind is reached.
 
-    `whose`: subject of the limit, for the message.
+    `subject`: owner of the limit, for the message.
     """
 
     reason = "TOO_MANY_CALLS"
 
-    def __init__(self, whose: str, limit: int) -> None:
-        super().__init__(f"{whose} has {limit} calls of this kind open, which is all that may be")
+    def __init__(self, subject: str, limit: int) -> None:
+        super().__init__(f"{subject} has {limit} calls of this kind open, which is all that may be")
 
 
 class CallRateLimit(Busy):

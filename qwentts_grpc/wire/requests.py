@@ -196,7 +196,7 @@ def _delivery(options: tts_pb2.DeliveryOptions) -> Delivery:
 
 def _chosen(values: Mapping[int, Value], field: str, value: int) -> Value:
     if value not in values:
-        raise InvalidRequest(f"delivery.{field}", f"{value} is no value that this server knows")
+        raise InvalidRequest(f"delivery.{field}", f"{value} is not a known value")
     return values[value]
 
 

@@ -29,7 +29,7 @@ from qwentts_client.channels import Channels, Options
 from qwentts_client.errors import Code, TTSError
 from qwentts_client.options import checked_recording, synthesis_config
 from qwentts_client.outbox import Outbox
-from qwentts_client.patience import Contact, Patience
+from qwentts_client.retries import Contact, Retries
 from qwentts_client.status import FinalStatus
 from qwentts_client.targets import target
 from qwentts_client.text import Text as Text
@@ -120,8 +120,8 @@ class AsyncClient:
 
         Raises TimeoutError with the obstacle.
         """
-        patience, failure = Patience(self._contact, timeout), None
-        while (left := patience.remaining()) is None or left > 0:
+        retries, failure = Retries(self._contact, timeout), None
+        while (left := retries.remaining()) is None or left > 0:
             try:
                 if await self.health(timeout=min(CHECK, left or CHECK)) == "SERVING":
                     self._contact.reached = True
@@ -255,7 +255,7 @@ class AsyncClient:
     def _turn(self, kind: type[_T], config: tts_pb2.SynthesisConfig, timeout: float | None) -> _T:
         outbox = Outbox()
         outbox.put(tts_pb2.SynthesizeRequest(config=config))
-        return kind(self._open_call, outbox, Patience(self._contact, timeout))
+        return kind(self._open_call, outbox, Retries(self._contact, timeout))
 
     def _open_call(self, requests: AsyncIterator[tts_pb2.SynthesizeRequest], timeout: float | None) -> Any:
         return self._speech.Synthesize(requests, timeout=timeout, metadata=self._metadata)
@@ -267,18 +267,18 @@ class AsyncClient:
 
         Raises `TTSError` where they fail.
         """
-        patience = Patience(self._contact, timeout)
+        retries = Retries(self._contact, timeout)
         while True:
-            call = method()(request, timeout=patience.remaining(), metadata=self._metadata)
+            call = method()(request, timeout=retries.remaining(), metadata=self._metadata)
             status = FinalStatus(call)
             try:
                 answer = await call
             except grpc.aio.AioRpcError as error:
-                failure = await patience.decoded(error, status)
-                if not attempts or not await patience.wait(failure):
+                failure = await retries.decoded(error, status)
+                if not attempts or not await retries.wait(failure):
                     raise failure from None
             else:
-                patience.reached()
+                retries.reached()
                 return answer
 
 

@@ -27,7 +27,7 @@ class Outbox:
         self.over = asyncio.Event()  # no attempt reads any more
         self.call: Any = None  # the running attempt
         self._requests: deque[tts_pb2.SynthesizeRequest] = deque()
-        self._forgotten = 0  # requests that left the head of the queue
+        self._dropped = 0  # requests that left the head of the queue
         self._sent = 0  # requests sent by the running attempt
         self._half_closed = False  # by the running attempt
         self._keep = True
@@ -36,7 +36,7 @@ class Outbox:
     @property
     def waiting(self) -> int:
         """Characters of text that the running attempt has not sent."""
-        return sum(len(request.text.text) for request in list(self._requests)[self._sent - self._forgotten :])
+        return sum(len(request.text.text) for request in list(self._requests)[self._sent - self._dropped :])
 
     async def pump(self, text: Text) -> None:
         """Put the requests for `text`.
@@ -83,13 +83,13 @@ class Outbox:
         """
         if self.over.is_set() or self._half_closed:
             return False
-        while self._forgotten + len(self._requests) > self._sent:
+        while self._dropped + len(self._requests) > self._sent:
             self._requests.pop()
         self._requests.append(tts_pb2.SynthesizeRequest(cancel=tts_pb2.Cancel(reason=reason)))
         self.end()
         return True
 
-    def forget(self) -> None:
+    def drop_sent(self) -> None:
         """Drop the requests kept for another attempt."""
         self._keep = False
 
@@ -99,8 +99,8 @@ class Outbox:
         self._half_closed = False
         attempt = self.call
         while not self.over.is_set() and self.call is attempt:
-            if at < self._forgotten + len(self._requests):
-                request = self._requests[at - self._forgotten]
+            if at < self._dropped + len(self._requests):
+                request = self._requests[at - self._dropped]
                 at += 1
                 self._taken(at)
                 yield request
@@ -112,13 +112,13 @@ class Outbox:
 
     def _taken(self, count: int) -> None:
         self._sent = count
-        while not self._keep and self._forgotten < count:
+        while not self._keep and self._dropped < count:
             self._requests.popleft()
-            self._forgotten += 1
+            self._dropped += 1
         self._notify()
 
     async def _room(self) -> None:
-        while self._forgotten + len(self._requests) - self._sent >= AHEAD:
+        while self._dropped + len(self._requests) - self._sent >= AHEAD:
             await self._changed.wait()
 
     def fail(self, error: BaseException) -> None:

@@ -11,7 +11,7 @@ import grpc
 
 from qwentts_client.errors import TTSError
 from qwentts_client.outbox import Outbox
-from qwentts_client.patience import Patience
+from qwentts_client.retries import Retries
 from qwentts_client.status import FinalStatus
 from qwentts_client.text import Flush, Text, as_requests
 from qwentts_client.v1 import tts_pb2
@@ -19,7 +19,7 @@ from qwentts_client.v1 import tts_pb2
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-CLOSING = 1.0  # seconds for a text source to end
+CLOSE_TIMEOUT = 1.0  # seconds for a text source to end
 MOST_WAITING = 1_000_000  # characters written ahead of what the server has received
 
 Event = (
@@ -41,17 +41,17 @@ class Turn:
     Raises `TTSError` where the call fails, and what the text source raises. An end by `cancel` or `stop` is no error.
     """
 
-    def __init__(self, open_call: Caller, outbox: Outbox, patience: Patience) -> None:
+    def __init__(self, open_call: Caller, outbox: Outbox, retries: Retries) -> None:
         self.started = tts_pb2.Started()
         self.summary = tts_pb2.Summary()
         self.notices: list[tts_pb2.Notice] = []
         self.cancelled = False
         self._open_call = open_call
         self._outbox = outbox
-        self._patience = patience
+        self._retries = retries
         self._pump: asyncio.Task[None] | None = None
         self._has_started = False
-        self._told: Event | None = None  # read by `wait_started`, not yet iterated over
+        self._peeked: Event | None = None  # read by `wait_started`, not yet iterated over
         self._failure: BaseException | None = None
         self._stopped = False
         self._reading = asyncio.Lock()
@@ -80,8 +80,8 @@ class Turn:
 
         The iteration still gets the event.
         """
-        if not self._has_started and self._told is None:
-            self._told = await self._next()
+        if not self._has_started and self._peeked is None:
+            self._peeked = await self._next()
         return self.started
 
     def cancel(self) -> None:
@@ -109,7 +109,7 @@ class Turn:
         """Stop at once; give the text source time to end."""
         self.cancel()
         if self._pump is not None:
-            await asyncio.wait({self._pump}, timeout=CLOSING)
+            await asyncio.wait({self._pump}, timeout=CLOSE_TIMEOUT)
 
     def feed(self, text: Text) -> None:
         """Send `text` as it comes; called once, before anything else."""
@@ -143,9 +143,9 @@ class Turn:
     async def _next(self) -> Event | None:
         """The next event, or None at the end."""
         async with self._reading:
-            if self._told is not None:
-                told, self._told = self._told, None
-                return told
+            if self._peeked is not None:
+                peeked, self._peeked = self._peeked, None
+                return peeked
             while (response := await self._response()) is not None:
                 kind = response.WhichOneof("payload")
                 if kind is not None:  # a newer server may send what this client does not support
@@ -176,16 +176,16 @@ class Turn:
 
     async def _failed(self, error: grpc.aio.AioRpcError) -> None:
         """Begin another attempt, or store the final error."""
-        failure = await self._patience.decoded(error, self._status)
+        failure = await self._retries.decoded(error, self._status)
         again = not (self._has_started or self._stopped)
-        if again and await self._patience.wait(failure, self._outbox.over):
+        if again and await self._retries.wait(failure, self._outbox.over):
             self._open()
         elif not self.cancelled:
             self._failure = self._outbox.failure or failure
             self._finish()
 
     def _open(self) -> None:
-        self._call = self._outbox.call = self._open_call(self._outbox.stream(), self._patience.remaining())
+        self._call = self._outbox.call = self._open_call(self._outbox.stream(), self._retries.remaining())
         self._status = FinalStatus(self._call)
         self._responses = aiter(self._call)
 
@@ -194,8 +194,8 @@ class Turn:
             self.started, self._has_started = event, True
             self._received.seed = event.seed
             self._received.queue_wait.CopyFrom(event.queue_wait)
-            self._outbox.forget()
-            self._patience.reached()
+            self._outbox.drop_sent()
+            self._retries.reached()
         elif isinstance(event, tts_pb2.Notice):
             self.notices.append(event)
         elif isinstance(event, tts_pb2.Summary):
@@ -258,7 +258,7 @@ class WritableTurn(Turn):
 def _being_cancelled() -> bool:
     """Whether the running task is being cancelled.
 
-    Always False on Python 3.10, which cannot tell.
+    Always False on Python 3.10, which has no `Task.cancelling`.
     """
     task = asyncio.current_task()
     return bool(task and getattr(task, "cancelling", int)())

@@ -89,11 +89,11 @@ def _named(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         if isinstance(error, BrokenPipeError):
-            _forget_stdout()
+            _detach_stdout()
         raise OutputError(f"{what}: {error.strerror or error}") from error
 
 
-def _forget_stdout() -> None:
+def _detach_stdout() -> None:
     """Detach stdout from a closed pipe before exit flushes it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 

@@ -20,7 +20,7 @@ def _add_voices(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=calling(_list))
     commands = parser.add_subparsers(metavar="{create,delete}")
     _add_create(commands.add_parser("create", help="make a voice of a recording", argument_default=argparse.SUPPRESS))
-    delete = commands.add_parser("delete", help="forget a created voice", argument_default=argparse.SUPPRESS)
+    delete = commands.add_parser("delete", help="delete a created voice", argument_default=argparse.SUPPRESS)
     delete.add_argument("name")
     add_connection_flags(delete)
     delete.set_defaults(run=calling(_delete))

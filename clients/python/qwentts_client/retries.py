@@ -27,7 +27,7 @@ class Contact:
         self.reached = False
 
 
-class Patience:
+class Retries:
     """The attempts of one call.
 
     `timeout`: seconds for all of them, None for no limit.
