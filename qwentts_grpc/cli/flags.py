@@ -35,7 +35,12 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         " (default: the embedded one, a small English voice for demonstration)",
     )
     models("--dummy-weights", choices=KINDS, metavar="KIND", help=f"random weights of real size: {', '.join(KINDS)}")
-    add("--voice-dir", type=Path, metavar="DIR", help="keep created voices here (default: until the server stops)")
+    add(
+        "--voice-dir",
+        type=Path,
+        metavar="DIR",
+        help="store created voices here (default: in memory until the server stops)",
+    )
     add(
         "--reference-silence",
         type=seconds(0, 5),
@@ -62,9 +67,9 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     _add_tenants(parser)
     _add_cloning(parser)
     add("--watchdog-seconds", type=seconds(1), help="without a step end the server (default: 8 on a GPU, 30 on a CPU)")
-    add("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="least that is worth a line")
+    add("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="least severe level to log")
     add("--log-format", choices=("text", "json"), default="text", help="json: an object with fields each line")
-    add("--tracing", action=Switch, default=False, help="send OpenTelemetry spans as the OTEL_ variables say")
+    add("--tracing", action=Switch, default=False, help="send OpenTelemetry spans, configured by the OTEL_ variables")
     add("--tokenizer-split", choices=("qwen2", "mistral"), default="qwen2", help="how text is cut before BPE")
     add(
         "--attention",
@@ -109,7 +114,7 @@ def _add_tenants(parser: argparse.ArgumentParser) -> None:
         "--trust-tenant-key",
         action=Switch,
         default=False,
-        help="a gateway sets KEY: believe it beside tokens without a tenant",
+        help="a gateway sets KEY: trust it beside tokens without a tenant",
     )
 
 

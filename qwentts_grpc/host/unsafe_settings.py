@@ -33,7 +33,7 @@ def check_listening(host: str, metrics_host: str, *, tls: bool, known_callers: b
     if is_loopback(host):
         return
     if not known_callers:
-        refuse(f"--host {host}: whoever reaches it may call; give --token-file or --tls-client-ca", insecure)
+        refuse(f"--host {host}: open to all who reach it; give --token-file or --tls-client-ca", insecure)
     if not tls:
         log.warning("--host %s without --tls-cert: text, audio and tokens can be read on their way", host)
 

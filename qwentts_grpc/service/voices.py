@@ -235,5 +235,5 @@ def _key_in(token: str) -> Key:
     try:
         name, _, model = base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode().partition("\n")
     except (binascii.Error, UnicodeDecodeError) as error:
-        raise InvalidRequest("page_token", "is not one that this server gave") from error
+        raise InvalidRequest("page_token", "was not issued by this server") from error
     return name, model

@@ -48,7 +48,7 @@ class TenantLimit(EngineError):
     reason = "TENANT_LIMIT"
 
     def __init__(self, held: int, what: str) -> None:
-        super().__init__(f"this tenant holds {held} {what}, which is all that it may now")
+        super().__init__(f"this tenant is at its limit of {held} {what}")
 
 
 class VoiceExists(EngineError):
@@ -86,7 +86,7 @@ class RecordingDenied(EngineError):
     reason = "RECORDING_DENIED"
 
     def __init__(self) -> None:
-        super().__init__("this server clones no voice from this recording")
+        super().__init__("this recording may not be cloned here")
 
 
 class TooManyCalls(EngineError):
@@ -98,7 +98,7 @@ class TooManyCalls(EngineError):
     reason = "TOO_MANY_CALLS"
 
     def __init__(self, subject: str, limit: int) -> None:
-        super().__init__(f"{subject} has {limit} calls of this kind open, which is all that may be")
+        super().__init__(f"{subject} is at its limit of {limit} open calls of this kind")
 
 
 class CallRateLimit(Busy):
@@ -108,7 +108,7 @@ class CallRateLimit(Busy):
 
     def __init__(self, retry_after: float) -> None:
         super().__init__(retry_after)
-        self.args = (f"this tenant begins too many calls; try again in {retry_after:.2f} s",)
+        self.args = (f"this tenant exceeds its call rate; try again in {retry_after:.2f} s",)
 
 
 class CallTooOld(EngineError):
@@ -117,7 +117,7 @@ class CallTooOld(EngineError):
     reason = "CALL_AGE"
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"the call was open for {seconds:g} s, which is all that it may; open another one")
+        super().__init__(f"the call reached its limit of {seconds:g} s; open another one")
 
 
 class Internal(EngineError):

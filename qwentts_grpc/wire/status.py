@@ -133,7 +133,7 @@ TABLE: dict[str, Rule] = {
     "CONSENT_MISSING": _INVALID,
     "VOICES_FULL": Rule(grpc.StatusCode.RESOURCE_EXHAUSTED, "voices_full", (_quota("voices"),), lambda error: "-1"),
     "MODEL_CAPABILITY": Rule(grpc.StatusCode.FAILED_PRECONDITION, "unsupported", (_capability,)),
-    "QUEUE_FULL": _exhausted("queue_full", _quota("queue", "every place is taken")),
+    "QUEUE_FULL": _exhausted("queue_full", _quota("queue", "the queue is full")),
     "TENANT_LIMIT": _exhausted("tenant_limit", _quota("tenant")),
     "TOO_MANY_CALLS": _exhausted("too_many_calls"),
     "RATE_LIMIT": _exhausted("rate_limit"),

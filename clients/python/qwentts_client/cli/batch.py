@@ -32,7 +32,7 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, metavar="FOLDER", help="for the files, and manifest.jsonl, which lists them")
     add("--jobs", type=whole(1, 256), default=4, help="turns at once (default %(default)s)")
     add("--jsonl", action="store_true", help="lines are JSON objects, whatever the name of FILE")
-    add("--quiet", action="store_true", help="say nothing on standard error but errors")
+    add("--quiet", action="store_true", help="print nothing but errors on standard error")
     add_format_flags(parser, FORMAT)
     add_speech_flags(parser)
     add_connection_flags(parser)

@@ -30,8 +30,8 @@ def add_connection_flags(parser: argparse.ArgumentParser) -> None:
         parser.set_defaults(server=server, token=token, tls=False, tls_ca=None, tls_cert=None, tls_key=None)
     add("--server", metavar="HOST:PORT", help=f"QWENTTS_SERVER, or else {SERVER}; several with commas between")
     add("--token", help="bearer token (QWENTTS_TOKEN, which ps hides)")
-    add("--tls", action="store_true", help="speak TLS, and trust the roots that gRPC carries")
-    add("--tls-ca", type=Path, metavar="PEM", help="speak TLS, and trust this certificate alone")
+    add("--tls", action="store_true", help="use TLS, and trust the roots that gRPC carries")
+    add("--tls-ca", type=Path, metavar="PEM", help="use TLS, and trust this certificate alone")
     add("--tls-cert", type=Path, metavar="PEM", help="this client's certificate, where the server asks for one")
     add("--tls-key", type=Path, metavar="PEM", help="its key")
 

@@ -34,11 +34,11 @@ OUT = Path("out.wav")
 
 def _add_speak(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("text", metavar="TEXT|-", help="what to say; - speaks standard input line by line, each as soon as it comes")
+    add("text", metavar="TEXT|-", help="the text; - speaks standard input line by line, each as soon as it comes")
     add("--out", type=Path, metavar="FILE", help=f"{OUT} unless played; - is standard output")
     add("--play", action="store_true", help="play it (by ffplay, mpv, play or aplay)")
-    add("--quiet", action="store_true", help="say nothing on standard error but errors")
-    add("--json", action="store_true", help="print what came of it as JSON")
+    add("--quiet", action="store_true", help="print nothing but errors on standard error")
+    add("--json", action="store_true", help="print the summary as JSON")
     add_format_flags(parser, "what FILE ends in, or else wav")
     add_speech_flags(parser)
     add_connection_flags(parser)

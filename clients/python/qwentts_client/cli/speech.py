@@ -20,7 +20,7 @@ def add_speech_flags(parser: argparse.ArgumentParser) -> None:
     add("--language", default="", help="such as english or en (default: as the text suggests)")
     add("--instructions", default="", help="how to speak, or which voice to design")
     add("--reference", type=Path, metavar="FILE", help="a recording whose voice to clone (any common file)")
-    add("--transcript", default="", help="the recording's words; without them only its speaker is taken")
+    add("--transcript", default="", help="the recording's words; without them only its speaker is used")
     add("--consent", default="", help="where the speaker's consent to the recording's use is on record")
     add(
         "--seed",

@@ -19,7 +19,9 @@ def _add_voices(parser: argparse.ArgumentParser) -> None:
     add_connection_flags(parser)
     parser.set_defaults(run=calling(_list))
     commands = parser.add_subparsers(metavar="{create,delete}")
-    _add_create(commands.add_parser("create", help="make a voice of a recording", argument_default=argparse.SUPPRESS))
+    _add_create(
+        commands.add_parser("create", help="create a voice from a recording", argument_default=argparse.SUPPRESS)
+    )
     delete = commands.add_parser("delete", help="delete a created voice", argument_default=argparse.SUPPRESS)
     delete.add_argument("name")
     add_connection_flags(delete)
@@ -30,7 +32,7 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("name", help="letters, digits, '-' and '_'")
     add("--audio", type=Path, required=True, metavar="FILE", help="the recording (any common file)")
-    add("--transcript", default="", help="its words; without them only its speaker is kept")
+    add("--transcript", default="", help="its words; without them only its speaker is used")
     add("--description", default="", help="for people")
     add("--consent", default="", help="where the speaker's consent is on record")
     add("--shared", action="store_true", default=False, help="let every tenant use it (admins alone)")
