@@ -7,17 +7,17 @@ from contextlib import asynccontextmanager
 
 
 class FairSemaphore:
-    """`places` permits; waiters are served round robin by tenant.
+    """`permits` in all; waiters are served round robin by tenant.
 
     Belongs to the event loop's thread.
     """
 
-    def __init__(self, places: int) -> None:
-        self._free = places
+    def __init__(self, permits: int) -> None:
+        self._free = permits
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     @asynccontextmanager
-    async def place(self, tenant: str) -> AsyncIterator[None]:
+    async def hold(self, tenant: str) -> AsyncIterator[None]:
         """Hold one permit, waiting for it if needed."""
         await self._acquire(tenant)
         try:

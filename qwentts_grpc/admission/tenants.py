@@ -75,23 +75,23 @@ class Shares:
 class Tenants:
     """What each tenant holds.
 
-    Turns, of `places` for each of `models` checkpoints, plus `calls` of any kind. `known` returns the tenants known by
-    name.
+    Turns, of `capacity` for each of `models` checkpoints, plus `calls` of any kind. `known` returns the tenants known
+    by name.
     """
 
     def __init__(
         self,
         access: Access,
-        places: int,
+        capacity: int,
         models: int,
         calls: int,
         known: Callable[[], Set[str]],
         metrics: TenantMetrics,
     ) -> None:
         self.known = known
-        self.turns = Shares(places * models, "turns", known, access.tenant_limit)
+        self.turns = Shares(capacity * models, "turns", known, access.tenant_limit)
         self._speeches: defaultdict[str, Shares] = defaultdict(
-            lambda: Shares(places, "turns of this model", known, access.tenant_limit)
+            lambda: Shares(capacity, "turns of this model", known, access.tenant_limit)
         )
         self.calls = Shares(calls, "calls", known)
         self._metrics = metrics

@@ -63,7 +63,7 @@ class DecoderPool:
         """
         check_size(len(data), self.limits)
         with self._counted():
-            async with self._free.place(tenant):
+            async with self._free.hold(tenant):
                 task = asyncio.create_task(self._decode(data))
                 try:
                     return await asyncio.shield(task)
@@ -109,7 +109,7 @@ class DecoderPool:
         return await self._started()
 
     async def _prepare(self) -> None:
-        async with self._free.place(""):
+        async with self._free.hold(""):
             with suppress(GenerationFailed):
                 self._idle.append(await self._started())
 

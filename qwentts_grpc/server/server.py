@@ -68,7 +68,7 @@ class Server:
         self._tokens = Tokens(config.access.token_file, config.insecure) if config.access.token_file else None
         known = self._tokens.tenants if self._tokens else frozenset
         self.tenants = Tenants(
-            config.access, self._places, self._models, self._calls, known, self.metrics.calls.tenants
+            config.access, self._capacity, self._models, self._calls, known, self.metrics.calls.tenants
         )
         self._consent = Consent(config.require_consent, config.denied_recordings)
         self._audit = AuditLog(config.audit_log)
@@ -102,14 +102,14 @@ class Server:
         return 1 + len(self.config.more_models)
 
     @property
-    def _places(self) -> int:
+    def _capacity(self) -> int:
         """Turns that one engine admits, in its slots plus queue."""
         return self.config.engine.max_speeches + self.config.engine.max_queue
 
     @property
     def _calls(self) -> int:
         """Limit of open calls to the contract's services."""
-        return CONNECTIONS * (self._models * self._places + SPARE_CALLS)
+        return CONNECTIONS * (self._models * self._capacity + SPARE_CALLS)
 
     @property
     def engine(self) -> Engine | None:
@@ -144,10 +144,10 @@ class Server:
             insecure=config.insecure,
         )
 
-    def _listen(self, place: str) -> int:
+    def _listen(self, target: str) -> int:
         if self._tls is None:
-            return self._grpc.add_insecure_port(place)
-        return self._grpc.add_secure_port(place, self._tls.credentials())
+            return self._grpc.add_insecure_port(target)
+        return self._grpc.add_secure_port(target, self._tls.credentials())
 
     def reload(self) -> None:
         """Read tokens, certificates, denied recordings again.

@@ -62,7 +62,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         """Text as it comes, audio as it is generated."""
         with closing(Incoming(request_iterator)) as requests:
             async with self._counted(Call("Synthesize", context)) as call, drain_requests(requests):
-                with self._seat(call):
+                with self._admit(call):
                     config = await first_config(requests, self._limits.config_timeout)
                     since = time.monotonic()
                     text = RequestReader(requests, self._limits, since)
@@ -71,7 +71,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
     async def SynthesizeText(self, request: tts_pb2.SynthesizeTextRequest, context: Context) -> None:
         """Complete text; streamed audio."""
         async with self._counted(Call("SynthesizeText", context)) as call:
-            with self._seat(call):
+            with self._admit(call):
                 text = WholeText(request.text, call.arrived)
                 await self._speak(call, request.config, call.arrived, text, tts_pb2.SynthesizeTextResponse)
 
@@ -100,7 +100,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         )
 
     @contextmanager
-    def _seat(self, call: Call) -> Iterator[None]:
+    def _admit(self, call: Call) -> Iterator[None]:
         """Admit one turn; raises `NotServing` or `TenantLimit`."""
         self._state.catalog()
         with self._tenants.turn(call.caller):
@@ -129,8 +129,8 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
         self, call: Call, config: tts_pb2.SynthesisConfig, since: float, text: Text, response: Response
     ) -> None:
         """Run one turn, whose config came at `since`."""
-        with self._cloning.held(call, config), ExitStack() as place:
-            speech, responses = await self._open(call, config, since, text, place)
+        with self._cloning.held(call, config), ExitStack() as stack:
+            speech, responses = await self._open(call, config, since, text, stack)
             timeout = self._limits.write_timeout
             writer = ResponseWriter(call, speech, responses, self._metrics, self._tracing, response, timeout)
             async with speech, asyncio.TaskGroup() as group:
@@ -147,9 +147,9 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
                     watching.cancel()
 
     async def _open(
-        self, call: Call, config: tts_pb2.SynthesisConfig, since: float, text: Text, place: ExitStack
+        self, call: Call, config: tts_pb2.SynthesisConfig, since: float, text: Text, stack: ExitStack
     ) -> tuple[Speech, ResponseBuilder]:
-        """Queue the turn's speech; `place` releases its tenant's share.
+        """Queue the turn's speech; `stack` releases its tenant's share.
 
         All that can be checked is checked before a recording is decoded.
 
@@ -161,7 +161,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
                 engine, parsed, encoder = await self._prepare(call, config)
                 await text.open(await_burst=parsed.request.delivery.text_mode is None and engine.card.kind != "base")
                 self._check_time(call, self._limits.shortest_deadline + engine.queue_wait(parsed.request.tenant))
-                place.enter_context(self._tenants.speech(call.caller, engine.card.name))
+                stack.enter_context(self._tenants.speech(call.caller, engine.card.name))
                 request, notices = parsed.request, Notices()
                 if entry is not None:
                     engine.check(request)

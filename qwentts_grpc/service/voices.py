@@ -52,7 +52,7 @@ class VoiceService(tts_pb2_grpc.VoiceServiceServicer):
         self._audit = audit
         self._limits = limits
         self._recordings = recordings
-        self._at_work = FairSemaphore(AT_ONCE)
+        self._clonings = FairSemaphore(AT_ONCE)
 
     async def ListVoices(self, request: tts_pb2.ListVoicesRequest, context: Context) -> tts_pb2.ListVoicesResponse:
         """Voices for `language` (empty: all), sorted by name, in pages."""
@@ -88,7 +88,7 @@ class VoiceService(tts_pb2_grpc.VoiceServiceServicer):
     async def _create(self, requests: Uploads, call: Call) -> tts_pb2.CreateVoiceResponse:
         """Create as one turn of the tenant.
 
-        A place among the working ones is taken once the recording is there.
+        A slot among the working ones is taken once the recording is there.
         """
         catalog = self._state.catalog()
         async with drain_requests(requests), AsyncExitStack() as stack:
@@ -147,7 +147,7 @@ class VoiceService(tts_pb2_grpc.VoiceServiceServicer):
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(self._limits.upload_timeout):
-                    await stack.enter_async_context(self._at_work.place(caller.tenant))
+                    await stack.enter_async_context(self._clonings.hold(caller.tenant))
             except TimeoutError:
                 raise Busy(retry_after=self._limits.upload_timeout) from None
             yield

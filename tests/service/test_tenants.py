@@ -250,7 +250,7 @@ async def test_tenants_take_turns_however_many_wait() -> None:
     semaphore, order, go = FairSemaphore(1), [], asyncio.Event()
 
     async def work(tenant: str) -> None:
-        async with semaphore.place(tenant):
+        async with semaphore.hold(tenant):
             await go.wait()
             order.append(tenant)
 
@@ -260,7 +260,7 @@ async def test_tenants_take_turns_however_many_wait() -> None:
     go.set()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert "".join(order) == "abcabaa"
-    async with asyncio.timeout(1), semaphore.place("d"):
+    async with asyncio.timeout(1), semaphore.hold("d"):
         pass
 
 
@@ -268,15 +268,15 @@ async def test_a_place_that_comes_as_its_waiter_leaves_is_not_lost() -> None:
     semaphore = FairSemaphore(1)
 
     async def wait() -> None:
-        async with semaphore.place("b"):
+        async with semaphore.hold("b"):
             pass
 
-    async with semaphore.place("a"):
+    async with semaphore.hold("a"):
         waiting = asyncio.create_task(wait())
         await asyncio.sleep(0)
     waiting.cancel()  # after it was let in, before it has run
     await asyncio.gather(waiting, return_exceptions=True)
-    async with asyncio.timeout(1), semaphore.place("c"):
+    async with asyncio.timeout(1), semaphore.hold("c"):
         pass
 
 
