@@ -13,7 +13,7 @@ from typing import NoReturn
 from qwentts_client.cli.command import Command, UsageError, seconds, whole
 from qwentts_client.cli.main import main as main
 from qwentts_client.cli.serve import how_to_install
-from qwentts_grpc.cli.settings import Several, add_settings, early
+from qwentts_grpc.cli.settings import ReplaceDefault, add_settings, early
 from qwentts_grpc.telemetry import logs
 
 Switch = argparse.BooleanOptionalAction  # --no-NAME turns it off
@@ -30,7 +30,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     models = parser.add_mutually_exclusive_group().add_argument
     models(
         "--model",
-        action=Several,
+        action=ReplaceDefault,
         help="checkpoint: a folder, or a hub id, perhaps with @REVISION; several may be given, the default one first"
         " (default: the embedded one, a small English voice for demonstration)",
     )

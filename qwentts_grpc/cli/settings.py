@@ -18,7 +18,7 @@ PREFIX = "QWENTTS_"
 SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
-class Several(argparse.Action):
+class ReplaceDefault(argparse.Action):
     """A repeatable flag; given ones replace the default's."""
 
     def __call__(
@@ -108,7 +108,7 @@ def _from_environment(flags: Mapping[str, argparse.Action]) -> Iterator[tuple[st
     for name, action in flags.items():
         if text := os.environ.get(_variable(name)):  # an empty one counts as unset
             switch = isinstance(action, argparse.BooleanOptionalAction)
-            several = text.split(",") if isinstance(action, Several) else text
+            several = text.split(",") if isinstance(action, ReplaceDefault) else text
             yield action.dest, _value(action, SWITCH.get(text.lower(), text) if switch else several, _variable(name))
 
 
@@ -121,7 +121,7 @@ def _value(action: argparse.Action, value: Any, source: str) -> Any:
         if not isinstance(value, bool):
             raise UsageError(f"{source}: {value!r} is neither true nor false")
         return value
-    if isinstance(action, Several):
+    if isinstance(action, ReplaceDefault):
         return [_single(action, each, source) for each in (value if isinstance(value, list) else [value])]
     return _single(action, value, source)
 

@@ -14,7 +14,7 @@ import grpc
 from engine.api.errors import EngineError
 from qwentts_grpc.telemetry import log_floods, logs
 from qwentts_grpc.wire import caller
-from qwentts_grpc.wire.errors import CallTooOld, Cut, Internal
+from qwentts_grpc.wire.errors import CallTooOld, DrainAborted, Internal
 from qwentts_grpc.wire.status import Refusal, Trailers, refusal
 
 STATUS_TIMEOUT = 1.0  # seconds for a status to be accepted
@@ -171,7 +171,7 @@ async def abort(context: Context, code: grpc.StatusCode, message: str, trailers:
 
 
 def _ending(error: EngineError, answer: Refusal) -> Ending:
-    if isinstance(error, Cut):
+    if isinstance(error, DrainAborted):
         return Ending("failed", cancelled="drain")
     slow = answer.outcome == "slow_consumer"
     return Ending(answer.outcome, rejected=answer.rejected, cancelled="slow_consumer" if slow else None)

@@ -28,7 +28,7 @@ class Tracing(Protocol):
         """Flush, then shut down."""
 
 
-class Untraced:
+class NoTracing:
     """No-op tracing."""
 
     def turn(self, call: Call) -> AbstractContextManager[None]:

@@ -13,14 +13,15 @@ from qwentts_grpc.rpc.tls import TlsFiles
 class ServerConfig:
     """Settings of one server; times in seconds.
 
-    `model`: a folder or hub id, of the default checkpoint; `more_models` are served beside it. Port 0 picks a free one.
-    `drain_delay` is the least time for which new calls are refused before the port closes, `drain_seconds` the most
-    that open turns get to end. After `max_connection_age` (0: never) a connection takes no new calls, and its open ones
-    have `max_call_age` left, which is the most for any turn. `max_call_rate`: calls that a tenant may begin in a
-    second, 0 for any number. `tls` None serves plaintext; `reflection` serves the contract's descriptors.
-    `watchdog_seconds` without a step end the server; None for `WATCHDOG` on a GPU and the engine's own limit on a CPU,
-    whose steps may be long. `voice_dir` stores created voices, and may be shared with other servers; None for the
-    process's lifetime. `insecure` serves where others could do harm, with a warning in place of a refusal.
+    `model`: a folder or hub id, of the default checkpoint; `more_models` are served beside it. Port 0 picks a free
+    one. `drain_delay` is the least time for which new calls are refused before the port closes, `drain_seconds` the
+    most that open turns get to end.
+    After `max_connection_age` (0: never) a connection takes no new calls, and its open ones have `max_call_age` left,
+    which is the most for any turn. `max_call_rate`: calls that a tenant may begin in a second, 0 for any number.
+    `tls` None serves plaintext; `reflection` serves the contract's descriptors. `watchdog_seconds` without a step end
+    the server; None for `WATCHDOG` on a GPU and the engine's own limit on a CPU, whose steps may be long.
+    `voice_dir` stores created voices, and may be shared with other servers; None for the process's lifetime.
+    `insecure` serves where others could do harm, with a warning in place of a refusal.
     `require_consent` takes no recording without a reference to a consent, and none that `denied_recordings` lists;
     `audit_log` gets a line for each. `reference_silence`: seconds of silence appended to each.
     """

@@ -22,7 +22,7 @@ from qwentts_grpc.host.pauses import PauseWatcher
 from qwentts_grpc.recordings.recordings import Recordings
 from qwentts_grpc.rpc import health, path_decoding, reset
 from qwentts_grpc.rpc.tls import ServerTls
-from qwentts_grpc.rpc.tracing import Tracing, Untraced
+from qwentts_grpc.rpc.tracing import NoTracing, Tracing
 from qwentts_grpc.server.admin_http import MetricsPage, SidePort, probe
 from qwentts_grpc.server.config import ServerConfig
 from qwentts_grpc.server.grpc_server import SERVICES, make_grpc_server
@@ -57,7 +57,7 @@ class Server:
 
     def __init__(self, config: ServerConfig, tracing: Tracing | None = None) -> None:
         self.config = config
-        self._tracing = tracing or Untraced()
+        self._tracing = tracing or NoTracing()
         self.state = ServerState()
         self.metrics = Metrics()
         self.engines: list[Engine] = []  # the default one first

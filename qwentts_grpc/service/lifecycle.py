@@ -9,11 +9,9 @@ from engine.api.errors import EngineError, EngineFailed
 from engine.api.events import Notice, NoticeCode
 from engine.speech import Speech
 from qwentts_grpc.voices.catalog import VoiceCatalog
-from qwentts_grpc.wire.errors import Cut, NotServing
+from qwentts_grpc.wire.errors import DrainAborted, NotServing
 
-Refusal = Callable[
-    [], EngineError
-]  # makes a new error for each call: the traceback of one raised again only ever grows
+Refusal = Callable[[], EngineError]  # a new error for each call: a traceback grows with each raise
 
 
 class ServerState:
@@ -67,7 +65,7 @@ class ServerState:
 
     def abort_open(self) -> None:
         """Abort open calls at the end of the drain."""
-        self._end_all(Cut)
+        self._end_all(DrainAborted)
 
     def _end_all(self, fault: Refusal) -> None:
         self._fault = fault

@@ -14,7 +14,7 @@ class NotServing(EngineError):
         self.reason = reason
 
 
-class Cut(NotServing):
+class DrainAborted(NotServing):
     """An open turn aborted at the end of the drain."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from engine.api import errors as engine_errors
 from engine.api.errors import Busy, EngineError, InvalidRequest, TextTooLong, VoiceNotFound
 from qwentts_grpc.wire import errors as service_errors
 from qwentts_grpc.wire.errors import (
-    Cut,
+    DrainAborted,
     Internal,
     NotServing,
     OutOfTime,
@@ -39,7 +39,7 @@ AGREED = [
     (engine_errors.RequestTooLarge("no"), StatusCode.RESOURCE_EXHAUSTED, "REQUEST_TOO_LARGE", "RequestInfo"),
     (NotServing("STARTING", "soon"), StatusCode.UNAVAILABLE, "STARTING", "RetryInfo"),
     (NotServing("DRAINING", "late"), StatusCode.UNAVAILABLE, "DRAINING", "RetryInfo"),
-    (Cut(), StatusCode.UNAVAILABLE, "DRAINING", "RetryInfo"),
+    (DrainAborted(), StatusCode.UNAVAILABLE, "DRAINING", "RetryInfo"),
     (engine_errors.EngineFailed("dead"), StatusCode.UNAVAILABLE, "ENGINE_FAILED", "RetryInfo"),
     (engine_errors.SlowConsumer("slow"), StatusCode.ABORTED, "SLOW_CONSUMER", "RequestInfo"),
     (engine_errors.InputIdle("idle"), StatusCode.ABORTED, "INPUT_IDLE", "RequestInfo"),

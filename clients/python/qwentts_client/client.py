@@ -75,12 +75,14 @@ class AsyncClient:
     ) -> None:
         """`server`: HOST:PORT, or several, in a list or comma-separated.
 
-        Several, also addresses of one name, are used round robin. token: sent as bearer token with each call.
+        Several, also addresses of one name, are used round robin.
+        token: sent as bearer token with each call.
         credentials: of TLS (`tls.client_credentials`). options: of gRPC channels, which override the defaults.
         keepalive: seconds without traffic before an open call pings the server, at least 5; None for no pings.
         retry_for: seconds for which a call without audio so far waits for a restarting server: one that refuses for
         now, or has answered before and cannot be reached. Without any answer before, a call fails at once, and
-        `wait_ready` waits. Raises ValueError for an invalid address, and for a keepalive under 5 s.
+        `wait_ready` waits.
+        Raises ValueError for an invalid address, and for a keepalive under 5 s.
         """
         if keepalive is not None and keepalive < LEAST_KEEPALIVE:
             raise ValueError(f"keepalive of {keepalive:g} s: servers end calls of clients that ping within 5 s")

@@ -18,7 +18,7 @@ from qwentts_client.errors import Code, TTSError
 from qwentts_client.v1 import tts_pb2
 
 FULL = 60.0  # seconds for which a call to a server with a full queue is retried
-HOPELESS = (Code.UNAVAILABLE, Code.UNAUTHENTICATED, Code.PERMISSION_DENIED, Code.UNIMPLEMENTED)
+FATAL_CODES = (Code.UNAVAILABLE, Code.UNAUTHENTICATED, Code.PERMISSION_DENIED, Code.UNIMPLEMENTED)
 FORMAT = FORMATS[0]
 
 
@@ -68,7 +68,7 @@ class _Workers:
             try:
                 summary = await self._patiently(job)
             except TTSError as error:
-                if error.code() in HOPELESS:
+                if error.code() in FATAL_CODES:
                     self._bar.end()
                     raise
                 self._fail(job, str(error))

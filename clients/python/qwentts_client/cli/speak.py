@@ -24,7 +24,7 @@ from qwentts_client.text import Text
 from qwentts_client.turn import Turn
 from qwentts_client.v1 import tts_pb2
 
-WORTH_TELLING = (
+PRINTED_NOTICES = (
     tts_pb2.NOTICE_CODE_VALUE_ADJUSTED,
     tts_pb2.NOTICE_CODE_DRAINING,
     tts_pb2.NOTICE_CODE_REFERENCE_QUALITY,
@@ -110,7 +110,7 @@ class Report:
             raise
         self.line.end()
         for notice in turn.notices:
-            if notice.code in WORTH_TELLING and not self._options.quiet:
+            if notice.code in PRINTED_NOTICES and not self._options.quiet:
                 print(notice.message, file=sys.stderr)
 
     async def close(self) -> None:
