@@ -157,9 +157,10 @@ class AsyncClient:
 
         Pieces, also of an async iterable, are joined verbatim. Among them a `Flush` has the text before it spoken to
         its end. An iterable is read in the event loop, so one that blocks belongs into a thread, or to the synchronous
-        `Client`. timeout: seconds for the whole turn; it takes as long as its audio, unless `paced` is False. The other
-        keywords are those of `synthesis_config`. The call begins at once, in the running event loop. Raises TypeError
-        for another type of text, and ValueError as `synthesis_config` does.
+        `Client`.
+        timeout: seconds for the whole turn; it takes as long as its audio, unless `paced` is False. The other keywords
+        are those of `synthesis_config`. The call begins at once, in the running event loop.
+        Raises TypeError for another type of text, and ValueError as `synthesis_config` does.
         """
         text = checked(text)
         turn = self._turn(Turn, synthesis_config(**options), timeout)
