@@ -18,9 +18,10 @@ from qwentts_grpc.audio.samplewise import Samplewise, alaw, f32le, mulaw, s16le,
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """A row of `ENCODINGS`: number in the contract, body for an output rate.
+    """A row of `ENCODINGS`.
 
-    `sample_rates` in Hz. `packets`: whether a frame is a whole number of 20 ms packets.
+    Its number in the contract, and its body for an output rate. `sample_rates` in Hz. `packets`: whether a frame is a
+    whole number of 20 ms packets.
     """
 
     number: tts_pb2.AudioEncoding
