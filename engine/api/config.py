@@ -1,12 +1,21 @@
 """Engine settings: one frozen value, fixed before the start."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal, get_type_hints
 
 Device = str  # "auto", "cpu", "cuda" or "cuda:N"
 DType = Literal["auto", "float32", "bfloat16"]
 Split = Literal["qwen2", "mistral"]
 Attention = Literal["auto", "flash-attn", "triton"]
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """Command line flag of a setting: help, bounds of an integer."""
+
+    help: str
+    low: int = 0
+    high: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +35,10 @@ class EngineConfig:
     "mistral" is what transformers 4.57.3 puts in its place for a local folder with the full vocabulary.
     """
 
-    device: Device = "auto"
-    dtype: DType = "auto"
-    max_speeches: int = 16
-    max_queue: int = 64
+    device: Annotated[Device, Flag("auto, cpu, cuda or cuda:N (default %(default)s)")] = "auto"
+    dtype: Annotated[DType, Flag("of the talker's weights (default: bfloat16 on a GPU, float32 on a CPU)")] = "auto"
+    max_speeches: Annotated[int, Flag("spoken at once (default %(default)s)", 1, 1_024)] = 16
+    max_queue: Annotated[int, Flag("waiting for a slot (default %(default)s)", 0, 100_000)] = 64
     queue_timeout: float = 10.0
     block_size: int | None = None
     kv_blocks: int | None = None
@@ -42,11 +51,18 @@ class EngineConfig:
     max_unread_seconds: float = 60.0
     max_unread_bytes: int = 2**26
     step_timeout: float = 30.0
-    tokenizer_split: Split = "qwen2"
+    tokenizer_split: Annotated[Split, Flag("how text is cut before BPE")] = "qwen2"
     dummy_weights: bool = False
-    cuda_graphs: bool = True
-    reference_ops: bool = False
-    attention: Attention = "auto"
+    cuda_graphs: Annotated[bool, Flag("without them kernels are launched one by one, which is slow")] = True
+    reference_ops: Annotated[bool, Flag("plain PyTorch in place of kernels (slow; for debugging)")] = False
+    attention: Annotated[Attention, Flag("on a GPU: flash-attn if installed")] = "auto"
+
+
+FLAGS = {  # of the command line: the type and the flag of each setting that has one
+    name: (hint.__origin__, flag)
+    for name, hint in get_type_hints(EngineConfig, include_extras=True).items()
+    for flag in getattr(hint, "__metadata__", ())
+}
 
 
 @dataclass(frozen=True, slots=True)

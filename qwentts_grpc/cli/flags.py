@@ -8,8 +8,9 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, get_args
 
+from engine.api.config import FLAGS, EngineConfig, Flag
 from qwentts_client.cli.command import Command, UsageError, seconds, whole
 from qwentts_client.cli.main import main as main
 from qwentts_client.cli.serve import how_to_install
@@ -53,15 +54,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--port", type=whole(0, 65_535), default=50_051, help="0 picks a free one (default %(default)s)")
     add("--metrics-host", default="127.0.0.1", help="address of the metrics and probes (default %(default)s)")
     add("--metrics-port", type=whole(0, 65_535), default=9_464, help="HTTP: /metrics, /livez, /readyz (%(default)s)")
-    add("--device", type=_device, default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
-    add(
-        "--dtype",
-        choices=("auto", "float32", "bfloat16"),
-        default="auto",
-        help="of the talker's weights (default: bfloat16 on a GPU, float32 on a CPU)",
-    )
-    add("--max-speeches", type=whole(1, 1_024), default=16, help="spoken at once (default %(default)s)")
-    add("--max-queue", type=whole(0, 100_000), default=64, help="waiting for a slot (default %(default)s)")
+    _add_engine(parser)
     add("--drain-seconds", type=seconds(0), default=30.0, help="for open turns after SIGTERM (default %(default)g)")
     _add_security(parser)
     _add_tenants(parser)
@@ -70,19 +63,23 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="least severe level to log")
     add("--log-format", choices=("text", "json"), default="text", help="json: an object with fields each line")
     add("--tracing", action=Switch, default=False, help="send OpenTelemetry spans, configured by the OTEL_ variables")
-    add("--tokenizer-split", choices=("qwen2", "mistral"), default="qwen2", help="how text is cut before BPE")
-    add(
-        "--attention",
-        choices=("auto", "flash-attn", "triton"),
-        default="auto",
-        help="on a GPU: flash-attn if installed",
-    )
-    add(
-        "--cuda-graphs", action=Switch, default=True, help="without them kernels are launched one by one, which is slow"
-    )
-    add("--reference-ops", action=Switch, default=False, help="plain PyTorch in place of kernels (slow; for debugging)")
     add_settings(parser)
     parser.set_defaults(run=_run)
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    defaults = EngineConfig()
+    for name, (kind, flag) in FLAGS.items():
+        taken = _taken(kind, flag)
+        parser.add_argument(f"--{name.replace('_', '-')}", default=getattr(defaults, name), help=flag.help, **taken)
+
+
+def _taken(kind: object, flag: Flag) -> dict[str, Any]:
+    if kind is bool:
+        return {"action": Switch}
+    if kind is int:
+        return {"type": whole(flag.low, flag.high)}
+    return {"choices": get_args(kind)} if get_args(kind) else {"type": _device}
 
 
 def _add_security(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from engine.api.config import EngineConfig
+from engine.api.config import FLAGS, EngineConfig
 from engine.api.errors import CheckpointError
 from engine.checkpoint.embedded import embedded_checkpoint
 from qwentts_client.cli.command import UsageError
@@ -76,18 +76,13 @@ def _config(options: argparse.Namespace) -> ServerConfig:
         denied_recordings=options.denied_recordings,
         audit_log=options.audit_log,
         reference_silence=options.reference_silence,
-        engine=EngineConfig(
-            device=options.device,
-            dtype=options.dtype,
-            max_speeches=options.max_speeches,
-            max_queue=options.max_queue,
-            tokenizer_split=options.tokenizer_split,
-            dummy_weights=options.dummy_weights is not None,
-            cuda_graphs=options.cuda_graphs,
-            reference_ops=options.reference_ops,
-            attention=options.attention,
-        ),
+        engine=_engine(options),
     )
+
+
+def _engine(options: argparse.Namespace) -> EngineConfig:
+    given = {name: getattr(options, name) for name in FLAGS}
+    return EngineConfig(**given, dummy_weights=options.dummy_weights is not None)
 
 
 def _access(options: argparse.Namespace) -> Access:
