@@ -3,11 +3,9 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-import numpy as np
-import numpy.typing as npt
-
 from engine.api.lateness import LatenessTotals
 from engine.api.request import TextMode
+from engine.api.types import Codes, Pcm
 
 
 class FinishReason(Enum):
@@ -49,8 +47,8 @@ class AudioChunk:
     chunk, which may hold no audio. `sampled_at`: `time.monotonic()` when its last frame was sampled.
     """
 
-    pcm: npt.NDArray[np.int16]
-    codes: npt.NDArray[np.int32]
+    pcm: Pcm
+    codes: Codes
     first_frame: int
     segment: int
     last: bool

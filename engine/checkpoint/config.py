@@ -5,12 +5,11 @@ No default stands in for the file.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from engine.api.errors import CheckpointError
-from engine.checkpoint.codec_config import CodecDecoderConfig
+from engine.checkpoint.codec_config import CodecDecoderConfig, Json
 
-Json = Mapping[str, Any]
 Kind = Literal["custom_voice", "voice_design", "base"]
 
 

@@ -1,15 +1,13 @@
 """Codec weights, held once for equal files."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any, TypeVar
 
-from torch import Tensor
-
 from engine.checkpoint.hub import weight_files
+from engine.checkpoint.tensors import Tensors
 
-Weights = Mapping[str, Tensor]
 Decoder = TypeVar("Decoder")
 
 
@@ -20,10 +18,10 @@ class SharedCodecs:
     """
 
     def __init__(self) -> None:
-        self._weights: dict[tuple[bytes, ...], Weights] = {}
-        self._decoders: dict[int, tuple[Weights, Any]] = {}  # by id of the weights, which are kept alive
+        self._weights: dict[tuple[bytes, ...], Tensors] = {}
+        self._decoders: dict[int, tuple[Tensors, Any]] = {}  # by id of the weights, which are kept alive
 
-    def weights(self, folder: Path, load: Callable[[], Weights]) -> Weights:
+    def weights(self, folder: Path, load: Callable[[], Tensors]) -> Tensors:
         """Tensors of a speech tokenizer's folder.
 
         Those of an equal one, or what `load` returns.
@@ -33,7 +31,7 @@ class SharedCodecs:
             self._weights[digests] = load()
         return self._weights[digests]
 
-    def decoder(self, weights: Weights, make: Callable[[], Decoder]) -> Decoder:
+    def decoder(self, weights: Tensors, make: Callable[[], Decoder]) -> Decoder:
         """Decoder of these weights, which holds no stream's state."""
         if id(weights) not in self._decoders:
             self._decoders[id(weights)] = weights, make()

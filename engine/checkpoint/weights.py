@@ -1,7 +1,6 @@
 """A checkpoint from disk: JSON files, tensors on a device."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,13 @@ from torch import Tensor
 
 from engine.api.errors import CheckpointError
 from engine.api.request import Sampling, SamplingParams
-from engine.checkpoint.config import Json, ModelConfig
+from engine.checkpoint.codec_config import Json
+from engine.checkpoint.config import ModelConfig
 from engine.checkpoint.dummy import dummy_tensors
 from engine.checkpoint.dummy.tokenizer import Vocabulary
 from engine.checkpoint.hub import weight_files
 from engine.checkpoint.shared_weights import SharedCodecs
+from engine.checkpoint.tensors import Tensors
 from engine.progress import Progress
 
 MEGABYTE = 1e6  # bytes
@@ -33,8 +34,8 @@ class Checkpoint:
     config_json: Json
     codec_json: Json
     defaults: Sampling
-    main: Mapping[str, Tensor]
-    codec: Mapping[str, Tensor]
+    main: Tensors
+    codec: Tensors
 
 
 def load_checkpoint(

@@ -1,6 +1,6 @@
 """Decoder stack of talker, predictor: five operations a layer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.checkpoint.config import DecoderConfig
+from engine.checkpoint.tensors import Tensors
 from engine.ops.base import HeadNorms, Ops, Rope
 
 # (layer number, qkv of the layer, the layer's head norms) -> attention output (R, H D)
@@ -46,7 +47,7 @@ class DecoderStack:
     Keys and values live where the caller's `attend` keeps them.
     """
 
-    def __init__(self, config: DecoderConfig, weights: Mapping[str, Tensor], prefix: str, ops: Ops) -> None:
+    def __init__(self, config: DecoderConfig, weights: Tensors, prefix: str, ops: Ops) -> None:
         self.eps = config.eps
         self.layers = [_layer(weights, f"{prefix}.layers.{i}.", config.eps) for i in range(config.layers)]
         self.norm = weights[f"{prefix}.norm.weight"]
@@ -78,7 +79,7 @@ def rope_tables(config: RotaryConfig, positions: int, like: Tensor) -> Rope:
     return Rope(angles.cos().to(like.dtype), angles.sin().to(like.dtype))
 
 
-def _layer(weights: Mapping[str, Tensor], prefix: str, eps: float) -> Layer:
+def _layer(weights: Tensors, prefix: str, eps: float) -> Layer:
     def take(*names: str) -> Tensor:
         parts = [weights[f"{prefix}{name}.weight"] for name in names]
         return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -3,13 +3,14 @@
 From the talker's hidden state and codebook 0.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from engine.checkpoint.config import ModelConfig
+from engine.checkpoint.tensors import Tensors
 from engine.model.layers import DecoderStack, rope_tables
 from engine.ops.base import HeadNorms, LayerCache, Ops, SamplingTensors
 
@@ -25,7 +26,7 @@ class Predictor:
     projected tables are made once.
     """
 
-    def __init__(self, config: ModelConfig, weights: Mapping[str, Tensor], cache: list[LayerCache], ops: Ops) -> None:
+    def __init__(self, config: ModelConfig, weights: Tensors, cache: list[LayerCache], ops: Ops) -> None:
         name = "talker.code_predictor"
         self.steps = config.code_groups - 1
         self.stack = DecoderStack(config.predictor, weights, f"{name}.model", ops)
@@ -74,7 +75,7 @@ class Predictor:
         return x if self._projection is None else F.linear(x, *self._projection)
 
 
-def _projection(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor] | None:
+def _projection(weights: Tensors, name: str) -> tuple[Tensor, Tensor] | None:
     """Weight, bias of a projection; None where absent.
 
     The 0.6B models store no such tensors, since talker and predictor have one width.

@@ -3,7 +3,6 @@
 One of each a frame, from text and codec embeddings.
 """
 
-from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.checkpoint.config import ModelConfig
+from engine.checkpoint.tensors import Tensors
 from engine.model.layers import DecoderStack, rope_tables
 from engine.ops.attention_metadata import AttentionMetadata
 from engine.ops.base import HeadNorms, LayerCache, Ops
@@ -25,7 +25,7 @@ class TextEmbedding(Protocol):
 class ProjectedText:
     """`fc2(silu(fc1(embedding[ids])))`, computed for the ids at hand."""
 
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, weights: Tensors) -> None:
         self._embedding = weights["talker.model.text_embedding.weight"]
         self._first = _linear(weights, "talker.text_projection.linear_fc1")
         self._second = _linear(weights, "talker.text_projection.linear_fc2")
@@ -60,7 +60,7 @@ class CodecEmbedding:
     Codebook 0 has the control, language and speaker ids too; the last row is zero and stands for an absent id.
     """
 
-    def __init__(self, config: ModelConfig, weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, config: ModelConfig, weights: Tensors) -> None:
         names = ["talker.model.codec_embedding.weight"]
         names += [f"talker.code_predictor.model.codec_embedding.{g}.weight" for g in range(config.code_groups - 1)]
         tables = [weights[name] for name in names]
@@ -86,7 +86,7 @@ class Talker:
     def __init__(
         self,
         config: ModelConfig,
-        weights: Mapping[str, Tensor],
+        weights: Tensors,
         text: TextEmbedding,
         cache: list[LayerCache],
         positions: int,
@@ -133,5 +133,5 @@ class Talker:
         self.stack.run_layers(x, attend)
 
 
-def _linear(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
+def _linear(weights: Tensors, name: str) -> tuple[Tensor, Tensor]:
     return weights[f"{name}.weight"], weights[f"{name}.bias"]

@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from threading import Lock
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from engine.api.types import Codes
 from engine.byte_cache import ByteCache
 from engine.ops.codec import CodecState, Decoder
 from engine.scheduler.chunk_policy import SIZES
 
 CACHE_BYTES = 256 * 2**20  # states after recordings: some 50 voices in fp32, 100 in fp16
-Codes = npt.NDArray[np.int32]
 
 
 class CodecStage:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from engine.api.observer import StageTiming
+from engine.api.types import Pcm
 from engine.runner import nvtx
 from engine.runner.codec import CodecStage
 from engine.runner.frame import FrameStage
@@ -17,8 +18,6 @@ from engine.runner.prefill import PrefillStage
 from engine.runner.slot_state import RING, SlotState
 from engine.scheduler.batch import Batch, Chunk, DecodeRow, SlotInit, StepOutput
 from engine.scheduler.chunk_policy import fit
-
-Audio = npt.NDArray[np.int16]
 
 
 class Stopwatch:
@@ -86,12 +85,12 @@ class EagerRunner:
         result: npt.NDArray[np.int32] = frames.cpu().numpy()
         return result
 
-    def _decode(self, chunks: Sequence[Chunk]) -> list[Audio]:
+    def _decode(self, chunks: Sequence[Chunk]) -> list[Pcm]:
         """Audio of each chunk, in order.
 
         Chunks of one size share a codec call.
         """
-        audio: dict[int, Audio] = {}
+        audio: dict[int, Pcm] = {}
         by_size = sorted(range(len(chunks)), key=lambda i: fit(chunks[i].count))
         for size, group in groupby(by_size, key=lambda i: fit(chunks[i].count)):
             members = list(group)
@@ -99,11 +98,11 @@ class EagerRunner:
             audio.update(zip(members, pcm, strict=True))
         return [audio[i] for i in range(len(chunks))]
 
-    def _decode_group(self, chunks: Sequence[Chunk], size: int) -> Audio:
+    def _decode_group(self, chunks: Sequence[Chunk], size: int) -> Pcm:
         slots = [chunk.slot for chunk in chunks]
         device = self._device
         firsts = torch.tensor([chunk.first for chunk in chunks], device=device)
         ring = (firsts[:, None] + torch.arange(size, device=device)) % RING
         codes = self._state.frames[torch.tensor(slots, device=device)[:, None], ring]
-        pcm: Audio = self._codec.decode(slots, codes).cpu().numpy()
+        pcm: Pcm = self._codec.decode(slots, codes).cpu().numpy()
         return pcm

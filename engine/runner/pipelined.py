@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.api.observer import StageTiming
+from engine.api.types import Pcm
 from engine.runner import nvtx
 from engine.runner.codec import CodecStage
 from engine.runner.cuda_graphs import Graphs, Output, build, sizes_up_to
@@ -28,7 +29,6 @@ from engine.scheduler.chunk_policy import SIZES, fit
 PREFILL_SIZES = (16, 32, 64, 128)
 STREAM_SIZES = (1, 2, 4, 8, 16, 32, 64)
 DEPTH = 3  # sets of host buffers: the step being filled, the one in flight, the one being read
-Pcm = npt.NDArray[np.int16]
 
 
 class StagingBuffer:

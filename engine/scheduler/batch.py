@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from engine.api.observer import StageTiming
 from engine.api.request import Sampling
+from engine.api.types import Pcm
 from engine.prompt.prompt_tokens import PromptToken
 
 
@@ -111,7 +112,7 @@ class StepOutput:
     batch: Batch
     codes: npt.NDArray[np.int32]
     finite: npt.NDArray[np.bool_]
-    audio: Sequence[npt.NDArray[np.int16]]
+    audio: Sequence[Pcm]
     sampled_at: float
     timings: tuple[StageTiming, ...] = field(default=())
     next_by: float = 0.0

@@ -3,12 +3,10 @@
 from collections import deque
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
+from engine.api.types import Frame, Pcm
 
 QUIET = 100  # int16 steps: 50 dB under full scale, below any breath or room
 LONGEST_PERIOD = 2.0  # seconds
-Codes = tuple[int, ...]
 
 
 class RunawayDetector:
@@ -22,11 +20,11 @@ class RunawayDetector:
         self._limit = round(seconds / frame_seconds)
         self._spoken = False
         self._quiet = 0  # frames of silence up to now
-        self._recent: deque[Codes] = deque(maxlen=round(LONGEST_PERIOD / frame_seconds))
+        self._recent: deque[Frame] = deque(maxlen=round(LONGEST_PERIOD / frame_seconds))
         self._period = 1
         self._same = 0  # frames up to now that equal those of a period before
 
-    def update(self, frames: Sequence[Codes], pcm: npt.NDArray[np.int16]) -> bool:
+    def update(self, frames: Sequence[Frame], pcm: Pcm) -> bool:
         """Add frames with their audio; True for a runaway."""
         if not self._limit or not frames:
             return False
@@ -35,13 +33,13 @@ class RunawayDetector:
             self._update_period(codes)
         return self._quiet >= self._limit or self._same >= self._limit
 
-    def _update_silence(self, frames: int, pcm: npt.NDArray[np.int16]) -> None:
+    def _update_silence(self, frames: int, pcm: Pcm) -> None:
         if max(pcm.max(), -int(pcm.min())) > QUIET:
             self._spoken, self._quiet = True, 0
         elif self._spoken:
             self._quiet += frames
 
-    def _update_period(self, codes: Codes) -> None:
+    def _update_period(self, codes: Frame) -> None:
         if len(self._recent) >= self._period and self._recent[-self._period] == codes:
             self._same += 1
         else:

@@ -7,12 +7,12 @@ from collections import Counter, deque
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
 from engine.api.errors import EngineError, GenerationFailed, RequestTooLarge
 from engine.api.events import AudioChunk, FinishReason, FlushDone, SegmentDone
 from engine.api.metrics import CODEC_FRAMES, PREEMPTIONS, TEXT_STARVED, EngineState
 from engine.api.observer import Observer
+from engine.api.types import Pcm
 from engine.scheduler import chunk_policy
 from engine.scheduler.batch import Batch, Chunk, StepOutput
 from engine.scheduler.batch_builder import BatchBuilder, InFlightBatch, Limits, slot_of
@@ -23,7 +23,6 @@ from engine.scheduler.sequence import Sequence
 
 EVICT_AFTER = 2.0  # seconds without text after which a waiting speech may take a parked one's slot
 SPARE_LEAD = 2.0  # seconds of audio ahead of its listener with which a speech may lend its slot to another tenant
-Audio = npt.NDArray[np.int16]
 Outcome = AudioChunk | SegmentDone | FlushDone | FinishReason | EngineError
 
 
@@ -333,7 +332,7 @@ class Scheduler:
             self._pool.release(sequence.blocks)
         return speech
 
-    def _check_runaway(self, sequence: Sequence, segment: Segment, chunk: Chunk, pcm: Audio) -> None:
+    def _check_runaway(self, sequence: Sequence, segment: Segment, chunk: Chunk, pcm: Pcm) -> None:
         """End a speech that has run away.
 
         `chunk` is on its way out, with audio `pcm`.
@@ -377,7 +376,7 @@ def _segment_done(segment: Segment) -> SegmentDone:
     )
 
 
-def _audio(sequence: Sequence, segment: Segment, chunk: Chunk, pcm: Audio, sampled_at: float) -> AudioChunk | None:
+def _audio(sequence: Sequence, segment: Segment, chunk: Chunk, pcm: Pcm, sampled_at: float) -> AudioChunk | None:
     """Audio of a chunk up to the end of speech.
 
     Frames launched past it are cut, causality keeps the rest.
