@@ -1,6 +1,7 @@
 """Selection of the `Ops` backend, once at start."""
 
 import logging
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import torch
@@ -27,7 +28,7 @@ class Heads(Protocol):
 
 
 class _Unfit(Exception):
-    """Reason why flash-attn cannot be used."""
+    """Reason why an attention cannot be used."""
 
 
 def choose(config: EngineConfig, talker: Heads, device: torch.device, dtype: torch.dtype) -> Ops:
@@ -40,17 +41,15 @@ def choose(config: EngineConfig, talker: Heads, device: torch.device, dtype: tor
         if config.attention != "auto":
             raise CheckpointError(f"attention {config.attention} is for fused operations on a GPU")
         return ReferenceOps()
-    from engine.ops.triton.ops import TritonOps  # Triton is there on GPU machines only
-
-    if config.attention == "triton":
-        return TritonOps()
-    try:
-        return _flash(config.block_size, talker, device, dtype)
-    except _Unfit as reason:
-        if config.attention == "flash-attn":
-            raise CheckpointError(f"flash-attn cannot be used: {reason}") from reason
-        logger.info("flash-attn is not used: %s", reason)
-        return TritonOps()
+    named = config.attention != "auto"
+    for name in (config.attention,) if named else ATTENTIONS:
+        try:
+            return ATTENTIONS[name](config.block_size, talker, device, dtype)
+        except _Unfit as reason:
+            if named:
+                raise CheckpointError(f"{name} cannot be used: {reason}") from reason
+            logger.info("%s is not used: %s", name, reason)
+    raise CheckpointError("no attention takes this checkpoint")
 
 
 def _flash(block_size: int | None, talker: Heads, device: torch.device, dtype: torch.dtype) -> Ops:
@@ -65,3 +64,16 @@ def _flash(block_size: int | None, talker: Heads, device: torch.device, dtype: t
     if misfit := FlashOps.misfit(talker.heads, talker.kv_heads, talker.head_dim, device):
         raise _Unfit(f"it does not take {misfit}")
     return FlashOps()
+
+
+def _triton(block_size: int | None, talker: Heads, device: torch.device, dtype: torch.dtype) -> Ops:
+    from engine.ops.triton.ops import TritonOps  # Triton is there on GPU machines only
+
+    return TritonOps()
+
+
+# Best first: each imports its own when it is called, and raises `_Unfit`. The names are those of `config.Attention`.
+ATTENTIONS: Mapping[str, Callable[[int | None, Heads, torch.device, torch.dtype], Ops]] = {
+    "flash-attn": _flash,
+    "triton": _triton,
+}

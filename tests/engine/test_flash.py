@@ -4,7 +4,7 @@ import importlib
 import sys
 from dataclasses import replace
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ from engine.model.layers import rope_tables
 from engine.ops.attention_metadata import AttentionMetadata
 from engine.ops.base import HeadNorms, LayerCache, Ops
 from engine.ops.reference import ReferenceOps, rotate
-from engine.ops.select import choose
+from engine.ops.select import ATTENTIONS, choose
 from tests.engine import flash_attn_oracle
 from tests.engine.tiny import tiny_config
 
@@ -151,6 +151,10 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def chosen(attention: Attention = "auto", dtype: torch.dtype = BF16, **settings: Any) -> Ops:
     return choose(EngineConfig(attention=attention, **settings), tiny_config().talker, CUDA, dtype)
+
+
+def test_every_attention_can_be_named() -> None:
+    assert get_args(Attention) == ("auto", *ATTENTIONS)
 
 
 def test_flash_attn_is_taken_where_it_is(machine: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ def test_a_recording_for_one_turn_needs_its_consent_too(server: Process, folder:
 def test_the_log_names_tenants_and_warns_of_a_key_that_is_not_believed(server: Process, folder: Path) -> None:
     voices(server, "bare-1", "delete", "nobody")
     log = (folder / "log").read_text()
-    assert "--tenant-key is not believed" in log
+    assert "--tenant-key is ignored" in log
     assert " sha256:" in log and " ipv4:127.0.0.1:" in log
     assert "bare-1" not in log and "form 7" not in log
 
