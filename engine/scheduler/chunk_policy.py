@@ -1,6 +1,7 @@
 """Policy of chunk sizes.
 
-Few frames a chunk while the listener waits for them, more once there is time.
+Few frames a chunk while the listener waits for them, more once there is time. Sizes and budgets are in frames of any
+length: what is captured and what a call costs; `SHORT`, slack and patience are in seconds.
 """
 
 SIZES = (1, 2, 4, 8, 12)  # the codec runs at these sizes alone, so that each can be captured as a graph
