@@ -310,7 +310,7 @@ class Engine:
             self._end(speech, failure)
         else:
             if speech.sequence in self._speeches:
-                speech.sequence.use(layout)
+                speech.sequence.set_layout(layout)
                 speech.sequence.request = replace(request, reference=None)  # its samples are many megabytes
                 self._enqueue(speech)
 

@@ -11,7 +11,7 @@ Attention = Literal["auto", "flash-attn", "triton"]
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """Command line flag of a setting: help, bounds of an integer."""
+    """Command line flag of a setting; bounds of an integer."""
 
     help: str
     low: int = 0
@@ -30,7 +30,7 @@ class EngineConfig:
     `segment_characters`: a longer text is cut at the next sentence end, 0 never cuts; `max_audio_seconds` has room for
     `max_text_characters` of any script. `guard_seconds` of silence or repetition end a speech that
     is not greedy, 0 never do. `max_unread_seconds` of one speech, and `max_unread_bytes` of all, may wait for their
-    callers, whatever lead they ask for.
+    callers, whatever their lead.
     `tokenizer_split` chooses the pattern that cuts text into words before BPE: "qwen2" is the checkpoint's own,
     "mistral" is what transformers 4.57.3 puts in its place for a local folder with the full vocabulary.
     """

@@ -386,7 +386,7 @@ def _audio(sequence: Sequence, segment: Segment, chunk: Chunk, pcm: Pcm, sampled
         return None
     codes = np.array(segment.frames[chunk.first : chunk.first + count], np.int32)
     segment.delivered += count
-    last = segment.complete and segment is sequence.segment and sequence.speaks_last
+    last = segment.complete and segment is sequence.segment and sequence.is_last_audio
     first_frame = segment.first_frame + chunk.first
     audio = pcm[: count * sequence.layout.config.frame_samples]
     return AudioChunk(audio, codes, first_frame, segment.number, last, sampled_at)

@@ -44,7 +44,7 @@ class Segment:
         self._ids_complete = False  # whether `_final_ids` is complete
         self._input_codes = ((layout.config.codec.bos,), *layout.voice.frames)
 
-    def use(self, layout: PromptLayout) -> None:
+    def set_layout(self, layout: PromptLayout) -> None:
         """Replace the layout, before any token has been prefilled."""
         assert self._prefix is None
         self._layout = layout

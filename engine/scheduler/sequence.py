@@ -76,11 +76,11 @@ class Sequence:
         """Text mode of the next speakable segment, so far."""
         return next((segment for segment in self.segments if segment.speakable), self.segments[-1]).mode
 
-    def use(self, layout: PromptLayout) -> None:
+    def set_layout(self, layout: PromptLayout) -> None:
         """Replace the layout, before the speech is queued."""
         self.layout = layout
         for segment in self.segments:
-            segment.use(layout)
+            segment.set_layout(layout)
 
     def append_text(self, text: str) -> None:
         """Append text to the newest segment.
@@ -149,7 +149,7 @@ class Sequence:
         return self.finish is not FinishReason.STOP or (self.text_ended and len(self.segments) == 1)
 
     @property
-    def speaks_last(self) -> bool:
+    def is_last_audio(self) -> bool:
         """Whether no audio can follow the current segment's.
 
         Flushes may still have to be answered.

@@ -125,7 +125,7 @@ def test_a_text_that_would_fill_the_cache_goes_in_as_it_is_spoken(flavour: Flavo
     words = "word " * 300
     for mode, request in ((INCREMENTAL, UNASKED), (WHOLE, SpeechRequest(delivery=Delivery(text_mode=WHOLE)))):
         talk = drive.open(SpeechRequest(sampling=Sampling(max_frames=20), delivery=request.delivery))
-        talk.sequence.use(PromptBuilder(tiny_config(), tiny_tokenizer(), None, positions=240).build(request))
+        talk.sequence.set_layout(PromptBuilder(tiny_config(), tiny_tokenizer(), None, positions=240).build(request))
         talk.sequence.splitter = TextSplitter(0)
         talk.say(words)
         assert talk.sequence.text_mode is mode
