@@ -131,7 +131,7 @@ def test_a_card_of_any_kind_spoils_its_own_voice_alone(
         {"embedding": np.full(64, np.nan, np.float32)},
         {"embedding": np.full(64, np.inf, np.float32)},
         {"embedding": np.zeros((2, 2), np.float32)},
-        {"codes": np.zeros((800, 16), np.int32)},
+        {"codes": np.zeros((3_002, 16), np.int32)},
         {"codes": np.zeros((3, 16), np.int64)},
         {"codes": np.zeros(3, np.int32)},
     ],
