@@ -98,9 +98,9 @@ async def call_scope(call: Call) -> AsyncIterator[Call]:
         log.error("a call failed inside the server", exc_info=group, extra=log_floods.kind("failed calls"))
         error = error or Internal()
     finally:
-        if not done and (error is None or call.context.cancelled()):
+        if not done and call.ending is None and (error is None or call.context.cancelled()):
             code = code_of_cut(call.context)
-            call.ending = call.ending or _ending_of(code)
+            call.ending = _ending_of(code)
             call.log_end(code, "ended by the caller: %s", call.ending.outcome)
     if error is not None:
         await _refuse(call, error)
