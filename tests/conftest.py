@@ -1,6 +1,7 @@
 """For every test: one torch thread, here and in servers started from here, no network, and a voice that is cheap."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,13 @@ os.umask(0o077)  # a server refuses keys and tokens that all users can read
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # a server's process begins anew where it is not set
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches for the network
 os.environ.pop("QWENTTS_MODEL", None)  # a server that is given no model speaks with the embedded one
+
+
+with suppress(ImportError):  # it is not on every machine with a GPU
+    import hypothesis
+
+    hypothesis.settings.register_profile("any machine", deadline=None)
+    hypothesis.settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
