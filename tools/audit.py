@@ -1,6 +1,6 @@
-"""The audit of the locked packages for known vulnerabilities (`make audit`), by pip-audit.
+"""Audit of the locked packages for known vulnerabilities (`make audit`).
 
-A package whose data cannot be had is named as skipped, and is never clean. Leaves with 1 where one is vulnerable.
+Uses pip-audit. A package without data is listed as skipped, never as clean. Exits with 1 where one is vulnerable.
 """
 
 import json
@@ -26,7 +26,10 @@ def main() -> None:
 
 
 def audited(lock: Path) -> tuple[Dependencies, str]:
-    """What pip-audit says of each package of a lock; nothing, and why, where it could not say anything."""
+    """Findings of pip-audit for each package of a lock.
+
+    No findings where the audit failed; the second value is then the reason, else empty.
+    """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes", "--requirement", str(lock)]

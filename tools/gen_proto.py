@@ -1,5 +1,6 @@
-"""Generate the Python stubs of the contract, or `--check` that they are fresh; needs grpcio-tools 1.74.0.
+"""Python stubs of the contract; `--check` compares without writing.
 
+Needs grpcio-tools 1.74.0.
 The stubs live in `qwentts_client.v1`, while the descriptor keeps the name `qwentts/v1/tts.proto` that reflection shows
 to clients; protoc derives the import path from that name, so it is put right afterwards.
 """
@@ -18,7 +19,10 @@ TARGET = ROOT / "clients" / "python" / "qwentts_client" / "v1"
 
 
 def compiled(scratch: Path) -> dict[str, str]:
-    """Run protoc in the folder `scratch`; sources by file name. Raises SystemExit with protoc's status if it fails."""
+    """Generated sources by file name, made in the folder `scratch`.
+
+    Raises SystemExit with protoc's status if it fails.
+    """
     well_known = str(resources.files("grpc_tools") / "_proto")
     outputs = [f"--python_out={scratch}", f"--pyi_out={scratch}", f"--grpc_python_out={scratch}"]
     status = protoc.main(["protoc", f"-I{ROOT / 'proto'}", f"-I{well_known}", *outputs, PROTO])
@@ -28,13 +32,16 @@ def compiled(scratch: Path) -> dict[str, str]:
 
 
 def with_package_imports(source: str) -> str:
-    """The generated `source` with module paths of this package in place of protoc's."""
+    """`source` with module paths of this package for protoc's."""
     source = source.replace("from qwentts.v1 import", "from qwentts_client.v1 import")
     return source.replace("'qwentts.v1.tts_pb2'", "'qwentts_client.v1.tts_pb2'")
 
 
 def main(check: bool) -> None:
-    """Write the stubs, or raise SystemExit naming those that differ from what would be written."""
+    """Write the stubs, or with `--check` list stale ones.
+
+    Raises SystemExit with their names where some differ.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         fresh = {TARGET / name: with_package_imports(source) for name, source in compiled(Path(scratch)).items()}
     stale = [path for path, source in fresh.items() if not path.exists() or path.read_text(encoding="utf-8") != source]

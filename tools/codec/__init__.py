@@ -1,1 +1,1 @@
-"""The parts of `python -m tools.codec`; each file does one thing, and says which in its first line."""
+"""Parts of `python -m tools.codec`, one task a file."""

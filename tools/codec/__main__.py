@@ -1,5 +1,6 @@
-"""Check, time and tune the codec decoder on a GPU, with random weights of real size; steps run in the order given.
+"""Checks, timings, tuning of the codec decoder on a GPU.
 
+Weights are random, of real size; steps run in the order given.
 compile: into the kernel cache, in parallel, what the other steps will run. ops: every operation against plain maths.
 check: whole decodes against fp32 on the CPU. time: replays of captured calls. profile: a replay kernel by kernel.
 tune: candidate tiles of every product, as tables for `engine/ops/triton/codec/tiles.py`, which later steps use.
@@ -55,7 +56,7 @@ def run(step: str, options: argparse.Namespace) -> None:
 
 
 def shapes(step: str, options: argparse.Namespace) -> tuple[Shape, ...]:
-    """What a step runs: what was asked for, or its own choice."""
+    """Shapes of a step: those given, or its own choice."""
     if options.shapes and step in ("ops", "time", "profile"):
         return tuple(options.shapes)
     return SHAPES[step]

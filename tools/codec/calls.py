@@ -1,4 +1,7 @@
-"""The operations of one decode: recorded with their arguments and results, named by their sizes, run again."""
+"""Operations of one decode: recorded, named by size, run again.
+
+The record holds their arguments and results.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ METHODS = ("embed", "conv", "unit", "linear", "attention", "depthwise_norm", "ou
 
 
 class Product(NamedTuple):
-    """A product by the table that has its tile, and its sizes."""
+    """A product: the table that has its tile, its sizes."""
 
     table: str
     depth: int
@@ -71,7 +74,7 @@ class Call:
 
 
 def recorded(decoder: FusedCodecDecoder, state: CodecState, codes: Tensor, slots: Tensor) -> list[tuple[Call, Any]]:
-    """The operations of one decode, in order, and what each gave."""
+    """Operations of one decode with their results, in order."""
     calls: list[tuple[Call, Any]] = []
     ops = decoder.ops
 

@@ -1,4 +1,7 @@
-"""Tiles worth trying for a product: none in which warps repeat each other's work or registers spill by the hundred."""
+"""Tiles worth trying for a product.
+
+Left out are those in which warps repeat each other's work or registers spill by the hundred.
+"""
 
 from collections.abc import Iterator
 

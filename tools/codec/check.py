@@ -1,4 +1,7 @@
-"""`check`: whole decodes against fp32 on the CPU, over splits and phases; then whether a call repeats exactly."""
+"""`check`: whole decodes against fp32 on the CPU.
+
+Covers splits and phases, then whether a call repeats exactly.
+"""
 
 import torch
 from torch import Tensor
@@ -24,7 +27,10 @@ SHAPES: tuple[Shape, ...] = (*((len(rows) + PADDING, frames) for rows, frames in
 
 
 def run() -> None:
-    """The fused decoder, and beside it the plain one in several precisions."""
+    """Table of the fused decoder's ratios, under the plain one's.
+
+    The plain one runs in three precisions.
+    """
     on_cpu = weights("cpu")
     on_device = {name: tensor.to(DEVICE) for name, tensor in on_cpu.items()}
     torch.manual_seed(0)
@@ -61,7 +67,10 @@ def show(name: str, got: list[Tensor], wanted: list[Tensor], dtype: torch.dtype)
 
 
 def check_repeats(decoder: FusedCodecDecoder, state: CodecState, shape: Shape) -> None:
-    """The same call from the same state, eagerly and as a graph, gives the same bits, or kernels race."""
+    """Repeat one call from one state, eagerly, then by graph.
+
+    Results differ in a bit only where kernels race.
+    """
     call = captured(decoder, state, shape)
     start = copied(state)
     outcomes = []

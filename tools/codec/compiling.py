@@ -1,4 +1,7 @@
-"""`compile`: what other steps will run, into the kernel cache, by many processes that each launch a share of it."""
+"""`compile`: kernels of the other steps, into the kernel cache.
+
+Many processes each launch a share of them.
+"""
 
 import multiprocessing
 import zlib
@@ -19,7 +22,7 @@ from tools.codec.decoder import SLOTS, Shape, fused, random_codes
 
 @dataclass(frozen=True)
 class Work:
-    """Calls of these shapes, and all candidates of these tables."""
+    """Calls of these shapes, with all candidates of these tables."""
 
     shapes: tuple[Shape, ...]
     tables: Sequence[str]
@@ -27,7 +30,7 @@ class Work:
 
 
 def run(processes: int, work: Work) -> None:
-    """Compile all of it, in so many processes."""
+    """Compile all of it, in `processes` processes."""
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=compile_share, args=(i, processes, work)) for i in range(processes)]
     for worker in workers:
@@ -38,7 +41,7 @@ def run(processes: int, work: Work) -> None:
 
 @torch.inference_mode()
 def compile_share(share: int, shares: int, work: Work) -> None:
-    """Launch every kernel of the work whose number falls to this share."""
+    """Launch the kernels of `work` whose number falls to `share`."""
     JITFunction.run = only(share, shares)
     support.FUSED_CHANNELS = work.fused_channels
     decoder = fused()
@@ -53,7 +56,10 @@ def compile_share(share: int, shares: int, work: Work) -> None:
 
 
 def only(share: int, shares: int) -> Callable[..., Any]:
-    """Triton's launch, of kernels whose number falls to this share; their names and options decide it."""
+    """Triton's launch, limited to kernels of this share.
+
+    A kernel's number comes from its name and options.
+    """
     launch = JITFunction.run
 
     def run(self: Any, *args: Any, grid: Any, warmup: bool, **options: Any) -> Any:
@@ -66,7 +72,10 @@ def only(share: int, shares: int) -> Callable[..., Any]:
 
 
 def try_candidates(decoder: FusedCodecDecoder, tables: Sequence[str]) -> None:
-    """Launch every candidate once; `tune` says which do not fit the device."""
+    """Launch every candidate once.
+
+    `tune` lists those that do not fit the device.
+    """
     for product, call in tune.products(decoder, tables).items():
         for tile in candidates(product):
             try:

@@ -1,4 +1,4 @@
-"""The codec decoder that is looked at: of real size, with random weights, on the device."""
+"""Codec decoder under test: real size, random weights, on device."""
 
 import os
 

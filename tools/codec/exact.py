@@ -1,4 +1,7 @@
-"""What each operation of a decode should give, in plain fp32 on the same inputs: how far its result is from that."""
+"""Distance of each operation of a decode from exact results.
+
+The exact result is plain fp32 on the same inputs.
+"""
 
 import math
 from collections.abc import Callable, Iterator
@@ -15,7 +18,7 @@ LEAST = 60.0  # dB; a product of halves has about 73
 
 
 def ratio(call: Call, result: Any) -> float:
-    """Signal to noise of a call's result, in dB: the worst of its parts."""
+    """Signal to noise (dB) of a call: its worst part."""
     return min(_RATIOS[call.method](call, result))
 
 
@@ -35,7 +38,10 @@ def _snaked(x: Tensor, snake: Snake | None) -> Tensor:
 
 
 def _convolved(x: Tensor, conv: Conv) -> Tensor:
-    """x (B, H + T, C), its past in front -> (B, T, N)."""
+    """Causal convolution, x (B, H+T, C) -> (B, T, N).
+
+    The first H rows of x are its past.
+    """
     steps = x.shape[1] - conv.history
     starts = [tap * conv.dilation for tap in range(conv.taps)]
     taken = torch.stack([x[:, start : start + steps] for start in starts], 2).flatten(2).float()
@@ -44,7 +50,10 @@ def _convolved(x: Tensor, conv: Conv) -> Tensor:
 
 
 def _behind(out: Tensor, next_history: History | None, steps: int) -> Tensor:
-    """What `out` (B, H + T s, C) holds behind the next layer's past, as (B, T, N)."""
+    """Part of `out` behind the next layer's past, (B,T,N).
+
+    `out` is (B, H + T s, C).
+    """
     past = next_history.length * next_history.channels if next_history else 0
     present: Tensor = out.flatten(1)[:, past:].unflatten(1, (steps, -1))
     return present
@@ -56,7 +65,7 @@ def _joined(x: Tensor, width: int) -> Tensor:
 
 
 def _conv_ratios(call: Call, result: tuple[Tensor, Tensor]) -> Iterator[float]:
-    """Of `raw` and of `out`, as far as the call makes them."""
+    """Ratios of `raw`, `out`, where the call has them."""
     x, conv = call.args[0], call.args[1]
     exact = _convolved(x, conv)
     exact = F.gelu(exact) if call.options.get("gelu") else exact
@@ -70,7 +79,7 @@ def _conv_ratios(call: Call, result: tuple[Tensor, Tensor]) -> Iterator[float]:
 
 
 def _unit_ratios(call: Call, result: tuple[Tensor, Tensor]) -> Iterator[float]:
-    """Of `raw`, if made, and of `out`."""
+    """Ratios of `raw`, if made, then of `out`."""
     x, residual, unit, next_history = call.args[0], call.args[1], call.args[2], call.args[5]
     middle = _snaked(_convolved(x, unit.first), unit.first.snake).to(x.dtype)
     exact = _convolved(middle, unit.second) + residual.float()
@@ -95,7 +104,7 @@ def _linear_ratios(call: Call, result: Tensor) -> Iterator[float]:
 
 
 def _attention_ratios(call: Call, result: Tensor) -> Iterator[float]:
-    """Of the keys and the values that were put in the ring, and of what the queries took from it.
+    """Ratios of the ring's new keys, values, the queries' result.
 
     `position` has been moved on by the call's last operation.
     """

@@ -1,7 +1,7 @@
-"""`ops`: each operation of a decode against plain maths, for kernels that overlap and kernels in order.
+"""`ops`: each operation of a decode against plain maths.
 
-Two calls in a row of every shape. Prints the whole decode against the plain decoder, then every operation, its tile,
-and which are wrong.
+Kernels that overlap and kernels in order; two calls in a row of every shape. Prints the whole decode against the plain
+decoder, then every operation, its tile, and which are wrong.
 """
 
 import math
@@ -40,7 +40,10 @@ def run(shapes: tuple[Shape, ...]) -> None:
 
 
 def compare(decoder: FusedCodecDecoder, plain: CodecDecoder, shape: Shape, worst: Worst) -> None:
-    """Two calls in a row, the second over the first one's memory, for each way of launching."""
+    """Two calls in a row for each way of launching.
+
+    The second runs over the first one's memory.
+    """
     slots = torch.arange(shape[0], device=DEVICE)
     codes = [random_codes(*shape) for _ in range(2)]
     state = plain.new_state(SLOTS, DEVICE, plain.dtype)
@@ -65,7 +68,10 @@ def add(worst: Worst, way: str, call: Call, result: Any) -> None:
 
 
 def poison() -> None:
-    """Leave NaN in the memory that the next tensors will get: what nobody wrote must not be read."""
+    """Leave NaN in memory that the next tensors get.
+
+    What no kernel wrote must not be read.
+    """
     if DEVICE == "cpu":
         return
     torch.full((1 << 28,), math.nan, device=DEVICE)

@@ -1,4 +1,7 @@
-"""`profile`: where the time of a replay goes, by kernel in order: from its start to its end, and to the next start."""
+"""`profile`: time of a replay by kernel, in order.
+
+For each kernel: from its start to its end, and to the next start.
+"""
 
 import statistics
 from collections.abc import Sequence
@@ -17,7 +20,7 @@ REPLAYS = 5  # of which the first is left out
 
 
 class Spent(NamedTuple):
-    """Microseconds of one kernel: its own, and until the next one starts."""
+    """Microseconds of one kernel: its own, until the next starts."""
 
     took: float
     step: float
@@ -37,7 +40,7 @@ def run(shapes: tuple[Shape, ...]) -> None:
 
 
 def labels(decoder: FusedCodecDecoder, state: CodecState, shape: Shape) -> list[str]:
-    """What each kernel of a call is called in the tables."""
+    """Label in the tables of each kernel of a call."""
     slots = torch.arange(shape[0], device="cuda")
     return [str(call) for call, _ in recorded(decoder, state, random_codes(*shape), slots)]
 
@@ -55,7 +58,10 @@ def kernels(decoder: FusedCodecDecoder, state: CodecState, shape: Shape) -> list
 
 
 def spent(events: Sequence[Any], count: int, number: int) -> Spent:
-    """Medians of one of a call's `count` kernels; after the last one its own end stands for the next start."""
+    """Medians of kernel `number` of a call's `count`.
+
+    After the last one its own end stands for the next start.
+    """
     took, step = [], []
     for first in range(count, len(events), count):
         own = events[first + number].time_range

@@ -1,4 +1,4 @@
-"""A call of the decoder as a CUDA graph, replayed and timed."""
+"""CUDA graph of a decoder call, replayed with timing."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from tools.codec.decoder import Shape, random_codes
 
 
 class Captured(NamedTuple):
-    """The graph, its inputs and its output."""
+    """The graph with its inputs, its output."""
 
     graph: torch.cuda.CUDAGraph
     codes: Tensor

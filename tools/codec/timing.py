@@ -1,4 +1,4 @@
-"""`time`: how long replays of captured calls take, and which share of that is the least they could."""
+"""`time`: duration of captured calls, against the least possible."""
 
 from tools.codec.decoder import SLOTS, Shape, fused
 from tools.codec.replay import captured, microseconds
@@ -21,6 +21,9 @@ def run(shapes: tuple[Shape, ...]) -> None:
 
 
 def floor(shape: Shape) -> float:
-    """Microseconds that reading the weights once, or the arithmetic, takes at the least."""
+    """Lower bound of the duration, in microseconds.
+
+    The larger of reading the weights once and of the arithmetic.
+    """
     reading = WEIGHT_BYTES / BYTES_PER_SECOND
     return 1e6 * max(reading, OPERATIONS_PER_FRAME * shape[0] * shape[1] / OPERATIONS_PER_SECOND)

@@ -1,4 +1,7 @@
-"""`tune`: checks and times candidate tiles of every product, for engine/ops/triton/codec/tiles.py."""
+"""`tune`: candidate tiles of every product, checked for results, timed.
+
+Its tables are for engine/ops/triton/codec/tiles.py.
+"""
 
 import dataclasses
 import json
@@ -35,7 +38,7 @@ Found = dict[Product, list[Timed]]  # of each the fastest first
 
 
 def run(tables: Sequence[str], out: Path | None) -> None:
-    """Measure, write it all to `out`, print the tables and use them from here on."""
+    """Measure into `out`, print the tables, use them from here."""
     decoder = fused()
     found: Found = {}
     for product, call in sorted(products(decoder, tables).items()):
@@ -53,7 +56,10 @@ def run(tables: Sequence[str], out: Path | None) -> None:
 
 
 def products(decoder: FusedCodecDecoder, tables: Sequence[str]) -> dict[Product, Call]:
-    """What to tune: each product of `tables` in decodes of SHAPES, and a call that has it."""
+    """Products to tune: those of `tables` in decodes of SHAPES.
+
+    Each comes with a call that has it.
+    """
     state = decoder.new_state(SLOTS, DEVICE, decoder.dtype)
     found: dict[Product, Call] = {}
     for shape in SHAPES:
@@ -64,12 +70,15 @@ def products(decoder: FusedCodecDecoder, tables: Sequence[str]) -> dict[Product,
 
 
 def right_ones(ops: CodecOps, product: Product, call: Call) -> list[Tile]:
-    """The candidates that fit the device and compute what plain maths does; the others are printed."""
+    """Candidates that fit the device with right results.
+
+    Right is what plain maths computes; the others are printed.
+    """
     return [tile for tile in candidates(product) if is_right(ops, product, call, tile)]
 
 
 def is_right(ops: CodecOps, product: Product, call: Call, tile: Tile) -> bool:
-    """Whether a launch with `tile` succeeds and its result is near enough to plain maths."""
+    """Whether a launch with `tile` succeeds near plain maths."""
     try:
         found = ratio(call, call.run(ops, tile=tile))
     except OutOfResources as error:
@@ -97,7 +106,10 @@ def timed(ops: CodecOps, call: Call, tile: Tile) -> float:
 
 
 def cold(call: Call) -> list[Call]:
-    """The call over copies of its weights; a unit's are small enough to be warm in a decode too."""
+    """Calls over copies of its weights, too large for caches.
+
+    A unit's weights are small enough to be warm in a decode too.
+    """
     if call.method == "unit":
         return [call]
     layer: Any = call.args[1]
@@ -108,7 +120,7 @@ def cold(call: Call) -> list[Call]:
 
 
 def report(product: Product, times: Sequence[Timed]) -> None:
-    """The best tile, its rate, and how far the next ones are."""
+    """Best tile, its rate, the times of the next ones."""
     depth = product.depth * (8 if product.table == "UNIT" else 1)  # seven taps and one
     used, tile = times[0]
     rate = 2e-6 * product.positions * depth * product.width / used
@@ -117,7 +129,7 @@ def report(product: Product, times: Sequence[Timed]) -> None:
 
 
 def adopt(name: str, found: Found) -> None:
-    """Print one table, and put it in place."""
+    """Print one table; put it in place."""
     table: Table = {}
     for product, times in sorted(found.items()):
         if product.table == name:
