@@ -1,7 +1,7 @@
-"""How the embedded voice was made; README.md in this folder tells the steps in order.
+"""Training of the embedded voice; README.md has the steps.
 
 corpus     sentences and their phonemes
-teacher    who speaks them: synthesisers and their speakers
+teacher    synthesisers and their speakers
 codec      sound to codes and back, trained
 speaker    the speaker encoder of clones, trained
 talker     text and codes to codes, trained

@@ -1,4 +1,7 @@
-"""The adversary of the codec: critics of complex spectrograms at several resolutions (Defossez et al. 2022)."""
+"""Critics of complex spectrograms, the adversary of the codec.
+
+Several resolutions (Defossez et al. 2022).
+"""
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +61,7 @@ def deception_loss(made: Opinions) -> Tensor:
 
 
 def likeness_loss(real: Opinions, made: Opinions) -> Tensor:
-    """Distance of the critics' layers, each in proportion to its own size."""
+    """Distance of the critics' layers, relative to each one's size."""
     parts = [
         (of_made.float() - of_real.float()).abs().mean() / of_real.float().abs().mean().clamp(min=1e-3)
         for (_, reals), (_, mades) in zip(real, made, strict=True)

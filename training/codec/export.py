@@ -1,4 +1,4 @@
-"""A trained codec as the tensors of a speech tokenizer's file."""
+"""Tensors of a speech tokenizer's file, from a trained codec."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The codec as trainable modules whose parameters are named as in a speech tokenizer's file.
+"""Codec as trainable modules with a speech tokenizer's parameter names.
 
 Whole recordings, no state: zero padding on the left is what a stream's empty memory is to the engine. Signals are
 (B, channels, T). Architecture: Mimi's encoder, a split residual quantizer, a transformer of few layers and a
@@ -25,7 +25,7 @@ _SNAKE_KERNEL = torch.compile(_snake, dynamic=True)
 
 
 class Codec(nn.Module):
-    """Encoder, quantizer and decoder; `forward` goes all the way round."""
+    """Encoder, quantizer, decoder; `forward` goes all the way round."""
 
     def __init__(self, config: Json) -> None:
         super().__init__()
@@ -41,9 +41,9 @@ class Codec(nn.Module):
         self.decoder = Decoder(decoder)
 
     def forward(self, wave: Tensor, free: bool = False) -> tuple[Tensor, Quantized]:
-        """Audio (B, T) with T a multiple of the frame -> audio (B, T) and what the quantizer made of it.
+        """Audio (B, T) after the round trip, with its `Quantized`.
 
-        `free`: nothing is quantized.
+        T is a multiple of the frame. `free`: nothing is quantized.
         """
         quantized = self.quantizer(self.encoder(wave), free)
         return self.decoder(quantized.vectors), quantized
@@ -51,7 +51,7 @@ class Codec(nn.Module):
 
 @torch.no_grad()
 def initialise(codec: Codec) -> None:
-    """Weights with which signals keep their size from layer to layer, and no biases.
+    """Weights that keep the size of signals; no biases.
 
     With PyTorch's own a recording reaches the quantizer at a fifteenth of its strength, three times weaker than the
     biases on its way, and entries of a codebook all fall together.
@@ -78,7 +78,10 @@ def _inputs(layer: nn.Conv1d | nn.ConvTranspose1d | nn.Linear) -> float:
 
 
 class CausalConv(nn.Module):
-    """A convolution that sees `kernel span - stride` zeros (or copies of the first value) before the signal."""
+    """Convolution after `kernel span - stride` zeros or first values.
+
+    The padding stands before the signal.
+    """
 
     def __init__(
         self,
@@ -103,7 +106,7 @@ class CausalConv(nn.Module):
 
 
 class CausalUpsampler(nn.Module):
-    """A transposed convolution whose samples that would need later input are cut off."""
+    """Transposed convolution without samples that would need later input."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -131,7 +134,7 @@ class Snake(nn.Module):
 
 
 class _EncoderUnit(nn.Module):
-    """`x + pointwise(elu(dilated(elu(x))))`; the names are those of the published file."""
+    """`x + pointwise(elu(dilated(elu(x))))`, with the published file's names."""
 
     def __init__(self, channels: int, narrow: int, kernel: int, dilation: int) -> None:
         super().__init__()
@@ -152,7 +155,10 @@ class _EncoderUnit(nn.Module):
 
 
 class Encoder(nn.Module):
-    """(B, T) -> (B, hidden, T / 1920). Convolutions alone: it has no transformer layers, so its reach is short."""
+    """(B, T) -> (B, hidden, T / 1920).
+
+    Convolutions alone: it has no transformer layers, so its reach is short.
+    """
 
     def __init__(self, config: Json) -> None:
         super().__init__()
@@ -178,7 +184,10 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """(B, codebook dim, N) -> (B, 1920 N) in [-1, 1]."""
+    """Codec decoder, (B, codebook dim, N) -> (B, 1920 N).
+
+    Audio lies in [-1, 1].
+    """
 
     def __init__(self, config: Json) -> None:
         super().__init__()
@@ -246,7 +255,7 @@ class _DecoderBlock(nn.Module):
 
 
 class _Transformer(nn.Module):
-    """(B, N, latent) -> the same; a frame sees itself and the `window - 1` before it."""
+    """(B, N, latent) -> the same, causal within `window` frames."""
 
     def __init__(self, config: Json) -> None:
         super().__init__()
@@ -299,7 +308,10 @@ class _Scale(nn.Module):
 
 
 class RMSNorm(nn.RMSNorm):
-    """With its weight in the dtype of what it norms: mixed precision has one kernel for that, and none for two."""
+    """RMS norm with its weight in the input's dtype.
+
+    Mixed precision has one kernel for equal dtypes, and none for two.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)"""
@@ -307,7 +319,7 @@ class RMSNorm(nn.RMSNorm):
 
 
 def swiglu(hidden: int, inner: int) -> nn.ModuleDict:
-    """The three maps of a gated MLP, under their usual names."""
+    """Gated MLP's three maps, under their usual names."""
     return nn.ModuleDict(
         {
             "gate_proj": nn.Linear(hidden, inner, bias=False),
@@ -318,7 +330,10 @@ def swiglu(hidden: int, inner: int) -> nn.ModuleDict:
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, rope: Rope, seen: Tensor | None = None) -> Tensor:
-    """Rotated attention of (B, T, heads, D), key heads being shared: (B, T, heads * D); causal if `seen` is None."""
+    """Rotated attention, (B, T, heads, D) -> (B, T, width).
+
+    Width is heads * D; key heads are shared; causal if `seen` is None.
+    """
     query, key = (rotate(part, rope, slice(None)).to(value.dtype) for part in (query, key))
     query, key, value = (part.transpose(1, 2) for part in (query, key, value))
     mixed = F.scaled_dot_product_attention(query, key, value, seen, is_causal=seen is None, enable_gqa=True)

@@ -1,8 +1,8 @@
-"""A split residual quantizer whose codebooks follow their members by moving averages.
+"""Split residual quantizer with codebooks of moving averages.
 
-Level 0 has a projection of its own, so that it can be taught to carry phonemes; the other levels code, one after the
-other, what is left of a second projection. Codebooks are kept as sums over counts, as they are stored. Entries that
-nothing uses any more are put where data is. (van den Oord et al. 2017, appendix A.1; Zeghidour et al. 2021.)
+Level 0 has a projection of its own, so that it can be trained to carry phonemes; the other levels code, one after the
+other, what is left of a second projection. Codebooks are kept as sums over counts, as they are stored. Unused entries
+are put where data is. (van den Oord et al. 2017, appendix A.1; Zeghidour et al. 2021.)
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,11 @@ WHOLE = 0.8  # share of steps in which all levels are heard: that is what is ser
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """codes (B, N, levels); vectors (B, outputs, N) for the decoder; semantic (B, N, width), the first level's own;
-    commitment: how far the encoder's output lies from what was chosen."""
+    """Result of the quantizer.
+
+    codes (B, N, levels); vectors (B, outputs, N) for the decoder; semantic (B, N, width), the first level's own;
+    commitment: how far the encoder's output lies from what was chosen.
+    """
 
     codes: Tensor
     vectors: Tensor
@@ -28,7 +31,10 @@ class Quantized:
 
 
 class SplitQuantizer(nn.Module):
-    """(B, inputs, N) -> `Quantized`. In training it updates its codebooks and drops later levels at times."""
+    """(B, inputs, N) -> `Quantized`.
+
+    In training it updates its codebooks and drops later levels at times.
+    """
 
     def __init__(self, inputs: int, width: int, outputs: int, entries: int, levels: int) -> None:
         super().__init__()
@@ -36,7 +42,10 @@ class SplitQuantizer(nn.Module):
         self.acoustic = _Residual(inputs, width, outputs, entries, levels - 1)
 
     def forward(self, x: Tensor, free: bool = False) -> Quantized:
-        """`free`: pass everything on unquantized, as at the start of training, when no codebook could follow."""
+        """Quantize; `free` passes everything on unquantized.
+
+        That is for the start of training, when no codebook could follow.
+        """
         with torch.autocast(x.device.type, enabled=False):  # nearest entries are a matter of the last bits
             x = x.transpose(1, 2).float()
             return self._free(x) if free else self._quantized(x)
@@ -60,7 +69,10 @@ class SplitQuantizer(nn.Module):
 
 
 def levels_heard(levels: int, device: torch.device) -> Tensor:
-    """How many of the levels are heard this time (), drawn on the device: mostly all, else any number from one."""
+    """Number of levels used this time, shape (), on device.
+
+    Mostly all, else any number from one.
+    """
     some = torch.randint(1, levels + 1, (), device=device)
     return torch.where(torch.rand((), device=device) < WHOLE, levels, some)
 
@@ -73,9 +85,10 @@ class _Residual(nn.Module):
         self.books = nn.ModuleList([Codebook(entries, width) for _ in range(levels)])
 
     def forward(self, x: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """The chosen vectors' sum with the gradient of `x` projected, all codes, and the commitment loss.
+        """Sum of chosen vectors, all codes, the commitment loss.
 
-        Only the first `kept` () levels add to the sum; the codes of the others are made all the same.
+        The sum has the gradient of `x` projected. Only the first `kept` () levels add to it; the codes of the others
+        are made all the same.
         """
         target = self.input_proj(x)
         residual, total, codes = target.detach(), torch.zeros_like(target), []
@@ -112,7 +125,10 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """The nearest entry of each of x (B, N, width); in training, the entries move."""
+        """Nearest entry of each of x (B, N, width).
+
+        In training, the entries move.
+        """
         flat = x.flatten(0, -2).float()
         if not self._placed:
             self._start(flat)
@@ -122,9 +138,9 @@ class Codebook(nn.Module):
         return codes.view(x.shape[:-1])
 
     def _start(self, x: Tensor) -> None:
-        """Entries that were never placed, and not loaded either, begin at points of the first batch.
+        """Start unplaced entries at points of the first batch.
 
-        To ask for that is to wait for the device: only the first batch does.
+        Loaded entries count as placed. The test waits for the device: only the first batch makes it.
         """
         if not bool(self.usage.any()):
             self._place(torch.ones_like(self.usage, dtype=torch.bool), x)
@@ -137,7 +153,10 @@ class Codebook(nn.Module):
         self._place(self.usage < LEAST_USE * len(x) / len(self.usage), x)
 
     def _place(self, unused: Tensor, x: Tensor) -> None:
-        """Put entries at points of the batch, with the use of an average entry."""
+        """Move unused entries to points of the batch.
+
+        Each gets the use of an average entry.
+        """
         points = x[torch.randint(len(x), (len(self.usage),), device=x.device)]
         points = points + 1e-3 * torch.randn_like(points)
         count = len(x) / len(self.usage)

@@ -1,4 +1,4 @@
-"""How far two recordings lie apart, heard at several time scales: log-mel distances of short and long windows."""
+"""Log-mel distances of two recordings, over short to long windows."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ WINDOWS = ((2048, 160), (1024, 96), (512, 64), (256, 32), (128, 16))  # samples,
 
 
 class MelDistance:
-    """Mean absolute difference of log10 mel magnitudes plus of the magnitudes, over the windows."""
+    """Mean absolute difference of mels, log10 plus linear, over windows."""
 
     def __init__(self, device: torch.device) -> None:
         self._filters = [slaney_filters(SAMPLE_RATE, bands, size).to(device) for size, bands in WINDOWS]
@@ -26,11 +26,17 @@ class MelDistance:
 
 
 def mels(wave: Tensor, filters: Tensor) -> Tensor:
-    """(B, T) -> (B, bands, T / hop), never below 1e-5; the window is the filters' own, the hop a quarter of it."""
+    """Mels, (B, T) -> (B, bands, T / hop).
+
+    Never below 1e-5; the window is the filters' own, the hop a quarter of it.
+    """
     return (filters @ spectrum(wave, 2 * (filters.shape[1] - 1)).abs()).clamp(min=1e-5)
 
 
 def spectrum(wave: Tensor, window: int) -> Tensor:
-    """(B, T) -> (B, window / 2 + 1, T / (window / 4)) complex, scaled so that a full-scale tone has about 1."""
+    """Complex spectrum, (B, T) -> (B, bins, frames).
+
+    window / 2 + 1 bins; a frame every window / 4 samples; scaled so that a full-scale tone has about 1.
+    """
     hann = torch.hann_window(window, device=wave.device)
     return torch.stft(wave.float(), window, window // 4, window=hann, return_complex=True) * (2 / hann.sum())

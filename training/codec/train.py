@@ -1,7 +1,8 @@
-"""Train the codec on recordings: freely, then quantized, then before critics too; the clock decides when it ends.
+"""Train the codec on recordings for a given time.
 
+Steps run freely, then quantized, then before critics too.
 Usage: python -m training.codec.train RECORDED OUT --minutes 8 [--resume OUT [--same-codes]]
-Level 0 of the quantizer also has to tell which phonemes its frame holds, so that it is what the talker can learn best.
+Level 0 of the quantizer also has to predict the phonemes of its frame, so that the talker can predict it best.
 """
 
 import copy
@@ -31,7 +32,7 @@ AVERAGE = 0.998  # a step's weight in what is kept: the mean of the last steps s
 
 
 class Phase(Enum):
-    """What a step does: nothing is quantized, or all is, or critics judge too."""
+    """Kind of step: unquantized, quantized, or with critics."""
 
     FREE = auto()
     QUANTIZED = auto()
@@ -60,23 +61,24 @@ class Trainer:
         self._update = Replayed(self._learn) if captured and not eager else self._learn
 
     def step(self, real: Tensor, phones: Tensor, done: float) -> dict[str, Tensor]:
-        """One update on audio (B, T) and phones (B, N, 4); `done` of the time has passed.
+        """One update on audio (B, T), phones (B, N, 4).
 
-        Returns the losses, valid until the next step.
+        `done` of the time has passed. Returns the losses, valid until the next step.
         """
         warmed = min(1.0, done / WARM_UP)
         self._rate.fill_(self.rate * warmed * falling(done, 0.05))
         return self._update(self._phase(done), real, phones)
 
     def save(self, path: Path) -> None:
-        """The averaged codec, the critics and the phoneme map, in halves."""
+        """Averaged codec, critics, phoneme map, in half precision."""
         parts = {"codec": self.kept, "critics": self.critics, "phones": self.phones}
         torch.save({name: _halved(part.state_dict()) for name, part in parts.items()}, path)
 
     def load(self, path: Path) -> None:
-        """Go on from what `save` wrote, before critics from the start; the optimizers start anew.
+        """Resume from what `save` wrote; the optimizers start anew.
 
-        A checkpoint's folder has no critics: they begin after `ACQUAINTED`, when the codec knows its new speakers.
+        Critics train from the start, but a checkpoint's folder has none: there they begin after `ACQUAINTED`, when the
+        codec fits its new speakers.
         """
         if path.is_dir():
             self.free, self.alone = 0.0, ACQUAINTED
@@ -94,7 +96,10 @@ class Trainer:
             part.load_state_dict({key: value.float() for key, value in data[name].items()})
 
     def keep_codes(self) -> None:
-        """Before any step: only what is behind the codes learns, so that a talker of the same codes goes on to fit."""
+        """Train only what is behind the codes, from step 0.
+
+        A talker of the same codes still fits afterwards. Call before any step.
+        """
         self.codec.encoder.requires_grad_(False)
         self.codec.quantizer.eval()  # no codebook moves
         for part in (self.codec.quantizer.semantic, self.codec.quantizer.acoustic):
@@ -157,13 +162,13 @@ def _descend(optimizer: torch.optim.Optimizer, loss: Tensor, module: nn.Module) 
 
 
 def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Parameters in bf16, whose range is fp32's; codebooks as they are."""
+    """Parameters in bf16, for fp32's range; codebooks as they are."""
     exact = (".usage", ".sums")
     return {name: tensor if name.endswith(exact) else tensor.bfloat16() for name, tensor in state.items()}
 
 
 def main() -> None:
-    """Train for a time, print the losses now and then, save at the end."""
+    """Train for a time, print losses, save at the end."""
     parser = training_options(__doc__, "recorded", rate=5e-4)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--frames", type=int, default=16)

@@ -1,4 +1,7 @@
-"""What counts as a sentence to learn from: plain letters, ordinary words, an end, one to thirty words."""
+"""Sentences fit for training: plain letters, ordinary words, an end.
+
+One to thirty words.
+"""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +22,7 @@ _ODD = re.compile(
 
 
 def plain(text: str) -> str:
-    """`text` with typewriter's quotes and dashes, and single spaces."""
+    """`text` with typewriter's quotes, typewriter's dashes, single spaces."""
     text = re.sub(r"\s*--+\s*", ", ", text.translate(_PLAIN))
     return re.sub(r"\s+", " ", re.sub(r"\s+,", ",", text)).strip()
 
@@ -36,13 +39,16 @@ def sentences(paragraph: str) -> Iterator[str]:
 
 
 def balanced(sentence: str) -> str:
-    """`sentence` without its quotation marks, if they do not come in pairs or enclose all of it."""
+    """`sentence` without quotation marks that are unpaired or enclose it."""
     bare = sentence.replace('"', "")
     return bare if sentence.count('"') % 2 or sentence == f'"{bare}"' else sentence
 
 
 def is_clean(sentence: str) -> bool:
-    """Whether `sentence` is one that people would write and the teacher can read."""
+    """Whether people would write `sentence`.
+
+    It must also be readable by the teacher.
+    """
     return (
         bool(_ALLOWED.fullmatch(sentence))
         and sentence[0] in '"$ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'
@@ -54,10 +60,10 @@ def is_clean(sentence: str) -> bool:
 
 
 def words(sentence: str) -> list[str]:
-    """The words of `sentence` in lower case; numbers are not words."""
+    """Lower-case words of `sentence`; numbers are not words."""
     return re.findall(r"[a-z]+(?:'[a-z]+)?", sentence.lower())
 
 
 def is_ordinary(word: str) -> bool:
-    """Whether `word`, in lower case, is one that most people know and few mind."""
+    """Whether lower-case `word` is familiar, short, inoffensive."""
     return word not in _UNFIT and len(word) <= _LONGEST_WORD and zipf_frequency(word, "en") >= _RAREST

@@ -1,4 +1,7 @@
-"""Sentences made from templates: what agents say, everyday talk, short answers, numbers, dates, times, money, names."""
+"""Sentences made from templates.
+
+What agents say, everyday talk, short answers, numbers, dates, times, money, names.
+"""
 
 import random
 import re
@@ -15,9 +18,9 @@ _WORDS = {"noun": "noun", "plural": "noun", "verb": "verb", "adj": "adj", "adv":
 
 
 def generated(root: Path, section: str, count: int, seed: int) -> Iterator[str]:
-    """`count` sentences from a section of the templates, by turns; repeats are possible.
+    """`count` sentences from a section of the templates, in turn.
 
-    `root`: where the packages were unpacked; WordNet tells the parts of speech.
+    Repeats are possible. `root`: where the packages were unpacked, with WordNet's parts of speech.
     """
     rng, templates = random.Random(f"{seed} {section}"), _sections()[section]
     for number in range(count):
@@ -26,7 +29,10 @@ def generated(root: Path, section: str, count: int, seed: int) -> Iterator[str]:
 
 
 def _filled(template: str, root: Path, rng: random.Random) -> str:
-    """`template` with its choices made, and with its slots filled, which may have choices and slots themselves."""
+    """`template` with its choices made, then its slots filled.
+
+    Slot values may have choices and slots themselves.
+    """
     while _CHOICE.search(template) or _SLOT.search(template):
         template = _CHOICE.sub(lambda choice: rng.choice(choice[1].split("|")), template)
         template = _SLOT.sub(lambda slot: _value(slot[1], root, rng), template)
@@ -44,7 +50,7 @@ def _value(slot: str, root: Path, rng: random.Random) -> str:
 
 
 def _agreed(sentence: str) -> str:
-    """`sentence` with the endings of ordinal numbers and the articles that its words ask for."""
+    """`sentence` with the right ordinal endings, the right articles."""
     sentence = re.sub(r"\b(\d+)th\b", lambda found: _ordinal(int(found[1])), sentence)
     return re.sub(r"\b([Aa]) (?=[aeiou](?!u\b))", r"\1n ", sentence)
 

@@ -1,4 +1,6 @@
-"""The corpus as it travels: sentences and their phonemes in one compressed file, made where the phonemiser is.
+"""Corpus file: sentences with their phonemes, compressed.
+
+It is made where the phonemiser is.
 
     python -m training.corpus.phonemes --texts .voice/texts.txt --out .voice/corpus.npz
 
@@ -18,7 +20,7 @@ MOST = 400  # phonemes of a sentence; longer ones are left out
 
 
 class Corpus(NamedTuple):
-    """Sentences as they are written and as they are read aloud, and the phonemes of each."""
+    """Sentences as written, as read aloud, as phonemes."""
 
     texts: list[str]
     spoken: list[str]
@@ -57,7 +59,10 @@ def phonemise(texts: Iterable[str]) -> Corpus:
 
 
 def with_end(text: str) -> str:
-    """`text` with a full stop, if it ends without any mark: a sentence is read to its end."""
+    """`text` with a full stop, if it ends without mark.
+
+    The teacher reads a sentence to its end.
+    """
     return text if text.rstrip('"')[-1:] in (".", "!", "?") else f"{text}."
 
 

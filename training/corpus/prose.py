@@ -1,4 +1,7 @@
-"""Sentences that people have written: dictionary examples, adages, manuals, recipes, summaries, the talk of games."""
+"""Sentences that people have written.
+
+Dictionary examples, adages, manuals, recipes, summaries, the talk of games.
+"""
 
 import json
 import re
@@ -23,7 +26,10 @@ _MALLARD = "{http://projectmallard.org/1.0/}"
 
 
 def examples(root: Path) -> Iterator[str]:
-    """WordNet's example phrases, as sentences. `root`: where the packages were unpacked."""
+    """WordNet's example phrases, as sentences.
+
+    `root`: where the packages were unpacked.
+    """
     for _, gloss in _synsets(root):
         for example in re.findall(r'"([^"]+)"', gloss):
             yield from sentences(_as_sentence(example))
@@ -38,7 +44,7 @@ def definitions(root: Path) -> Iterator[tuple[str, str]]:
 
 
 def adages(root: Path) -> Iterator[str]:
-    """The sentences of Debian's fortune cookies; whom they quote is left out."""
+    """Sentences of Debian's fortune cookies, without their authors' names."""
     for path in sorted((root / "usr/share/games/fortunes").iterdir()):
         if not path.suffix and path.name not in _UNFIT:
             for cookie in path.read_text("utf-8", errors="replace").split("\n%\n"):
@@ -53,14 +59,14 @@ def manuals(root: Path) -> Iterator[str]:
 
 
 def talk(root: Path) -> Iterator[str]:
-    """What is said and told in the missions of Endless Sky."""
+    """Dialogue from the missions of Endless Sky."""
     for path in sorted((root / "usr/share/games/endless-sky/data").rglob("*.txt")):
         for paragraph in re.findall(r"`([^`<>]+)`", path.read_text("utf-8")):
             yield from sentences(paragraph)
 
 
 def campaigns(root: Path) -> Iterator[str]:
-    """What is said in the campaigns of Wesnoth."""
+    """Dialogue from the campaigns of Wesnoth."""
     for path in sorted((root / "usr/share/games/wesnoth").rglob("*.cfg")):
         for speech in re.findall(r'(?:message|story)\s*=\s*_\s*"([^"{}<>]+)"', path.read_text("utf-8")):
             yield from sentences(speech)
@@ -82,7 +88,7 @@ def summaries(root: Path) -> Iterator[str]:
 
 
 def _synsets(root: Path) -> Iterator[tuple[str, str]]:
-    """Each synset's first word and its gloss."""
+    """First word of each synset, with its gloss."""
     for part in _PARTS:
         for line in (root / "usr/share/wordnet" / f"data.{part}").read_text("utf-8").splitlines():
             if line[0] != " ":

@@ -1,5 +1,6 @@
-"""How written text is read aloud in American English: numbers, money, dates, times, addresses, abbreviations, codes.
+"""American English readings of written text.
 
+Numbers, money, dates, times, addresses, abbreviations, codes.
 A table of patterns, applied one after the other: what is left after the last has words and punctuation alone.
 """
 
@@ -38,7 +39,7 @@ _LETTERS = "ATM|CEO|DVD|FAQ|GPS|HR|ID|PDF|SMS|TV|UK|URL|US|USA|USB|VIP|AI|API|CD
 
 
 def spoken(text: str) -> str:
-    """`text` as words and punctuation, for a reader who knows letters alone."""
+    """`text` as words with punctuation, in letters alone."""
     for pattern, read in _RULES:
         text = re.sub(pattern, read, text)
     return re.sub(r" {2,}", " ", text).strip()
@@ -104,7 +105,7 @@ def _date(month: str, day: str, year: str) -> str:
 
 
 def _address(found: Match[str]) -> str:
-    """An e-mail or web address, sign by sign; digits one by one."""
+    """E-mail or web address, sign by sign; digits singly."""
     text = re.sub(r"^https?://", "", found[0]).replace("www.", "w w w.")
     text = "".join(_SIGNS.get(sign, sign) for sign in text)
     return re.sub(r"\d", lambda digit: f" {_cardinal(digit[0])} ", text)
@@ -115,7 +116,7 @@ def _phone(found: Match[str]) -> str:
 
 
 def _code(found: Match[str]) -> str:
-    """Letters and digits mixed, as in a reference number."""
+    """Mixed letters with digits, as in a reference number."""
     parts = re.findall(r"[A-Z]+|\d+", found[0])
     return " ".join(_letters(p) if p.isalpha() else _cardinal(p) if len(p) < 3 else _digits(p) for p in parts)
 

@@ -1,9 +1,11 @@
-"""The corpus of sentences: written and generated ones, each once, with every common word several times.
+"""Corpus of sentences, written or generated, each once.
+
+Every common word comes several times.
 
     training/corpus/fetch_sources.sh .voice/sources
     python -m training.corpus.texts --sources .voice/sources --out .voice/texts.txt
 
-The same packages give the same corpus. `corpus.json` says what it was made of.
+The same packages give the same corpus. `corpus.json` has what it was made of.
 """
 
 import argparse
@@ -23,7 +25,7 @@ from training.corpus.vocabulary import common_words
 HELD_OUT = [Path(__file__).with_name(f"{name}.txt") for name in ("held_out", "agents", "others")]
 MANIFEST = Path(__file__).with_name("corpus.json")
 SEED = 4
-SHARED_WORDS = 5  # so many words in a row are in no training sentence, if they are in a held-out one
+SHARED_WORDS = 5  # words in a row that no training sentence shares with a held-out one
 TIMES = 4  # how often each common word occurs at least
 SOURCES = {  # what is taken at most, in sentences
     "WordNet 3.0, examples (WordNet licence)": (prose.examples, 11_000),
@@ -40,7 +42,7 @@ GENERATED = {  # sections of the templates, and how many sentences of each
     **dict.fromkeys("travel shops weather family home work food health school leisure".split(), 1_500),
     **dict.fromkeys("feelings stories".split(), 2_000),
 }
-REPEATED, REPEATS = ("brief", "greeting", "short"), 4  # what callers say most often is there so many times
+REPEATED, REPEATS = ("brief", "greeting", "short"), 4  # what callers say most often; copies of each
 PAIRS, JOINED = 4_000, 4_000  # long texts are rare, so some are made of two short ones
 _CLAUSE = re.compile(r"(He|She|They|We|It|You|The|There|His|Her|My|Our|This)( \w[\w' ]{12,60})\.")
 _CARELESS = 0.04  # share of sentences in lower case, and as many without an end: people write so
@@ -48,7 +50,7 @@ _Item = TypeVar("_Item")
 
 
 def main() -> None:
-    """Write the corpus, a sentence a line, and its manifest."""
+    """Write the corpus, a sentence a line, with its manifest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -61,7 +63,10 @@ def main() -> None:
 
 
 def corpus(root: Path) -> tuple[dict[str, int], list[str]]:
-    """How many sentences came from where, and all in a random order. `root`: where the packages were unpacked."""
+    """Count of sentences by source, with all in random order.
+
+    `root`: where the packages were unpacked.
+    """
     rng, taken = random.Random(SEED), Collection(common_words(root))
     counts = {name: taken.add(_sample(source(root), most, rng)) for name, (source, most) in SOURCES.items()}
     often = list[str]()
@@ -80,7 +85,7 @@ def corpus(root: Path) -> tuple[dict[str, int], list[str]]:
 
 
 class Collection:
-    """Sentences without repeats, none of them near a held-out one, and how often each word is in them."""
+    """Sentences without repeats, none near a held-out one; word counts."""
 
     def __init__(self, common: dict[str, str]) -> None:
         self.sentences: list[str] = []
@@ -101,18 +106,21 @@ class Collection:
         return len(self.sentences) - before
 
     def lacking(self, explained: Iterable[tuple[str, str]]) -> Iterator[str]:
-        """The sentences whose explained word, a common one, is still rare when its turn comes."""
+        """Sentences whose explained common word is rare at its turn."""
         for word, sentence in explained:
             if word.lower() in self._common and self._frequency[word.lower()] < TIMES:
                 yield sentence
 
     def rare(self) -> list[str]:
-        """The common words that are rare here, as they are written, each as often as it lacks."""
+        """Common words that are rare here, as they are written.
+
+        Each comes as often as it lacks.
+        """
         return [word for low, word in self._common.items() for _ in range(TIMES - self._frequency[low])]
 
 
 def lists(rare: list[str], rng: random.Random) -> Iterator[str]:
-    """Sentences that name words by fours, with a capital now and then."""
+    """Sentences that name words by fours, sometimes with a capital."""
     rng.shuffle(rare)
     for four in zip(*(rare[start::4] for start in range(4)), strict=False):
         start = rng.choice(("We talked about", "The words were", "She wrote", "I heard", "They spelled", "Next come"))
@@ -129,7 +137,10 @@ def pairs(sentences: Sequence[str], count: int, rng: random.Random) -> Iterator[
 
 
 def joined(sentences: Sequence[str], count: int, rng: random.Random) -> Iterator[str]:
-    """Longer sentences, of two whose first words may go without their capital."""
+    """Longer sentences, each joined from two.
+
+    Their first words may go without their capital.
+    """
     clauses = [clause for sentence in sentences if (clause := _CLAUSE.fullmatch(sentence))]
     for _ in range(count):
         first, second = rng.sample(clauses, 2)
@@ -146,13 +157,13 @@ def careless(sentence: str, rng: random.Random) -> str:
 
 
 def held_out() -> list[str]:
-    """The sentences that are spoken to judge a voice, and never learned from."""
+    """Sentences spoken to judge a voice, left out of training."""
     lines = [line for path in HELD_OUT for line in path.read_text("utf-8").splitlines()]
     return [line for line in lines if line[0] not in "#@"]
 
 
 def facts(sentences: list[str], common: set[str]) -> dict[str, int | float]:
-    """Size and coverage of a corpus."""
+    """Size of a corpus, with its coverage."""
     frequency = Counter(word for sentence in sentences for word in words(sentence))
     return {
         "sentences": len(sentences),
@@ -164,14 +175,14 @@ def facts(sentences: list[str], common: set[str]) -> dict[str, int | float]:
 
 
 def _pieces(sentence: str) -> set[str]:
-    """All runs of words that are long enough to matter; of a short sentence, the whole."""
+    """All runs of `SHARED_WORDS` words, else the whole sentence."""
     spoken = words(sentence)
     size = max(1, min(SHARED_WORDS, len(spoken)))
     return {" ".join(spoken[start : start + size]) for start in range(len(spoken) - size + 1)}
 
 
 def _sample(items: Iterable[_Item], most: int, rng: random.Random) -> list[_Item]:
-    """At most so many of the different items, in a random order."""
+    """At most `most` of the different items, in random order."""
     different = list(dict.fromkeys(items))
     return rng.sample(different, min(most, len(different)))
 

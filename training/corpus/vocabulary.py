@@ -1,4 +1,4 @@
-"""The common words of English, how they are written, and which of them are nouns, verbs, adjectives, adverbs."""
+"""Common words of English: spelling, parts of speech."""
 
 import re
 from functools import cache
@@ -8,13 +8,14 @@ from wordfreq import top_n_list
 
 from training.corpus.clean import is_ordinary
 
-COMMON = 20_000  # so many of the most frequent forms, less those that are in no dictionary
+COMMON = 20_000  # count of the most frequent forms, less those that are in no dictionary
 
 
 @cache
 def common_words(root: Path) -> dict[str, str]:
-    """The commonest words, most frequent first: in lower case, and as they are written, names with their capital.
+    """Commonest words, most frequent first.
 
+    In lower case, and as they are written, names with their capital.
     `root`: where the packages were unpacked.
     """
     known = (root / "usr/share/dict/american-english").read_text("utf-8").splitlines()
@@ -24,7 +25,10 @@ def common_words(root: Path) -> dict[str, str]:
 
 @cache
 def part_of_speech(root: Path, part: str) -> list[str]:
-    """The common words that WordNet knows as "noun", "verb", "adj" or "adv"; no names."""
+    """Common words that WordNet lists under `part`; no names.
+
+    One of "noun", "verb", "adj" or "adv".
+    """
     lines = (root / "usr/share/wordnet" / f"index.{part}").read_text("utf-8").splitlines()
     known = {line.split()[0] for line in lines if line[0] != " "}
     return [word for word in common_words(root).values() if word in known and len(word) > 2]

@@ -26,7 +26,7 @@ from training.teacher.speakers import SPEAKERS
 
 PART = 400_000  # frames a file
 AT_ONCE = 4_096  # frames in one call of the encoder
-VECTORS, VECTOR_FRAMES = 16, 40  # vectors a speaker, each of a stretch of so many frames: 3.2 s
+VECTORS, VECTOR_FRAMES = 16, 40  # vectors a speaker, frames of the stretch behind each: 3.2 s
 CONTEXT = 8  # frames before them that the encoder may hear: more than it reaches back
 SHIFTS = (0, FRAME_SAMPLES // 2)  # samples by which frames are moved: other codes for the same speech
 
