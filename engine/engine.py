@@ -11,19 +11,10 @@ from types import TracebackType
 from typing import Self
 
 from engine.api.config import EngineConfig, ModelCard
-from engine.api.errors import Busy, EngineError, EngineFailed, GenerationFailed, InputIdle, SlowConsumer
+from engine.api.errors import Busy, EngineError, EngineFailed, GenerationFailed
 from engine.api.events import AudioChunk, FinishReason, FlushDone, Notice, NoticeCode, SegmentDone
-from engine.api.metrics import (
-    GRAPH_FALLBACKS,
-    GRAPH_REPLAYS,
-    LAST_STEP,
-    QUEUE_WAIT,
-    SLOT_RELEASE,
-    STEP_BATCH,
-    STEP_SECONDS,
-    EngineState,
-)
-from engine.api.observer import Observer, StageTiming
+from engine.api.metrics import QUEUE_WAIT, SLOT_RELEASE, EngineState, record_step
+from engine.api.observer import Observer
 from engine.api.queue_wait import QueueWaitEstimator
 from engine.api.request import Reference, Sampling, SpeechRequest, TextFilter
 from engine.api.voice import Voice
@@ -35,6 +26,7 @@ from engine.scheduler.outboxes import CODES_BYTES, Outboxes
 from engine.scheduler.runaway import RunawayDetector
 from engine.scheduler.scheduler import Outcome, Scheduler
 from engine.scheduler.sequence import Sequence
+from engine.scheduler.time_limits import overdue
 from engine.speech import Speech
 
 HOUSEKEEPING = 0.25  # seconds between checks of time limits while idle
@@ -216,7 +208,7 @@ class Engine:
         async with asyncio.timeout(self._config.step_timeout):
             output = await loop.run_in_executor(self._device, self._runner.step, batch)
         self.last_step, self._next_by = time.monotonic(), output.next_by
-        self._record(output.timings)
+        record_step(self._observer, output.timings)
         return output
 
     async def _linger(self, until: float) -> None:
@@ -263,17 +255,6 @@ class Engine:
             markup=MarkupFilter() if request.delivery.text_filter is TextFilter.MARKUP else None,
             outboxes=self._outboxes,
         )
-
-    def _record(self, timings: Iterable[StageTiming]) -> None:
-        record = self._observer.record
-        for timing in timings:
-            record(STEP_BATCH, timing.batch, timing.stage)
-            record(STEP_SECONDS, timing.seconds, timing.stage)
-            if timing.graph:
-                record(GRAPH_REPLAYS, 1, timing.stage)
-            elif timing.graph is False:
-                record(GRAPH_FALLBACKS, 1, timing.stage, "disabled")
-        record(LAST_STEP, time.time())
 
     def _check_capacity(self, request: SpeechRequest) -> None:
         if self.failed is not None or self._closing:
@@ -349,22 +330,10 @@ class Engine:
     def _check_time_limits(self, now: float) -> None:
         self._last_check = now
         for sequence, speech in list(self._speeches.items()):
-            error = self._overdue(sequence, speech, now)
+            error = overdue(sequence, speech.last_taken if speech.unread else None, self._config, now)
             if error is not None:
                 self._end(speech, error)
             elif sequence.waits.starved_since is not None and sequence.playback.frames:
                 speech.notify(Notice(NoticeCode.TEXT_STARVED, "waiting for more text"))
             elif sequence.ahead(now):
                 speech.notify(Notice(NoticeCode.PACED, "far enough ahead of playback"))
-
-    def _overdue(self, sequence: Sequence, speech: Speech, now: float) -> EngineError | None:
-        idle = sequence.request.delivery.input_idle_timeout
-        waited = 0.0 if sequence.queued is None else now - sequence.queued
-        if sequence.admitted is None and waited > self._config.queue_timeout:
-            return Busy(retry_after=self._config.queue_timeout)
-        starved_since = sequence.waits.starved_since
-        if idle and starved_since is not None and now - starved_since > idle:
-            return InputIdle(f"no text for {idle:g} s")
-        if speech.unread and now - speech.last_taken > self._config.slow_consumer_timeout:
-            return SlowConsumer(f"no audio was taken for {self._config.slow_consumer_timeout:g} s")
-        return None

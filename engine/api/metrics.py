@@ -3,11 +3,13 @@
 `Observer.record` takes their values where they arise.
 """
 
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from engine.api.lateness import CAUSES
-from engine.api.observer import Kind, Metric
+from engine.api.observer import Kind, Metric, Observer, StageTiming
 
 STAGES = ("prefill", "talker", "predictor", "frame", "codec")  # frame: talker and predictor as one graph
 
@@ -88,3 +90,15 @@ class EngineState:
     blocks_capacity: int = _gauge("tts_kv_blocks_capacity", "KV cache blocks in the pool.")
     slots: int = _gauge("tts_engine_slots", "Slots: speeches that can run at once.")
     queue_places: int = _gauge("tts_queue_capacity_requests", "Queue capacity: speeches that can wait for a slot.")
+
+
+def record_step(observer: Observer, timings: Iterable[StageTiming]) -> None:
+    """Record the stages of a step that has ended."""
+    for timing in timings:
+        observer.record(STEP_BATCH, timing.batch, timing.stage)
+        observer.record(STEP_SECONDS, timing.seconds, timing.stage)
+        if timing.graph:
+            observer.record(GRAPH_REPLAYS, 1, timing.stage)
+        elif timing.graph is False:
+            observer.record(GRAPH_FALLBACKS, 1, timing.stage, "disabled")
+    observer.record(LAST_STEP, time.time())

@@ -1,85 +1,35 @@
-"""Scheduler of steps: pure bookkeeping over sequences.
+"""Scheduler of steps: pure bookkeeping over sequences."""
 
-Admission, readiness, blocks and preemption, chunks.
-"""
-
-from collections import Counter, deque
-from collections.abc import Iterable
+from collections import deque
 
 import numpy as np
 
 from engine.api.errors import EngineError, GenerationFailed, RequestTooLarge
 from engine.api.events import AudioChunk, FinishReason, FlushDone, SegmentDone
-from engine.api.metrics import CODEC_FRAMES, PREEMPTIONS, TEXT_STARVED, EngineState
+from engine.api.metrics import CODEC_FRAMES, TEXT_STARVED, EngineState
 from engine.api.observer import Observer
 from engine.api.types import Pcm
 from engine.scheduler import chunk_policy
+from engine.scheduler.admission import Admission
 from engine.scheduler.batch import Batch, Chunk, StepOutput
-from engine.scheduler.batch_builder import BatchBuilder, InFlightBatch, Limits, slot_of
+from engine.scheduler.batch_builder import BatchBuilder, InFlightBatch, Limits
 from engine.scheduler.block_pool import BlockPool
-from engine.scheduler.fair_queue import ahead, fair_order
 from engine.scheduler.segment import Segment
 from engine.scheduler.sequence import Sequence
 
-EVICT_AFTER = 2.0  # seconds without text after which a waiting speech may take a parked one's slot
-SPARE_LEAD = 2.0  # seconds of audio ahead of its listener with which a speech may lend its slot to another tenant
 Outcome = AudioChunk | SegmentDone | FlushDone | FinishReason | EngineError
 
 
-class Scheduler:
-    """Scheduler of all sequences of an engine.
+class Scheduler(Admission):
+    """Scheduler of all sequences of an engine: admission, then steps.
 
     All methods run on the event loop's thread; none waits.
     """
 
     def __init__(self, limits: Limits, pool: BlockPool, observer: Observer) -> None:
-        self.waiting: list[Sequence] = []  # by arrival; evicted speeches come back here
-        self.running: list[Sequence] = []  # by admission; each has a slot
-        self._limits, self._pool, self._observer = limits, pool, observer
-        self._free = list(range(limits.slots - 1, -1, -1))
+        super().__init__(limits, pool, observer)
         self._flights: deque[InFlightBatch] = deque()
         self._last_scheduled = 0.0  # time of the last step
-
-    def add(self, sequence: Sequence) -> None:
-        """Queue a speech by its time of arrival."""
-        self.waiting.append(sequence)
-        self.waiting.sort(key=lambda waiting: waiting.arrived)
-
-    def remove(self, sequence: Sequence) -> None:
-        """Drop a speech, waiting or running.
-
-        Frames of it still on the device are dropped as they come.
-        """
-        sequence.closed = True
-        if sequence in self.waiting:
-            self.waiting.remove(sequence)
-        elif sequence in self.running:
-            self._leave(sequence)
-
-    def admit(self, now: float) -> list[Sequence]:
-        """Give free slots to waiting speeches in fair order.
-
-        Returns those admitted for the first time.
-        """
-        fresh = []
-        for sequence in fair_order([waiting for waiting in self.waiting if waiting.needs_slot], tuple(self.running)):
-            if not self._make_room(sequence, now):
-                if sequence.segment.ready:
-                    break  # later speeches do not overtake one that could go on
-                continue
-            self._enter(sequence)
-            if sequence.admitted is None:
-                sequence.admitted = now
-                fresh.append(sequence)
-        return fresh
-
-    def ahead(self, tenant: str) -> int:
-        """Number of waiting speeches before a newcomer of `tenant`.
-
-        Counts those that get their first slot.
-        """
-        waiting = Counter(sequence.request.tenant for sequence in self.waiting if sequence.admitted is None)
-        return ahead(tenant, waiting, Counter(sequence.request.tenant for sequence in self.running))
 
     def schedule(self, now: float) -> Batch | None:
         """Batch of the next step.
@@ -89,11 +39,11 @@ class Scheduler:
         # After a rest this is too long, which only decodes chunks sooner, once.
         step, self._last_scheduled = now - self._last_scheduled, now
         builder = BatchBuilder(self._limits.prefill_tokens, self._pool.block_size)
-        by_urgency = sorted(self.running, key=lambda running: _urgency(running, now))
+        by_urgency = sorted(self.running, key=lambda running: chunk_policy.urgency(running, now))
         for sequence in by_urgency:
             if sequence.slot is not None:  # an earlier one's need for blocks may have evicted it
                 self._plan_frame(builder, sequence, now)
-        self._plan_chunks(builder, by_urgency, now, step)
+        chunk_policy.plan_chunks(builder, by_urgency, now, step)
         flight = builder.build()
         if flight.batch.empty:
             return flight.batch if self._flights else None
@@ -153,7 +103,7 @@ class Scheduler:
         A paced speech becomes ready, or frames become due as audio.
         """
         waits = [s.ready_in(now) for s in self.running if s.segment.ready and s.paced(now)]
-        waits += [_patience(s, now) for s in self.running if s.segment.launched > s.segment.decoded]
+        waits += [chunk_policy.deadline(s, now) for s in self.running if s.segment.launched > s.segment.decoded]
         return min((now + wait for wait in waits if wait is not None), default=None)
 
     def state(self, now: float) -> EngineState:
@@ -165,102 +115,10 @@ class Scheduler:
             queued, len(self.running), parked, paced, self._pool.used, self._pool.capacity, self._limits.slots
         )
 
-    def check(self) -> None:
-        """Assert that slots, blocks are each owned once.
-
-        Cheap enough to run whenever the engine falls idle.
-        """
-        slots = [s.slot for s in self.running] + self._free
-        assert sorted(slot for slot in slots if slot is not None) == list(range(self._limits.slots))
-        assert sum(len(s.blocks) for s in self.running) == self._pool.used
-        assert not any(s.blocks or s.slot is not None for s in self.waiting)
-
-    # ---- slots and blocks
-
-    def _enter(self, sequence: Sequence) -> None:
-        self.waiting.remove(sequence)
-        self.running.append(sequence)
-        sequence.slot, sequence.lent = self._free.pop(), False
-
-    def _leave(self, sequence: Sequence) -> None:
-        assert sequence.slot is not None
-        self.running.remove(sequence)
-        self._free.append(sequence.slot)
-        sequence.slot = None
-        self._pool.release(sequence.blocks)
-        sequence.reset_slot()
-
-    def _evict(self, sequence: Sequence, reason: str) -> None:
-        """Requeue a speech, to be recomputed from text plus codes."""
-        self._leave(sequence)
-        sequence.segment.launched = len(sequence.segment.frames) + self._in_flight(sequence.segment)
-        self.add(sequence)
-        self._observer.record(PREEMPTIONS, 1, reason)
+    # ---- one speech's share of a step
 
     def _in_flight(self, segment: Segment) -> int:
         return sum(owner is segment for flight in self._flights for _, owner in flight.rows)
-
-    def _make_room(self, candidate: Sequence, now: float) -> bool:
-        """Free a slot with enough blocks, by eviction if needed."""
-        while not (self._free and self._fits(candidate)):
-            if not (self._evict_parked(candidate, now) or self._evict_richest(candidate, now)):
-                return False
-        return True
-
-    def _evict_parked(self, candidate: Sequence, now: float) -> bool:
-        """Evict the speech longest without text.
-
-        Only if the candidate can use the slot at once.
-        """
-        parked = [s for s in self.running if (since := s.waits.starved_since) is not None and now - since > EVICT_AFTER]
-        if not parked or not candidate.segment.ready:
-            return False
-        self._evict(min(parked, key=lambda s: s.waits.starved_since or now), "priority")
-        return True
-
-    def _evict_richest(self, candidate: Sequence, now: float) -> bool:
-        """Evict a speech of the tenant with the most slots.
-
-        Only where the candidate's tenant has at least two fewer.
-        The speech farthest ahead of its listener lends its slot, and gets the next one in its tenant's turn.
-        """
-        held = Counter(running.request.tenant for running in self.running)
-        most = max(held.values(), default=0)
-        if candidate.admitted is not None or not candidate.segment.ready or most < held[candidate.request.tenant] + 2:
-            return False
-        lenders = [s for s in self.running if held[s.request.tenant] == most and s.lead(now) >= SPARE_LEAD]
-        if not lenders:
-            return False
-        lender = max(lenders, key=lambda running: running.lead(now))
-        lender.lent = True
-        self._evict(lender, "share")
-        return True
-
-    def _fits(self, sequence: Sequence) -> bool:
-        """Whether the free blocks hold its prompt up to here."""
-        segment = sequence.segment
-        if segment.finish is not None or not segment.ready or self._too_large(sequence):
-            return True
-        return self._pool.needed(sequence.segment.position + 1) <= self._pool.capacity - self._pool.used
-
-    def _too_large(self, sequence: Sequence) -> bool:
-        segment = sequence.segment
-        return not segment.frames and segment.ready and segment.position >= self._limits.positions
-
-    def _grow(self, builder: BatchBuilder, sequence: Sequence, positions: int) -> bool:
-        """Blocks for `positions`, by eviction of the latest if needed.
-
-        False where the sequence itself is the latest.
-        """
-        while not self._pool.grow(sequence.blocks, positions):
-            victim = max((s for s in self.running if s.blocks or s is sequence), key=lambda s: s.arrived)
-            builder.drop(slot_of(victim))
-            self._evict(victim, "kv")
-            if victim is sequence:
-                return False
-        return True
-
-    # ---- one speech's share of a step
 
     def _plan_frame(self, builder: BatchBuilder, sequence: Sequence, now: float) -> None:
         segment = sequence.segment
@@ -291,29 +149,6 @@ class Scheduler:
         asked = sequence.request.sampling.max_frames
         server = self._limits.frames - sequence.total_frames
         return min(server, sequence.segment.cap if asked is None else asked - sequence.total_frames)
-
-    def _plan_chunks(self, builder: BatchBuilder, by_urgency: Iterable[Sequence], now: float, step: float) -> None:
-        """Add due codec calls, most urgent first.
-
-        Chunks of one size share a call, for calls cost most.
-        """
-        counts = ((sequence, _frames_due(sequence, now, step)) for sequence in by_urgency if sequence.slot is not None)
-        due = [(sequence, count) for sequence, count in counts if count > 0]
-        budget = chunk_policy.STEP_FRAMES
-        while due:
-            size, newcomers = chunk_policy.fit(due[0][1]), due[0][0].slack(now) is None
-            most, taken, left = chunk_policy.most_streams(budget, size), 0, []
-            for sequence, count in due:
-                if taken < most and _joins(sequence, count, size):
-                    builder.add_chunk(sequence, count)
-                    taken += 1
-                else:
-                    left.append((sequence, count))
-            if not taken:
-                return
-            budget -= chunk_policy.CALL_FRAMES + size * taken
-            # All audio of a step comes out together, so first chunks wait for no others that have time.
-            due = [entry for entry in left if _soon_dry(entry[0], now)] if newcomers else left
 
     # ---- outcomes
 
@@ -390,56 +225,3 @@ def _audio(sequence: Sequence, segment: Segment, chunk: Chunk, pcm: Pcm, sampled
     first_frame = segment.first_frame + chunk.first
     audio = pcm[: count * sequence.layout.config.frame_samples]
     return AudioChunk(audio, codes, first_frame, segment.number, last, sampled_at)
-
-
-def _frames_due(sequence: Sequence, now: float, step: float) -> int:
-    """Frames to decode now; none where not positive."""
-    segment, largest = sequence.segment, sequence.request.delivery.max_chunk_frames
-    if segment.finish is not None:
-        return min(len(segment.frames) - segment.decoded, chunk_policy.SIZES[-1])
-    return chunk_policy.due(segment.launched - segment.decoded, _frames_enough(sequence, now, step), largest)
-
-
-def _frames_enough(sequence: Sequence, now: float, step: float) -> int:
-    """Frames that its next chunk waits for."""
-    slack, delivery = sequence.slack(now), sequence.request.delivery
-    if sequence.starving:
-        return 1
-    if slack is None:
-        return delivery.first_chunk_frames
-    return delivery.max_chunk_frames if step < chunk_policy.patience(slack, sequence.playback.waited(now)) else 1
-
-
-def _patience(sequence: Sequence, now: float) -> float | None:
-    """Seconds its frames may stay undecoded.
-
-    None before the first chunk.
-    """
-    slack = sequence.slack(now)
-    return None if slack is None else chunk_policy.patience(slack, sequence.playback.waited(now))
-
-
-def _urgency(sequence: Sequence, now: float) -> tuple[float, int]:
-    """Sort key of urgency.
-
-    First chunks precede all, those with less of a prompt to read first; the others go by the listener's slack.
-    """
-    slack = sequence.slack(now)
-    if slack is not None:
-        return slack, 0
-    return -float("inf"), sequence.segment.position - sequence.cached if sequence.segment.ready else 0
-
-
-def _joins(sequence: Sequence, count: int, size: int) -> bool:
-    """Whether a chunk of `count` may be decoded at `size`.
-
-    Nothing is decoded after a segment's last, so that one may be too large.
-    """
-    over = sequence.segment.finish is not None and count == len(sequence.segment.frames) - sequence.segment.decoded
-    return count == size or (over and count <= size)
-
-
-def _soon_dry(sequence: Sequence, now: float) -> bool:
-    """Whether its chunk cannot wait for a step without newcomers."""
-    slack = sequence.slack(now)
-    return slack is None or slack < chunk_policy.SHORT

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.api.request import Delivery, Sampling, SpeechRequest
-from engine.scheduler import scheduler
+from engine.scheduler import admission
 from engine.scheduler.fair_queue import ahead, fair_order
 from tests.engine.drive import FLAVOURS, INCREMENTAL, Drive, Flavour, Talk, check_whole
 
@@ -46,7 +46,7 @@ def test_a_crowd_of_one_tenant_lets_another_in_next(flavour: Flavour) -> None:
 def test_a_crowd_that_is_far_ahead_of_its_listeners_lends_a_slot(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler, "SPARE_LEAD", 1.0)
+    monkeypatch.setattr(admission, "SPARE_LEAD", 1.0)
     drive = Drive(flavour, slots=4)
     crowd = [open_turn(drive, "acme", frames=150) for _ in range(6)]
     drive.steps(20)

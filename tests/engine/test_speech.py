@@ -272,7 +272,7 @@ async def test_cancel_at_every_point(engines: Engines, kind: str) -> None:
 async def test_a_parked_speech_gives_its_slot_away_and_resumes(
     engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.scheduler.scheduler.EVICT_AFTER", 0.02)
+    monkeypatch.setattr("engine.scheduler.admission.EVICT_AFTER", 0.02)
     engine = await engines(CUSTOM, max_speeches=1)
     made = request(frames=30)
     whole = await speak(engine, made, TEXT)
