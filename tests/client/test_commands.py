@@ -110,10 +110,15 @@ def test_a_pipe_that_is_closed_is_one_line(tmp_path: Path) -> None:
             assert speak.stderr.read() == b"qwentts-grpc: --out: cannot write standard output: Broken pipe\n"
 
 
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_what_has_come_is_kept_when_the_user_stops(tmp_path: Path) -> None:
     with Background(endless) as fake:
         command = [*COMMAND, "speak", "Yes.", "--server", fake.address]
-        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as speak:
+        # Whoever runs the tests in the background has them ignore the signal, and so their children.
+        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, preexec_fn=_heed_interrupts) as speak:
             until = time.monotonic() + 30
             while not (tmp_path / "out.wav").exists() or (tmp_path / "out.wav").stat().st_size < 9_000:
                 assert time.monotonic() < until
