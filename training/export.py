@@ -1,4 +1,6 @@
-"""A trained voice as checkpoint folders in the published layout, in files small enough to be kept in a repository.
+"""Checkpoint folders in the published layout, from a trained voice.
+
+Its files are small enough to be kept in a repository.
 
 Usage: python -m training.export TALKER CODEC OUT [--speaker SPEAKER]
 CODEC is a file of the codec's training, or a checkpoint's folder that keeps its own.
@@ -40,7 +42,10 @@ def export(talker: Path, codec: Path, out: Path) -> None:
 
 
 def export_clone(speaker: Path, built_in: Path, out: Path) -> None:
-    """Write the folder `out` beside the folder `built_in`; raises FileExistsError if it is there."""
+    """Write the folder `out` beside the folder `built_in`.
+
+    Raises FileExistsError if it is there.
+    """
     _, words = read_talker(built_in)
     out.mkdir()
     _write_settings(out, clone_config(words.config_ids, words.rows), words)
@@ -74,7 +79,7 @@ def _write_settings(out: Path, config: Json, words: Vocabulary) -> None:
 
 
 def write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """model.safetensors, or as many parts as `FILE_BYTES` asks for and the index that names them."""
+    """Write model.safetensors, in parts with index beyond `FILE_BYTES`."""
     parts: list[dict[str, Tensor]] = [{}]
     for name, tensor in sorted(tensors.items()):
         if sum(t.nbytes for t in parts[-1].values()) + tensor.nbytes > FILE_BYTES:
@@ -93,7 +98,10 @@ def write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """fp16. Counts of codebooks may be large or next to nothing, so their entries are kept as if used once."""
+    """Tensors in fp16, with codebook counts scaled to one.
+
+    Counts may be large or next to nothing, so entries are kept as if used once.
+    """
     halved = dict[str, Tensor]()
     for name, tensor in tensors.items():
         if name.endswith("cluster_usage"):
@@ -110,7 +118,7 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def main() -> None:
-    """Export, and say how large it became."""
+    """Export; print the size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("talker", "codec", "out"):
         parser.add_argument(name, type=Path)

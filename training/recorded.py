@@ -1,4 +1,7 @@
-"""Recorded speech as training sees it: all recordings end to end, in whole frames, with phonemes beside them."""
+"""Recorded speech for training: recordings end to end, with phonemes.
+
+All are whole frames long.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +13,16 @@ from training.sizes import FRAME_SAMPLES, SAMPLE_RATE
 
 PHONES_PER_FRAME = 4  # one label every 20 ms
 PHONE_SAMPLES = FRAME_SAMPLES // PHONES_PER_FRAME
-UNKNOWN = 255  # the label where nobody knows: that is so for a whole recording, or for none of it
+UNKNOWN = 255  # no label: for a whole recording, or for none of it
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """wave (F * 1920,) int16 at 24 kHz; phones (F * 4,) uint8, what is being said every 20 ms; starts (U + 1,) int64,
-    in frames, of the recordings; of each recording its text and its speaker, a place in `speakers.SPEAKERS`."""
+    """Recordings end to end.
+
+    wave (F * 1920,) int16 at 24 kHz; phones (F * 4,) uint8, the phoneme every 20 ms; starts (U + 1,) int64, in frames,
+    of the recordings; of each recording its text and its speaker, an index into `speakers.SPEAKERS`.
+    """
 
     wave: Tensor
     phones: Tensor
@@ -35,7 +41,10 @@ class Recorded:
         return self.frames * FRAME_SAMPLES / SAMPLE_RATE / 3600
 
     def crops(self, count: int, frames: int) -> tuple[Tensor, Tensor]:
-        """Random stretches: audio (count, frames * 1920) in [-1, 1], phones (count, frames, 4)."""
+        """Random stretches: audio (count, samples) in [-1, 1], phones.
+
+        Samples: frames * 1920; phones (count, frames, 4).
+        """
         first = torch.randint(self.frames - frames, (count, 1), device=self.wave.device)
         samples = first * FRAME_SAMPLES + torch.arange(frames * FRAME_SAMPLES, device=self.wave.device)
         labels = first * PHONES_PER_FRAME + torch.arange(frames * PHONES_PER_FRAME, device=self.wave.device)

@@ -1,4 +1,7 @@
-"""A training step as CUDA graphs, one for each key: its thousands of launches take a host longer than a GPU."""
+"""Training step as CUDA graphs, one for each key.
+
+Its thousands of launches take a host longer than a GPU.
+"""
 
 from collections.abc import Callable, Hashable
 from itertools import cycle
@@ -17,13 +20,16 @@ class _Captured(NamedTuple, Generic[Losses]):
 
 
 class Replayed(Generic[Losses]):
-    """Runs a step as it is when it meets a key for the first time, captures it the next time, and replays it then.
+    """Step runner by key: first eager, then captured, then replayed.
 
     All on the current stream, which must not be the default one.
     """
 
     def __init__(self, step: Callable[..., Losses]) -> None:
-        """`step(key, *inputs)` returns losses; the key says all about shapes, and nothing in it waits for a GPU."""
+        """`step(key, *inputs)` returns losses, without waiting for a GPU.
+
+        The key determines all shapes.
+        """
         self._step, self._met = step, set[Hashable]()
         self._graphs = dict[Hashable, _Captured[Losses]]()
         self._pool = torch.cuda.graph_pool_handle()

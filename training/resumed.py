@@ -1,4 +1,7 @@
-"""What a training goes on from: a file that one wrote or a checkpoint's folder, maybe for another vocabulary."""
+"""Start of a training: a file or a checkpoint's folder.
+
+The file is a training's own; the vocabulary may be another.
+"""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +20,7 @@ _TEXT = "talker.model.text_embedding.weight"
 
 
 def read_talker(path: Path) -> tuple[State, Vocabulary]:
-    """Talker weights in fp32, and their vocabulary."""
+    """Talker weights in fp32, with their vocabulary."""
     if path.is_dir():
         state = _tensors(path)
         entries = json.loads((path / "vocab.json").read_text("utf-8"))
@@ -30,7 +33,10 @@ def read_talker(path: Path) -> tuple[State, Vocabulary]:
 
 
 def with_words(state: State, old: Vocabulary, new: Vocabulary) -> State:
-    """`state` for another vocabulary: a piece that is new begins as the mean of the two that it is made of."""
+    """`state` for another vocabulary.
+
+    A new piece begins as the mean of the two that it is made of.
+    """
     known, rows = state[_TEXT], torch.zeros(new.rows, state[_TEXT].shape[1])
     for token, row in new.added.items():
         rows[row] = known[old.added[token]]

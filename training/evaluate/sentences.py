@@ -1,4 +1,7 @@
-"""The sentences that a voice is judged by, by kind; no training has seen them."""
+"""Sentences to judge a voice by, outside the training set.
+
+They are sorted by kind.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,12 +10,12 @@ from typing import NamedTuple
 FOLDER = Path(__file__).parents[1] / "corpus"
 HELD_OUT = FOLDER / "held_out.txt"  # like the corpus
 SETS = ("held_out", "agents", "others")
-HELLO = "Hello world."  # learnt, for everybody says it first
+HELLO = "Hello world."  # in the training set: everybody says it first
 BLANK = (" ", " \n ", "...", "?!")
 
 
 class Sentence(NamedTuple):
-    """`group`: the file it is from; `kind`: what is above it in that file."""
+    """A sentence; `group`: its file, `kind`: its heading there."""
 
     group: str
     kind: str
@@ -25,7 +28,10 @@ def sentences(groups: tuple[str, ...] = SETS) -> list[Sentence]:
 
 
 def read(path: Path) -> Iterator[Sentence]:
-    """A file of sentences, a line each; lines with # say something about them, and those with @ begin a kind."""
+    """Sentences of a file, one a line.
+
+    Lines with # are comments, those with @ begin a kind.
+    """
     kind = path.stem
     for line in path.read_text("utf-8").splitlines():
         if line.startswith("@"):

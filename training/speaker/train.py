@@ -1,7 +1,8 @@
-"""Train the speaker encoder of clones: it tells speakers apart, and knows their pitch and their mean spectrum.
+"""Train the speaker encoder of clones.
 
+Its targets: who speaks, with the speaker's pitch and mean spectrum.
 Usage: python -m training.speaker.train RECORDED OUT --minutes 60
-Recordings are heard through noise and narrow lines, so that a recording made elsewhere is no stranger.
+Noise and narrow lines are added to recordings, so that one made elsewhere works as well.
 """
 
 import math
@@ -30,7 +31,10 @@ QUIETEST = -11.5  # natural logarithm of the least mel magnitude
 
 
 class Heard(NamedTuple):
-    """Log-mel frames of all recordings (N, bands), where each starts (U + 1,), and who speaks (U,)."""
+    """Log-mel frames, recordings end to end.
+
+    mels (N, bands) of all recordings; starts (U + 1,) of each; speakers (U,).
+    """
 
     mels: Tensor
     starts: Tensor
@@ -38,7 +42,7 @@ class Heard(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """The engine's speaker encoder, with weights that learn."""
+    """Trainable form of the engine's speaker encoder."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
@@ -71,7 +75,10 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(parameters, rate, weight_decay=0.02)
 
     def step(self, count: int, done: float) -> dict[str, Tensor]:
-        """One update on `count` crops; `done` of the time has passed. Returns the losses, and the share told right."""
+        """One update on `count` crops, at time `done` of 1.
+
+        Returns the losses, with the share of crops whose speaker is recognised ("right").
+        """
         self.optimizer.param_groups[0]["lr"] = self.rate * min(1.0, done / 0.03) * falling(done, 0.02)
         mels, speakers = self.crops(count)
         vectors = self.norm(self.encoder(strained(mels)))
@@ -89,7 +96,10 @@ class Trainer:
         return {name: loss.detach() for name, loss in losses.items()} | {"right": right.float().mean()}
 
     def crops(self, count: int) -> tuple[Tensor, Tensor]:
-        """Mels (count, bands, T) of random recordings, all of one random length, and who speaks (count,)."""
+        """Random crops, mels (count, bands, T), with speakers (count,).
+
+        All are of one random length.
+        """
         length, device = int(torch.randint(*FRAMES, ())), self._long.device
         chosen = (torch.rand(count, len(self._long), device=device) * (self._long >= length)).argmax(1)
         room = self._long[chosen] - length + 1
@@ -98,7 +108,7 @@ class Trainer:
         return mels.float().transpose(1, 2), self.heard.speakers[chosen]
 
     def tensors(self) -> dict[str, Tensor]:
-        """The encoder as it is served: its last map also centres and scales."""
+        """Tensors as served; the last map also centres, scales."""
         tensors = {name: parameter.detach().cpu().clone() for name, parameter in self.encoder.tensors.items()}
         mean, deviation = self.norm.running_mean, self.norm.running_var
         assert mean is not None and deviation is not None
@@ -109,7 +119,7 @@ class Trainer:
 
 
 def listen(speech: Recorded, most: int, device: torch.device) -> Heard:
-    """Log-mel frames of recordings, no more than `most`, on a device."""
+    """Log-mel frames of at most `most` recordings, on a device."""
     chosen = torch.randperm(len(speech.texts))[:most].tolist()
     mel, samples = LogMel(SAMPLE_RATE, 128), (speech.starts * FRAME_SAMPLES).tolist()
     mels = [mel(speech.wave[samples[one] : samples[one + 1]].float() / 32_768).T.half() for one in chosen]
@@ -119,7 +129,10 @@ def listen(speech: Recorded, most: int, device: torch.device) -> Heard:
 
 
 def strained(mels: Tensor) -> Tensor:
-    """Log-mels (B, bands, T) as heard at another loudness, through noise, at times through a narrow line."""
+    """Log-mels (B, bands, T) with random loudness, noise, narrow band.
+
+    The narrow band is that of a telephone line, at times.
+    """
     bands, own = mels.shape[1], mels[:, :1, :1]  # a chance each
     loudest = mels.amax((1, 2), keepdim=True)
     slope = torch.linspace(-1, 1, bands, device=mels.device)[:, None] * torch.randn_like(own)
@@ -133,7 +146,10 @@ def strained(mels: Tensor) -> Tensor:
 
 
 def _facts(heard: Heard) -> Tensor:
-    """Of each speaker, (speakers, 33) of mean 0 and deviation 1: pitch, and the mean of loud frames in 32 bands."""
+    """Facts of each speaker, (speakers, 33), standardised.
+
+    Pitch, then the mean of loud frames in 32 bands; mean 0 and deviation 1 over speakers.
+    """
     owners = heard.speakers.repeat_interleave(heard.starts[1:] - heard.starts[:-1])
     loud = heard.mels.float().mean(1) > LOUD
     rows = torch.zeros(len(SPEAKERS), 33, device=loud.device)
@@ -152,7 +168,7 @@ def _first(shape: tuple[int, ...]) -> Tensor:
 
 
 def main() -> None:
-    """Train for a time, print the losses now and then, save at the end."""
+    """Train for a time, print losses, save at the end."""
     parser = training_options(__doc__, "recorded", rate=2e-3)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--most", type=int, default=8_000, help="recordings")

@@ -1,7 +1,7 @@
-"""Speech as codes with its texts: what the codec makes of recordings, and all that the talker learns from.
+"""Training data of the talker: recordings as codes, with texts.
 
 Usage: python -m training.talker.coded RECORDED CODEC OUT [--speaker SPEAKER]
-CODEC is a file of the codec's training or a checkpoint's folder. With a speaker encoder, cloning can be learnt too.
+CODEC is a file of the codec's training or a checkpoint's folder. With a speaker encoder, the data also serves cloning.
 """
 
 import argparse
@@ -27,15 +27,16 @@ from training.teacher.speakers import SPEAKERS
 PART = 400_000  # frames a file
 AT_ONCE = 4_096  # frames in one call of the encoder
 VECTORS, VECTOR_FRAMES = 16, 40  # vectors a speaker, frames of the stretch behind each: 3.2 s
-CONTEXT = 8  # frames before them that the encoder may hear: more than it reaches back
+CONTEXT = 8  # frames before them that the encoder gets: more than it reaches back
 SHIFTS = (0, FRAME_SAMPLES // 2)  # samples by which frames are moved: other codes for the same speech
 
 
 @torch.inference_mode()
 def encode(speech: Recorded, codec: Codec, shift: int = 0) -> list[Utterance]:
-    """Codes of every recording, heard from sample `shift` on, which is to be less than the silence around each.
+    """Codes of every recording, from sample `shift` on.
 
-    They are encoded end to end: each starts after the silence of the one before it.
+    `shift` is to be less than the silence around each recording. They are encoded end to end: each starts after the
+    silence of the one before it.
     """
     pieces = [_codes(codec, speech, start, shift) for start in range(0, speech.frames, AT_ONCE)]
     codes, starts = torch.cat(pieces).short().cpu().numpy(), speech.starts.tolist()
@@ -54,7 +55,10 @@ def _codes(codec: Codec, speech: Recorded, start: int, shift: int) -> Tensor:
 
 @torch.inference_mode()
 def speaker_vectors(speech: Recorded, encoder: SpeakerEncoder) -> Tensor:
-    """(speakers, VECTORS, K) of stretches of what each says; zero for who says nothing."""
+    """Vectors (speakers, VECTORS, K) of stretches of each one's speech.
+
+    Zero for a speaker without recordings.
+    """
     owners, vectors = torch.tensor(speech.speakers), list[Tensor]()
     for number in range(len(SPEAKERS)):
         own = (owners == number).nonzero()[:, 0]
@@ -66,7 +70,10 @@ def speaker_vectors(speech: Recorded, encoder: SpeakerEncoder) -> Tensor:
 
 
 def _stretch(speech: Recorded, own: Tensor) -> Tensor:
-    """About `VECTOR_FRAMES` frames of some of the recordings `own`, end to end."""
+    """About `VECTOR_FRAMES` frames of random recordings of `own`.
+
+    The recordings are end to end.
+    """
     parts, starts = list[Tensor](), speech.starts
     while sum(map(len, parts)) < VECTOR_FRAMES * FRAME_SAMPLES:
         one = int(own[torch.randint(len(own), ())])
@@ -111,7 +118,7 @@ def read_coded(folder: Path) -> list[Utterance]:
 
 
 def load_codec(path: Path, device: torch.device) -> Codec:
-    """The averaged codec that training saved, or that of a checkpoint's folder."""
+    """Codec of a training's file, averaged, or a checkpoint's folder."""
     codec = Codec(tokenizer_config()).to(device).eval()
     state = read_codec(path) if path.is_dir() else torch.load(path, map_location=device, weights_only=True)["codec"]
     codec.load_state_dict({name: tensor.float() for name, tensor in state.items()})

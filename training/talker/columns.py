@@ -1,8 +1,9 @@
-"""Recordings as the talker meets them in service: prompts and codes in the engine's own columns.
+"""Talker sequences: recordings in the engine's own prompt columns.
 
-Every recording is there in both text modes. Some sequences hold several sentences of one speaker, one after the other,
-because that is what a paragraph is, and what a clone's recording is with the text after it. A built-in voice is mostly
-a row of the codec embedding; all others, and at times it too, are the vector of a recording.
+Prompts and codes are as in service. Every recording is there in both text modes. Some sequences hold several sentences
+of one speaker, one after the other, because that is what a paragraph is, and what a clone's recording is with the text
+after it. A built-in voice is mostly a row of the codec embedding; all others, and at times it too, are the vector of a
+recording.
 """
 
 import random
@@ -34,7 +35,7 @@ Codes = npt.NDArray[np.int16]  # (frames, groups)
 
 
 class Utterance(NamedTuple):
-    """A text, who says it, and how it sounds."""
+    """A text, its speaker, its codes."""
 
     text: str
     speaker: int
@@ -42,8 +43,11 @@ class Utterance(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Of sequences (S,) int64: the columns that speak frame 0 and that hold the first token of what is to be said, and
-    how many such tokens follow each other there: the text's own, none of the prompt's."""
+    """Positions in each sequence, (S,) int64.
+
+    The columns that predict frame 0 (`first`) and that hold the first token of the text (`told`), and how many such
+    tokens follow each other there (`tokens`): the text's own, none of the prompt's.
+    """
 
     first: Tensor
     told: Tensor
@@ -51,9 +55,11 @@ class Places(NamedTuple):
 
 
 class Sequences(NamedTuple):
-    """All columns end to end: text (N,) int16, codes (N, G) int16 with -1 where absent; starts (S + 1,) int64 of the
-    sequences; `places` and `speakers` (S,) of each; vectors (speakers, R, K), R for each speaker. The last column of
-    each speaks the end."""
+    """All columns end to end.
+
+    text (N,) int16, codes (N, G) int16 with -1 where absent; starts (S + 1,) int64 of the sequences; `places` and
+    `speakers` (S,) of each; vectors (speakers, R, K), R for each speaker. The last column of each predicts the end.
+    """
 
     text: Tensor
     codes: Tensor
@@ -70,10 +76,13 @@ class Sequences(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Sequences side by side, padded at their ends: inputs text (B, L) and codes (B, L, G); `first` (B, L) what is
-    codebook 0 next, -100 where nothing is to be learnt; `following` (B, L, G) the codes of the next column; `speaks`
-    (B, L) where these are a frame; `told` (B, L) which of the tokens to be said a column holds, -1 if none; `due`
-    (B, L) which of them its frame says if all take as long; `vector` (B, K) of a recording of the speaker."""
+    """Sequences side by side, padded at their ends.
+
+    Inputs text (B, L) and codes (B, L, G); `first` (B, L) the target of codebook 0, -100 where there is none;
+    `following` (B, L, G) the codes of the next column; `speaks` (B, L) where these are a frame; `told` (B, L) the index
+    of the text token that a column holds, -1 if none; `due` (B, L) the index of the token of its frame if all take as
+    long; `vector` (B, K) of a recording of the speaker.
+    """
 
     text: Tensor
     codes: Tensor
@@ -85,12 +94,18 @@ class Batch(NamedTuple):
     vector: Tensor
 
     def frames(self) -> tuple[Tensor, Tensor]:
-        """The flat columns (M,) that speak a frame, and what: (M, G)."""
+        """Columns (M,) that predict frames, with codes (M, G).
+
+        Columns are counted over the flattened batch.
+        """
         places = self.speaks.flatten().nonzero().squeeze(1)
         return places, self.following.flatten(0, 1)[places]
 
     def some_frames(self, count: int) -> tuple[Tensor, Tensor]:
-        """As `frames`, `count` of them at random; where there are too few, -1 is spoken. Nothing waits for a GPU."""
+        """Random `count` of `frames`, with codes -1 beyond them.
+
+        Nothing waits for a GPU.
+        """
         chance = torch.rand(self.speaks.numel(), device=self.speaks.device) + self.speaks.flatten()
         places = chance.topk(count, sorted=False).indices
         spoken = self.following.flatten(0, 1)[places]
@@ -98,7 +113,7 @@ class Batch(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Which sequences are a batch, (B,) int64, and to how many columns each is padded."""
+    """Sequences of a batch, (B,) int64, with their padded length."""
 
     rows: Tensor
     length: int
@@ -112,9 +127,10 @@ def build_sequences(
     seed: int,
     vectors: Tensor | None = None,
 ) -> Sequences:
-    """`english`: the share of prompts that name the language; the others leave it to the model.
+    """Sequences of the utterances, in both text modes.
 
-    Without `vectors` there are built-in voices alone, always by their rows.
+    `english`: the share of prompts that name the language; the others leave it to the model. Without `vectors` there
+    are built-in voices alone, always by their rows.
     """
     every = list(utterances)
     parts = [every[start : start + PART] for start in range(0, len(every), PART)]
@@ -140,7 +156,10 @@ def _built(
     utterances: Iterable[Utterance],
     seed: int,
 ) -> tuple[npt.NDArray[np.int16], Codes, npt.NDArray[np.int64]]:
-    """Text ids and codes end to end, and of each sequence (S, 5) its length, its speaker and its `Places`."""
+    """Text ids, codes, marks of sequences, each end to end.
+
+    Marks (S, 5): length, speaker, then `Places`.
+    """
     chance = random.Random(seed)
     texts, codes, marks = [], [], []
     for said in utterances:
@@ -157,9 +176,9 @@ def _built(
 def _columns(
     config: ModelConfig, tokenizer: TextTokenizer, said: Utterance, mode: TextMode, language: int | None, known: bool
 ) -> tuple[npt.NDArray[np.int16], Codes, tuple[int, int, int]]:
-    """Text ids (L,), codes (L, G) and `Places`: what a segment of the engine makes of the utterance.
+    """Text ids (L,), codes (L, G), `Places` of one utterance.
 
-    `known`: the speaker is named by a row.
+    They are those of an engine's segment. `known`: the speaker is named by a row.
     """
     voice = Voice(row=list(config.speakers.values())[said.speaker]) if known else Voice(embedding=_ANY)
     segment = Segment(PromptLayout(config, voice, mode, language), tokenizer, 0, 0)
@@ -182,7 +201,10 @@ _ANY = np.zeros(1, np.float32)
 
 
 def paragraphs(utterances: Sequence[Utterance], count: int, characters: int, seed: int) -> Iterator[Utterance]:
-    """`count` sequences of several utterances of one speaker, up to `characters` long: mostly few, sometimes many."""
+    """`count` sequences of several utterances of one speaker each.
+
+    Up to `characters` long: mostly few, sometimes many.
+    """
     chance = random.Random(seed)
     by_speaker = dict[int, list[Utterance]]()
     for said in utterances:
@@ -198,13 +220,14 @@ def paragraphs(utterances: Sequence[Utterance], count: int, characters: int, see
 
 
 class Batches:
-    """Batches of about `columns` columns, of sequences of like length; a new order in every round.
+    """Batches of about `columns` columns, in sequences of like length.
 
-    Few lengths, and all batches of one length have as many rows: where sequences are left over, some come twice.
+    The order is new in every round. Few lengths, and all batches of one length have as many rows: where sequences are
+    left over, some come twice.
     """
 
     def __init__(self, sequences: Sequences, columns: int, end: int) -> None:
-        """`end`: the id that says that speech ends."""
+        """`end`: the id of the end of speech."""
         self._all, self._end = sequences, end
         lengths = (sequences.starts[1:] - sequences.starts[:-1]).tolist()
         by_length: dict[int, list[int]] = {}
@@ -245,7 +268,7 @@ class Batches:
         )
 
     def _vectors(self, rows: Tensor) -> Tensor:
-        """A recording's vector of the speaker of each sequence, one of several at random."""
+        """Vector of each sequence's speaker, from a random recording."""
         vectors, speakers = self._all.vectors, self._all.speakers[rows]
         return vectors[speakers, torch.randint(vectors.shape[1], speakers.shape, device=rows.device)]
 
@@ -257,6 +280,6 @@ class Batches:
 
 
 def rounded(length: int) -> int:
-    """A length that is a little larger, of few: eight to a doubling."""
+    """`length` rounded up, to one of eight sizes an octave."""
     step = max(16, (1 << (length - 1).bit_length()) // 8)
     return -(-length // step) * step

@@ -1,9 +1,9 @@
-"""Guided attention: in training, one head in each of two middle layers is drawn to the text that is being said.
+"""Guided attention: heads trained towards the text being said.
 
-Speech goes through its text at a nearly even pace, so where a frame has to read is known well enough before anything
-is learnt; without being told, a small talker memorises sounds before it finds out that the text foretells them.
-Tachibana et al. 2018, arXiv 1710.08969; here as the likelihood under a bell around the even pace, whose pull does not
-fade where attention is far off.
+It is one head in each of two middle layers. Speech goes through its text at a nearly even pace, so the text that
+belongs to a frame is predictable well enough from the start; without guidance, a small talker memorises sounds before
+it uses the text. Tachibana et al. 2018, arXiv 1710.08969; here as the likelihood under a bell around the even pace,
+whose pull does not fade where attention is far off.
 """
 
 import torch
@@ -19,7 +19,10 @@ UNSEEN = -1e4  # a score that weighs nothing, and is finite where all of a row h
 
 
 class Guide:
-    """Looks at what heads 0 of two layers compare while a talker runs."""
+    """Attention loss of heads 0 in two middle layers.
+
+    It reads their queries and keys of the talker's last run.
+    """
 
     def __init__(self, talker: Talker) -> None:
         self._stack, self._config = talker.model, talker.model.config
@@ -27,12 +30,18 @@ class Guide:
         self._stack.watched = frozenset((middle - 1, middle))
 
     def loss(self, batch: Batch) -> Tensor:
-        """How far the heads were from the text being said, in the talker's last run, which was on `batch`: a scalar."""
+        """Distance of the heads from the text due, a scalar.
+
+        Of the talker's last run, which was on `batch`.
+        """
         pairs, self._stack.compared = self._stack.compared, []  # nothing outlives its step
         return torch.stack([off_pace(self._scores(*pair), batch) for pair in pairs]).mean()
 
     def _scores(self, query: Tensor, key: Tensor) -> Tensor:
-        """What head 0 gives each column (its last dimension) in each, of (B, L, heads, D): (B, L, L), in fp32."""
+        """Raw scores of head 0, (B, L, L) in fp32.
+
+        query, key (B, L, heads, D); the last dimension of the scores is the column attended to.
+        """
         query, key = (part[:, :, :1].float() for part in (query, key))
         rope = rope_tables(self._config, query.shape[1], query)
         query, key = (rotate(part, rope, slice(None))[:, :, 0] for part in (query, key))
@@ -40,7 +49,10 @@ class Guide:
 
 
 def off_pace(scores: Tensor, batch: Batch) -> Tensor:
-    """Mean over frames of -log E[bell] for raw scores (B, L, L); of columns with text to say, those at or before it."""
+    """Mean over frames of -log E[bell], scores (B, L, L).
+
+    Scores are raw; those of text columns at or before a frame's own count.
+    """
     width = (SLACK * (batch.told.amax(1) + 1)).clamp(min=LEAST_SLACK)
     away = (batch.told[:, None] - batch.due[..., None]) / width[:, None, None]
     past = torch.ones(scores.shape[1:], dtype=torch.bool, device=scores.device).tril()

@@ -1,6 +1,7 @@
-"""Talker and code predictor as trainable modules whose parameters are named as in a checkpoint's file.
+"""Talker with code predictor as trainable modules.
 
-Letters in shapes: B sequences, L columns, K width, G code groups, M frames of a whole batch.
+Parameters are named as in a checkpoint's file. Letters in shapes: B sequences, L columns, K width, G code groups, M
+frames of a whole batch.
 """
 
 import torch
@@ -28,10 +29,10 @@ class SpeechModel(nn.Module):
     def forward(
         self, text: Tensor, codes: Tensor, vector: Tensor, frames: Tensor, spoken: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """What the model expects to be said.
+        """Logits of codebook 0, then of the other codebooks.
 
         text (B, L) ids and codes (B, L, G), -1 where absent, as the engine's columns have them; vector (B, K), which
-        stands in the columns whose codes are `VECTOR`; frames (M,) which of the B L columns speak a frame that is not
+        stands in the columns whose codes are `VECTOR`; frames (M,) which of the B L columns predict a frame that is not
         the end; spoken (M, G) the codes of those.
         Returns logits of codebook 0 in every column (B, L, V), and of the others in `frames` (M, G - 1, vocabulary).
         """
@@ -41,7 +42,7 @@ class SpeechModel(nn.Module):
 
 
 class Talker(nn.Module):
-    """Column embeddings, the large stack, and the predictor within."""
+    """Column embeddings, the large stack, the predictor within."""
 
     def __init__(self, config: Json) -> None:
         super().__init__()
@@ -66,7 +67,10 @@ class Talker(nn.Module):
         return out
 
     def rest(self, hidden: Tensor, spoken: Tensor) -> Tensor:
-        """hidden (M, K), spoken (M, G) -> logits (M, G - 1, vocabulary), each group knowing those before it."""
+        """Logits of groups 1 to G - 1.
+
+        hidden (M, K), spoken (M, G) -> (M, G - 1, vocabulary), each group given those before it.
+        """
         predictor = self.code_predictor
         before = [self.model.codec_embedding(spoken[:, 0])]
         before += [table(spoken[:, g + 1]) for g, table in enumerate(predictor.tables[:-1])]
@@ -99,9 +103,10 @@ class Predictor(nn.Module):
 
 
 class Stack(nn.Module):
-    """Pre-norm layers with grouped-query attention, normed heads and SwiGLU: (B, L, K) -> (B, L, K), causal.
+    """Pre-norm causal decoder layers.
 
-    What the `watched` layers compared in the last run, queries and keys (B, L, heads, D), is in `compared`.
+    (B, L, K) -> (B, L, K). Grouped-query attention, normed heads, SwiGLU. Queries and keys (B, L, heads, D) of the
+    `watched` layers in the last run are in `compared`.
     """
 
     def __init__(self, config: DecoderConfig) -> None:
@@ -122,7 +127,10 @@ class Stack(nn.Module):
         return out
 
     def fuse(self) -> None:
-        """Compile the layers, whose many small operations take longer than their products."""
+        """Compile the layers.
+
+        Their many small operations take longer than their products.
+        """
         torch.fx.experimental._config.use_duck_shape = False  # sizes that happen to be equal need not stay so
         for layer in self.layers:
             layer.compile(dynamic=True)

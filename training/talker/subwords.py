@@ -1,4 +1,7 @@
-"""The embedded voice's text tokens: bytes, the two roles, and the commonest pieces of English words."""
+"""Text tokens of the embedded voice.
+
+Bytes, the two roles, and the commonest pieces of English words.
+"""
 
 import json
 from collections.abc import Iterable
@@ -28,7 +31,10 @@ def train_subwords(texts: Iterable[str], entries: int = ENTRIES) -> Vocabulary:
 
 
 class LooseTokenizer(TextTokenizer):
-    """Leaves out merges at random, so that a talker meets words in other pieces too (Provilkov et al. 2020)."""
+    """Tokenizer that leaves out merges at random.
+
+    A talker then meets words in other pieces too (Provilkov et al. 2020).
+    """
 
     def __init__(self, words: Vocabulary, dropout: float) -> None:
         super().__init__(words.entries, words.merges, "qwen2")

@@ -1,9 +1,11 @@
-"""Train talker and code predictor on coded speech; the clock decides when it ends.
+"""Train talker with code predictor on coded speech.
+
+The clock decides when it ends.
 
 Usage: python -m training.talker.train CODED OUT --minutes 8 [--resume OUT]
 CODED is a folder with what `encode` wrote. Some codes that the model reads are replaced at random: in service it reads
-its own, which are not always the best. Others are taken away, and attention is guided: else it learns how speech goes
-on, and not how to read.
+its own, which are not always the best. Others are taken away, and attention is guided: else it continues the codes and
+ignores the text.
 """
 
 import copy
@@ -34,7 +36,7 @@ WARM_UP = 300  # steps
 AVERAGE = 0.999
 MISREAD_COLUMNS, MISREAD_CODES = 0.1, 0.5  # share of columns that are touched, and of codes replaced there
 LABEL_SMOOTHING = 0.02
-PREDICTED = 1 / 3  # frames whose other codes are learnt, for each column: they cost most of a step, and are many
+PREDICTED = 1 / 3  # frames whose other codes are trained, for each column: they cost most of a step, and are many
 DROPPED_MERGES = 0.05
 GUIDE_WEIGHT = 0.1  # of how attention is guided, falling to 0 in `GUIDED` of the time; 1.0 drowns the rest
 GUIDED = 0.4
@@ -54,7 +56,10 @@ class Trainer:
         eager: bool = False,
         fused: bool = True,
     ) -> None:
-        """`batches`: what is learnt from, on `device`. `eager`: no CUDA graphs; not `fused`: nothing is compiled."""
+        """`batches`: the training data, on `device`.
+
+        `eager`: no CUDA graphs; not `fused`: nothing is compiled.
+        """
         self.device, self.rate, self.steps, self.batches = device, rate, 0, batches
         self.model = SpeechModel(config).to(device)
         _initialise(self.model)
@@ -73,7 +78,10 @@ class Trainer:
             self.model.talker.code_predictor.model.fuse()
 
     def step(self, rows: Rows, done: float) -> Tensor:
-        """One update; `done` of the time has passed. Returns the losses (3,): codebook 0, the others, the guide's."""
+        """One update; `done` of the time has passed.
+
+        Returns the losses (3,): codebook 0, the others, the guide's.
+        """
         warmed = min(1.0, (self.steps + 1) / WARM_UP)
         self._rate.fill_(self.rate * warmed * falling(done, 0.02))
         self._pull.fill_(GUIDE_WEIGHT * max(0.0, 1 - done / GUIDED))
@@ -97,14 +105,14 @@ class Trainer:
 
     @torch.no_grad()
     def heard(self, batches: Batches) -> tuple[float, float]:
-        """Losses of the averaged model on sequences that it did not learn from."""
+        """Losses of the averaged model on held-out sequences."""
         held = [batches.batch(rows.length, rows.rows) for rows in batches.round(0)]
         parts = [self._losses(self.kept, batch, batch.frames(), 0.0) for batch in held]
         first, rest = torch.stack(parts).mean(0).tolist()
         return first, rest
 
     def save(self, path: Path, words: Vocabulary) -> None:
-        """The averaged model in bf16, as it is served, and its vocabulary."""
+        """Averaged model in bf16, as served, with its vocabulary."""
         model = {name: tensor.bfloat16() for name, tensor in self.kept.state_dict().items()}
         torch.save({"model": model, "entries": words.entries, "merges": words.merges}, path)
 
@@ -123,16 +131,17 @@ class Trainer:
 
 
 def misread(codes: Tensor) -> Tensor:
-    """Codes (B, L, G) of whole frames with some replaced at random."""
+    """Codes (B, L, G), some in whole frames replaced randomly."""
     touched = (torch.rand(codes.shape[:2], device=codes.device) < MISREAD_COLUMNS) & (codes[..., -1] >= 0)
     replaced = touched[..., None] & (torch.rand(codes.shape, device=codes.device) < MISREAD_CODES)
     return torch.where(replaced, torch.randint_like(codes, CODEBOOK), codes)
 
 
 def dropped(codes: Tensor) -> Tensor:
-    """Codes (B, L, G) with whole frames absent: in `CUT_OFF` of the sequences any share of them, in the others none.
+    """Codes (B, L, G) with whole frames absent.
 
-    What a model cannot go on from, it must read (as with the dropout of Tacotron's pre-net).
+    In `CUT_OFF` of the sequences any share of them, in the others none. What a model cannot go on from, it must read
+    (as with the dropout of Tacotron's pre-net).
     """
     share = (1 - torch.rand(codes.shape[0], 1, device=codes.device) / CUT_OFF).clamp(min=0)
     gone = (torch.rand(codes.shape[:2], device=codes.device) < share) & (codes[..., -1] >= 0)
@@ -140,7 +149,10 @@ def dropped(codes: Tensor) -> Tensor:
 
 
 def mistold(utterances: Sequence[Utterance]) -> Iterator[Utterance]:
-    """The utterances (but the last of an odd number), each with the text of another that is about as long."""
+    """Utterances, each with the text of another, similarly long one.
+
+    The last of an odd number is left out.
+    """
     order = sorted(utterances, key=lambda said: len(said.text))
     for one, other in zip(order[::2], order[1::2], strict=False):
         yield one._replace(text=other.text)
@@ -149,9 +161,10 @@ def mistold(utterances: Sequence[Utterance]) -> Iterator[Utterance]:
 
 @torch.no_grad()
 def _initialise(model: SpeechModel) -> None:
-    """Small weights, but for the text's, which passes two maps before it is added to eight codes: it is to be heard.
+    """Small weights, large ones for the text.
 
-    With small ones all over, codes tell 16 times as much as text: a talker learns how speech goes on, and not to read.
+    The text passes two maps before it is added to eight codes. With small ones all over, codes weigh 16 times as much
+    as text: a talker then continues speech without reading.
     """
     for parameter in model.parameters():
         if parameter.dim() > 1:
@@ -162,7 +175,10 @@ def _initialise(model: SpeechModel) -> None:
 
 
 def split(utterances: Sequence[Utterance], seed: int) -> tuple[list[Utterance], list[Utterance]]:
-    """Those to learn from, and those with texts that nothing is learnt from, whoever speaks them."""
+    """Training utterances, then held-out ones.
+
+    The texts of the latter are in no training utterance, whoever speaks them.
+    """
     texts = sorted({said.text for said in utterances})
     held = set(random.Random(seed).sample(texts, min(HELD_OUT, len(texts) // 10)))
     learnt, unheard = ([u for u in utterances if (u.text in held) is out] for out in (False, True))
@@ -170,7 +186,7 @@ def split(utterances: Sequence[Utterance], seed: int) -> tuple[list[Utterance], 
 
 
 def main() -> None:
-    """Train for a time, print the losses now and then, save at the end."""
+    """Train for a time, print losses, save at the end."""
     parser = training_options(__doc__, "coded", rate=1e-3)
     parser.add_argument("--columns", type=int, default=32_768)
     parser.add_argument("--unfused", dest="fused", action="store_false", help="compile nothing")

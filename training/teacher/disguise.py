@@ -1,4 +1,7 @@
-"""Another speaker of the same recording: resonances moved along the frequencies, and a tone curve."""
+"""Disguise of a recording as another speaker's.
+
+Resonances are moved along the frequencies, and a tone curve is applied.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,7 +17,7 @@ _MOST = 18.0  # decibels by which anything changes
 
 
 class Disguise(NamedTuple):
-    """`resonances`: the factor on their frequencies; `curve`: decibels at `POINTS` frequencies."""
+    """`resonances`: factor on their frequencies; `curve`: dB at `POINTS` frequencies."""
 
     resonances: float
     curve: tuple[float, ...]
@@ -24,7 +27,7 @@ PLAIN = Disguise(1.0, (0.0,) * POINTS)
 
 
 def disguised(waves: Tensor, disguises: Sequence[Disguise]) -> Tensor:
-    """(B, n) samples -> (B, n), each with its own disguise."""
+    """Samples (B, n), each row with its own disguise."""
     if all(disguise == PLAIN for disguise in disguises):
         return waves
     window = torch.hann_window(_WINDOW, device=waves.device)
@@ -39,7 +42,7 @@ def disguised(waves: Tensor, disguises: Sequence[Disguise]) -> Tensor:
 
 
 def _envelope(levels: Tensor) -> Tensor:
-    """(B, bins, T) log magnitudes -> the smooth part of each frame."""
+    """Smooth part of log magnitudes (B, bins, T), by frame."""
     cepstrum = torch.fft.irfft(levels, dim=1)
     taper = torch.zeros(cepstrum.shape[1], device=levels.device)
     slope = torch.cos(torch.arange(_LIFTER, device=levels.device) / _LIFTER * torch.pi / 2).square()
@@ -49,7 +52,7 @@ def _envelope(levels: Tensor) -> Tensor:
 
 
 def _stretched(envelope: Tensor, factors: Tensor) -> Tensor:
-    """Each of the envelopes (B, bins, T) with what was at a frequency at `factors` (B,) times that."""
+    """Envelopes (B, bins, T), stretched in frequency by `factors` (B,)."""
     bins = envelope.shape[1]
     places = (torch.arange(bins, device=envelope.device) / factors[:, None]).clamp(max=bins - 1)
     low = places.long().clamp(max=bins - 2)

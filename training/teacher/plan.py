@@ -1,4 +1,4 @@
-"""Who says what, and how fast: the lines of a training set, in batches that fit together."""
+"""Plan of a training set: lines, speakers, speeds, batches."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,10 @@ _SECONDS_A_PHONEME = 0.052  # on average, with the silence around: to know how m
 
 
 class Line(NamedTuple):
-    """One recording of the plan: what is written, what is read aloud, and by whom (a place in SPEAKERS)."""
+    """One recording: text, its spoken form, speaker, utterance.
+
+    The speaker is an index into SPEAKERS.
+    """
 
     text: str
     spoken: str
@@ -25,9 +28,10 @@ class Line(NamedTuple):
 
 
 def plan(corpus: Corpus, hours: float, shares: Mapping[str, float], seed: int = SEED) -> list[Line]:
-    """About so many hours: the corpus in an order of `seed`, again and again, by speakers at random.
+    """Lines for about `hours` hours, by speakers at random.
 
-    `shares`: names of speakers, and "others" for all others together, with weights.
+    The corpus comes in an order of `seed`, again and again. `shares`: names of speakers, and "others" for all others
+    together, with weights.
     """
     rng, lines, seconds, order = random.Random(seed), list[Line](), 0.0, list[int]()
     weights = _weights(shares)
@@ -43,9 +47,9 @@ def plan(corpus: Corpus, hours: float, shares: Mapping[str, float], seed: int = 
 
 
 def batches(lines: Sequence[Line], size: int) -> Iterator[tuple[Fraction, list[Line]]]:
-    """Lines of one rate and of like length together, at most `size` phonemes at once; that rate's ratio with them.
+    """Lines of one rate, of like length, with the ratio.
 
-    Few kinds of batches: what does not fill one waits for the next longer lines.
+    At most `size` phonemes at once. Few kinds of batches: what does not fill one waits for the next longer lines.
     """
     for (_, ratio), spoken in groupby(sorted(lines, key=_kind), lambda line: _kind(line)[:2]):
         rest = list[Line]()
@@ -66,6 +70,9 @@ def _weights(shares: Mapping[str, float]) -> list[float]:
 
 
 def _kind(line: Line) -> tuple[str, Fraction, int]:
-    """The synthesiser, the rate, and the length in steps of the teacher, who puts blanks between phonemes."""
+    """Synthesiser, rate, length in steps of the teacher.
+
+    The teacher puts blanks between phonemes.
+    """
     speaker = SPEAKERS[line.speaker]
     return speaker.family, speaker.ratio, -(-(2 * len(line.utterance.phonemes) + 3) // STEP)

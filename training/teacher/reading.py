@@ -1,4 +1,4 @@
-"""Flite and eSpeak NG on many cores: texts are read aloud in the background."""
+"""Flite, eSpeak NG on many cores, in the background."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +17,10 @@ _CHUNK = 64  # texts handed to a process at once
 
 
 class Job(NamedTuple):
-    """What to read: a synthesiser and its voice, the text, and the factor on all durations."""
+    """One text to read aloud.
+
+    A synthesiser and its voice, the text, and the factor on all durations.
+    """
 
     family: str
     voice: str
@@ -27,7 +30,10 @@ class Job(NamedTuple):
 
 @contextmanager
 def reading(folder: Path, jobs: Iterable[Job], processes: int) -> Iterator[Iterator[NDArray[np.int16]]]:
-    """Starts to read each; gives the samples in order. `folder`: where flite is. The processes end with the context."""
+    """Samples of each job, in order, read in the background.
+
+    `folder`: where flite is. The processes end with the context.
+    """
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         yield pool.map(_read, [(folder, job) for job in jobs], chunksize=_CHUNK)
 

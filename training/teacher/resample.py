@@ -1,4 +1,7 @@
-"""Change of the sample rate by a ratio of whole numbers: a windowed sinc, one filter for each phase."""
+"""Change of the sample rate by a rational ratio.
+
+A windowed sinc, one filter for each phase.
+"""
 
 import math
 from fractions import Fraction
@@ -13,7 +16,10 @@ _ROLLOFF = 0.96  # where the filter begins to close, as a share of the lower of 
 
 
 def resample(waves: Tensor, ratio: Fraction) -> Tensor:
-    """(B, n) samples -> (B, ceil(n * ratio)) samples of the same sound at `ratio` times the rate."""
+    """Samples (B, n) at `ratio` times the rate.
+
+    Returns (B, ceil(n * ratio)) samples of the same sound.
+    """
     up, down = ratio.numerator, ratio.denominator
     filters, reach = _filters(up, down)
     length = math.ceil(waves.shape[1] * ratio)
@@ -24,7 +30,7 @@ def resample(waves: Tensor, ratio: Fraction) -> Tensor:
 
 @cache
 def _filters(up: int, down: int) -> tuple[Tensor, int]:
-    """(up, 1, taps) filters, and how many samples they look back."""
+    """Filters (up, 1, taps), with the samples they look back."""
     cutoff = min(1.0, up / down) * _ROLLOFF
     reach = math.ceil(_ZEROS / cutoff)
     offsets = torch.arange(-reach, down + reach, dtype=torch.float64)

@@ -1,7 +1,7 @@
-"""The speakers to learn from: two built-in voices, and disguised ones from which cloning is learnt.
+"""Speakers of the training set: two built-in, others disguised.
 
-A disguise changes pitch, by sampling at another rate, and the resonances of the vocal tract, each by itself. The
-voices that a clone is to be judged by, as flite's awb, are not among them.
+Cloning is trained on the disguised ones. A disguise changes pitch, by sampling at another rate, and the resonances of
+the vocal tract, each by itself. The voices that a clone is to be judged by, as flite's awb, are not among them.
 """
 
 import random
@@ -19,8 +19,11 @@ STEPS = 16  # sample rates are changed by sixteenths, so that speakers of one so
 
 @dataclass(frozen=True)
 class Speaker:
-    """Who speaks. `family`: which synthesiser; `source`: its voice; `ratio`: samples of the result for each of the
-    source, 1.0884 for an undisguised `joe`."""
+    """Speaker of the training set.
+
+    `family`: its synthesiser; `source`: its voice; `ratio`: samples of the result for each of the source, 1.0884 for an
+    undisguised `joe`.
+    """
 
     name: str
     family: str
@@ -30,13 +33,13 @@ class Speaker:
 
     @property
     def pitch(self) -> float:
-        """How much higher than the source, and how much faster."""
+        """Factor of pitch, equally of speed, over the source."""
         return SAMPLE_RATE / RATES[self.family] / float(self.ratio)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A voice to disguise: how often, and between which pitches, relative to its own."""
+    """Voice to disguise: how often, within which relative pitches."""
 
     family: str
     name: str
@@ -60,7 +63,10 @@ def _plain(name: str, family: str, source: str) -> Speaker:
 
 
 def _disguised(source: Source, number: int, chance: random.Random) -> Speaker:
-    """Resonances follow pitch half way, as they do from person to person, and differ a little besides."""
+    """Disguised speakers of one source.
+
+    Resonances follow pitch half way, as they do from person to person, and differ a little besides.
+    """
     usual = SAMPLE_RATE / RATES[source.family]
     pitch = source.lowest * (source.highest / source.lowest) ** chance.random()
     ratio = Fraction(round(usual / pitch * STEPS), STEPS)

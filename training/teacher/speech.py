@@ -1,4 +1,6 @@
-"""The speech to learn from: the corpus, spoken by the teacher, flite and eSpeak NG in the voices of all speakers.
+"""Speech of the training set, in all speakers' voices.
+
+The teacher, flite and eSpeak NG read the corpus.
 
     python -m training.teacher.speech --corpus .voice/corpus.npz --teacher .voice/teacher.pt --flite .voice/flite \
         --hours 50 --speakers joe:8 slt:5 others:7 --seed 4 --out FILE
@@ -38,7 +40,10 @@ _BATCH = {"cuda": 12_000, "cpu": 400}  # phonemes at once
 
 
 class Cut(NamedTuple):
-    """A batch end to end: wave (F * 1920,) int16 at 24 kHz, phones (F * 4,) uint8, frames (B,) of each."""
+    """A batch end to end.
+
+    wave (F * 1920,) int16 at 24 kHz, phones (F * 4,) uint8, frames (B,) of each.
+    """
 
     wave: Tensor
     phones: Tensor
@@ -47,7 +52,10 @@ class Cut(NamedTuple):
 
 @dataclass(frozen=True)
 class Voices:
-    """Where the voices are: the file of the teacher's weights, and the folder of flite's libraries."""
+    """Locations of the voices.
+
+    The file of the teacher's weights, and the folder of flite's libraries.
+    """
 
     teacher: Path
     flite: Path
@@ -55,7 +63,7 @@ class Voices:
 
 
 def main() -> None:
-    """Make speech, say how much and how fast, and keep it if asked to."""
+    """Make speech, print amount with duration, keep it if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--teacher", type=Path, required=True)
@@ -77,7 +85,10 @@ def main() -> None:
 
 
 def make_speech(lines: list[Line], voices: Voices) -> Recorded:
-    """The plan's speech in the device's memory, rate by rate, the shortest first."""
+    """Speech of the plan in the device's memory.
+
+    Rate by rate, the shortest first.
+    """
     waves, phones, sizes, said = list[Tensor](), list[Tensor](), list[Tensor](), list[Line]()
     for batch, piece in recordings(lines, voices):
         waves.append(piece.wave)
@@ -123,7 +134,10 @@ def _stacked(recorded: list[NDArray[np.int16]], device: torch.device) -> Spoken:
 
 
 def cut(spoken: Spoken, ratio: Fraction, disguises: Sequence[Disguise]) -> Cut:
-    """What sources said, resampled and disguised, each with a measure of silence around, in whole frames."""
+    """Source recordings, resampled, disguised, with a fixed silence around.
+
+    In whole frames.
+    """
     lengths = spoken.lengths * ratio.numerator // ratio.denominator
     waves, starts, ends = level(disguised(resample(spoken.waves, ratio), disguises), lengths)
     frames = -(-(ends - starts) // FRAME_SAMPLES)
@@ -136,7 +150,10 @@ def cut(spoken: Spoken, ratio: Fraction, disguises: Sequence[Disguise]) -> Cut:
 
 
 def _labels(phones: Tensor, ratio: float, starts: Tensor, frames: Tensor) -> Tensor:
-    """The phoneme said in the middle of every 20 ms, of recordings that begin at `starts` (B,) in samples."""
+    """Phoneme in the middle of every 20 ms.
+
+    Recordings begin at `starts` (B,) in samples.
+    """
     steps = torch.arange(int(frames.max()) * PHONES_PER_FRAME, device=phones.device)
     middles = starts[:, None] + (steps + 0.5) * PHONE_SAMPLES
     hops = (middles / ratio / vits.HOP).long().clamp(0, phones.shape[1] - 1)

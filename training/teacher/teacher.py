@@ -1,4 +1,7 @@
-"""The teacher: phonemes to 22.05 kHz samples, many utterances at once, each with the noise of its own seed."""
+"""Teacher: phonemes to 22.05 kHz samples, many utterances at once.
+
+Each has the noise of its own seed.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +25,7 @@ NOISE, DURATION_NOISE = 0.667, 0.8  # as the voice's own settings say
 
 @dataclass(frozen=True)
 class Utterance:
-    """What to say. `phonemes`: numbers without blanks; `slowness`: factor on all durations."""
+    """Phonemes, numbered without blanks; `slowness`: factor on all durations."""
 
     phonemes: NDArray[np.uint8]
     slowness: float
@@ -30,7 +33,10 @@ class Utterance:
 
 
 class Spoken(NamedTuple):
-    """waves (B, n) at 22.05 kHz, lengths (B,) in samples, phones (B, n / 256): the phoneme said in each frame."""
+    """Speech of a batch.
+
+    waves (B, n) at 22.05 kHz; lengths (B,) in samples; phones (B, n / 256): the phoneme of each frame.
+    """
 
     waves: Tensor
     lengths: Tensor
@@ -38,7 +44,7 @@ class Spoken(NamedTuple):
 
 
 class Teacher:
-    """A Piper voice on `device`, its vocoder in 16 bits on a GPU."""
+    """Piper voice on `device`; 16-bit vocoder on a GPU."""
 
     def __init__(self, weights: vits.Weights, device: torch.device) -> None:
         self.device = device
@@ -50,7 +56,10 @@ class Teacher:
 
     @torch.inference_mode()
     def speak(self, utterances: Sequence[Utterance], noise: float = 1.0) -> Spoken:
-        """All of them at once. `noise`: factor on the usual amounts."""
+        """Speech of all utterances at once.
+
+        `noise`: factor on the usual amounts.
+        """
         ids = _even(pad_sequence([with_blanks(utterance.phonemes) for utterance in utterances], batch_first=True))
         sizes = [2 * len(utterance.phonemes) + 3 for utterance in utterances]
         slowness = torch.tensor([utterance.slowness for utterance in utterances], device=self.device)
@@ -74,19 +83,28 @@ def load_teacher(path: Path, device: torch.device) -> Teacher:
 
 
 def with_blanks(phonemes: NDArray[np.uint8]) -> Tensor:
-    """Phonemes as the voice was trained to read them: start, end, and blanks between all."""
+    """Phonemes as in the voice's training.
+
+    Start, end, and blanks between all.
+    """
     ids = torch.zeros(2 * len(phonemes) + 3, dtype=torch.long)
     ids[0], ids[2:-1:2], ids[-1] = _START, torch.from_numpy(phonemes.astype(np.int64)), _END
     return ids
 
 
 def _even(padded: Tensor) -> Tensor:
-    """`padded` with more zeros, up to a multiple of STEP in the last dimension."""
+    """`padded` with zeros, up to a multiple of STEP.
+
+    In the last dimension.
+    """
     return F.pad(padded, (0, -padded.shape[-1] % STEP))
 
 
 def _noise(random: Sequence[torch.Generator], counts: Sequence[int], channels: int) -> Tensor:
-    """(B, channels, longest): for each generator its own numbers, whatever the others' counts are."""
+    """Noise (B, channels, longest), each row by its own generator.
+
+    A row's numbers do not depend on the others' counts.
+    """
     rows = [
         torch.randn(count, channels, generator=generator, device=generator.device)
         for generator, count in zip(random, counts, strict=True)

@@ -1,5 +1,6 @@
-"""VITS inference (Kim et al. 2021, arXiv 2106.06103) in the size of Piper's "medium" voices, for mixed lengths.
+"""VITS inference in the size of Piper's "medium" voices.
 
+Kim et al. 2021, arXiv 2106.06103; for mixed lengths.
 Functions over a table of weights with the names of Piper's ONNX files. Shapes: B utterances, T phonemes, F frames of
 256 samples, C = 192 channels. Everything past the end of an utterance is zero at the input of each convolution, so that
 an utterance sounds the same alone and in a batch.
@@ -25,7 +26,10 @@ _DILATIONS = {3: (1, 2), 5: (2, 6), 7: (3, 12)}  # by kernel size
 
 @dataclass(frozen=True)
 class Phonemes:
-    """Encoded phonemes. `hidden`, `mean`, `log_scale`: (B, C, T); `mask`: (B, 1, T)."""
+    """Encoded phonemes.
+
+    `hidden`, `mean`, `log_scale`: (B, C, T); `mask`: (B, 1, T).
+    """
 
     hidden: Tensor
     mean: Tensor
@@ -34,7 +38,10 @@ class Phonemes:
 
 
 def length_mask(lengths: Tensor, longest: int) -> Tensor:
-    """(B,) lengths -> (B, 1, longest): 1 within an utterance, 0 after it."""
+    """Mask (B, 1, longest) of lengths (B,), 1 within each.
+
+    0 after an utterance's end.
+    """
     return (torch.arange(longest, device=lengths.device) < lengths[:, None]).float()[:, None]
 
 
@@ -42,7 +49,10 @@ def length_mask(lengths: Tensor, longest: int) -> Tensor:
 
 
 def encode(weights: Weights, ids: Tensor, lengths: Tensor) -> Phonemes:
-    """(B, T) phoneme ids and (B,) lengths -> the prior of their frames."""
+    """Prior of the frames of phonemes.
+
+    Takes ids (B, T) and lengths (B,).
+    """
     mask = length_mask(lengths, ids.shape[1])
     x = F.embedding(ids, weights["enc_p.emb.weight"]).transpose(1, 2) * math.sqrt(_CHANNELS) * mask
     for layer in range(6):
@@ -55,7 +65,10 @@ def encode(weights: Weights, ids: Tensor, lengths: Tensor) -> Phonemes:
 
 
 def _attend(weights: Weights, name: str, x: Tensor, mask: Tensor) -> Tensor:
-    """Attention with learned offsets of at most four phonemes (Shaw et al. 2018)."""
+    """Attention with trained relative offsets up to four phonemes.
+
+    Shaw et al. 2018.
+    """
     query, key, value = (_heads(_conv(weights, f"{name}.conv_{part}", x)) for part in "qkv")  # (B, H, T, C / H)
     query = query / math.sqrt(query.shape[-1])
     place = torch.arange(x.shape[2], device=x.device)
@@ -83,7 +96,10 @@ def _feed(weights: Weights, name: str, x: Tensor, mask: Tensor) -> Tensor:
 
 
 def durations(weights: Weights, phonemes: Phonemes, noise: Tensor, length_scale: Tensor) -> Tensor:
-    """(B, T) frames of each phoneme, from noise (B, 2, T) and (B,) length scales: the predictor's flow, backwards."""
+    """Frames (B, T) of each phoneme.
+
+    From noise (B, 2, T) and (B,) length scales: the predictor's flow, backwards.
+    """
     mask = phonemes.mask
     given = _separable(weights, "dp.convs", _conv(weights, "dp.pre", phonemes.hidden), mask)
     given = _conv(weights, "dp.proj", given) * mask
@@ -115,9 +131,9 @@ def _spline_flow(weights: Weights, name: str, z: Tensor, given: Tensor, mask: Te
 
 
 def unbend(y: Tensor, widths: Tensor, heights: Tensor, slopes: Tensor) -> Tensor:
-    """Inverse of a monotonic rational-quadratic spline (Durkan et al. 2019, arXiv 1906.04032, equations 4 to 8).
+    """Inverse of a monotonic rational-quadratic spline.
 
-    `y`: (B, T). The identity outside the bound.
+    Durkan et al. 2019, arXiv 1906.04032, equations 4 to 8. `y`: (B, T). The identity outside the bound.
     """
     x_edges, y_edges = edges(widths), edges(heights)  # (B, T, 11)
     slopes = F.pad(F.softplus(slopes) + _LEAST, (1, 1), value=1.0)
@@ -139,7 +155,10 @@ def unbend(y: Tensor, widths: Tensor, heights: Tensor, slopes: Tensor) -> Tensor
 
 
 def edges(sizes: Tensor) -> Tensor:
-    """(..., 10) free numbers -> (..., 11) rising edges of the bins, from one bound to the other."""
+    """Rising edges of the bins, (..., 11).
+
+    `sizes`: (..., 10) free numbers. From one bound to the other.
+    """
     shares = _LEAST + (1 - _LEAST * _BINS) * sizes.softmax(-1)
     return F.pad(shares.cumsum(-1), (1, 0)) * 2 * _BOUND - _BOUND
 
@@ -148,20 +167,29 @@ def edges(sizes: Tensor) -> Tensor:
 
 
 def owners(frames: Tensor, longest: int) -> Tensor:
-    """(B, T) frames a phoneme -> (B, longest): the place of the phoneme that each frame belongs to."""
+    """Index of each frame's phoneme, (B, longest).
+
+    `frames`: (B, T) frames a phoneme.
+    """
     places = torch.arange(longest, device=frames.device).expand(len(frames), -1).contiguous()
     return torch.searchsorted(frames.cumsum(1), places, right=True).clamp_max(frames.shape[1] - 1)
 
 
 def prior(phonemes: Phonemes, owner: Tensor, lengths: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Sample of the prior (B, C, F) and its mask, of `lengths` (B,) frames with owners and noise that is scaled."""
+    """Sample of the prior, (B, C, F), with its mask.
+
+    Of `lengths` (B,) frames with owners and noise that is scaled.
+    """
     mask = length_mask(lengths, noise.shape[2])
     index = owner[:, None].expand(-1, _CHANNELS, -1)
     return (phonemes.mean.gather(2, index) + noise * phonemes.log_scale.gather(2, index).exp()) * mask, mask
 
 
 def unflow(weights: Weights, z: Tensor, mask: Tensor) -> Tensor:
-    """(B, C, F) sample of the prior -> latent frames: the normalising flow, backwards."""
+    """Latent frames of a sample of the prior.
+
+    `z`: (B, C, F). The normalising flow, backwards.
+    """
     for flow in (6, 4, 2, 0):
         name = f"flow.flows.{flow}"
         kept, moved = z.flip(1).chunk(2, 1)
@@ -186,7 +214,10 @@ def _gated(weights: Weights, name: str, x: Tensor, mask: Tensor) -> Tensor:
 
 
 def waveform(weights: Weights, z: Tensor, mask: Tensor) -> Tensor:
-    """(B, C, F) latent frames -> (B, 256 F) samples from -1 to 1: HiFi-GAN's generator."""
+    """Samples (B, 256 F) from latent frames (B, C, F).
+
+    HiFi-GAN's generator; from -1 to 1.
+    """
     x = _conv(weights, "dec.conv_pre", z * mask, padding=3)
     for stage, stride in enumerate(_STRIDES):
         x = F.leaky_relu(x, 0.1) * mask
