@@ -164,7 +164,7 @@ def _attend_rows(q: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> T
     """Attention of each row by itself, without a device wait.
 
     q (R, H, D) -> (R, H D).
-    A device reads all that a block table can hold, so many rows at a time as memory allows.
+    A device reads all that a block table can hold, as many rows at a time as memory allows.
     """
     length = _longest(metadata.positions, metadata.tables, cache)
     rows = max(1, MOST_GATHERED // (2 * length * cache.keys[0, 0].nbytes))

@@ -187,7 +187,10 @@ async def refused(call: Awaitable[Any]) -> None:
 
 
 async def forever(workers: int, *calls: Any) -> None:
-    """Keep so many calls of each kind open; whatever they end in, the next follows soon."""
+    """Keep `workers` calls of each kind open.
+
+    Whatever they end in, the next follows soon.
+    """
 
     async def one(call: Any) -> None:
         while True:

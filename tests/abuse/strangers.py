@@ -72,7 +72,10 @@ async def each(port: int, work: Callable[[Connection], Awaitable[None]], window:
 
 
 async def bursts(connection: Connection, frames: Iterator[bytes], size: int = 100) -> None:
-    """Send so many of `frames` at once, a little later the next, and keep nothing of what comes."""
+    """Send `size` of `frames` at once, a little later the next.
+
+    Nothing of what comes is kept.
+    """
     while True:
         connection.send(*(next(frames) for _ in range(size)))
         await connection.drain()

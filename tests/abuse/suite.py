@@ -144,7 +144,7 @@ async def attacked(target: Target, names: Sequence[str], wrong: list[str]) -> As
 
 
 async def tried(server: Abused, name: str, attacks: Sequence[str], pace: StepPacer, seconds: float) -> Result:
-    """Attack for so long, and at least for a turn of the witness."""
+    """Attack for `seconds`, at least for a turn of the witness."""
     idle, lines = server.megabytes(), _lines(server.log)
     async with listening(server.target, pace) as heard:
         result = Result(name, heard)

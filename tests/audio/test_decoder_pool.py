@@ -130,7 +130,7 @@ async def test_one_killed_while_it_is_idle_is_replaced_unnoticed(whom: str) -> N
 
 
 async def working(decoders: DecoderPool, count: int) -> list[psutil.Process]:
-    """The workers, once so many have begun."""
+    """Workers of the pool, once `count` have begun."""
     while len(decoders._decoders) < count:
         await asyncio.sleep(0.01)
     return workers()

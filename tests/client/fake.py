@@ -82,7 +82,7 @@ async def endless(fake: Fake, requests: Requests, context: Context) -> AsyncIter
 
 
 def refusing(times: int, code: Code, reason: str, retry: float | None = None, then: Script = speak) -> Script:
-    """Refuse so many calls before any header, then do as `then` says."""
+    """Refuse `times` calls before any header, then run `then`."""
 
     async def script(fake: Fake, requests: Requests, context: Context) -> AsyncIterator[pb.SynthesizeResponse]:
         if len(fake.turns) <= times:

@@ -31,7 +31,10 @@ def fake() -> Iterator[Fake]:
 def run(
     fake: Fake | None, *arguments: str, stdin: str = "", check: int = 0, lines: int = 1, **options: Any
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a command, which must leave with `check`, and so many `lines` on stderr where that is no 0."""
+    """Run a command, which must leave with `check`.
+
+    Where that is no 0, `lines` lines are on stderr.
+    """
     environment = {**os.environ, "QWENTTS_SERVER": fake.address if fake else "127.0.0.1:9", **options.pop("env", {})}
     done = subprocess.run(
         [*COMMAND, *arguments], input=stdin.encode(), capture_output=True, timeout=60, env=environment, **options

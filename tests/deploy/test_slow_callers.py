@@ -106,7 +106,10 @@ def difference(folder: Path, series: list[dict[str, str]], firing: set[str]) -> 
 
 @asynccontextmanager
 async def server(step: float) -> AsyncIterator[Running]:
-    """The embedded voice on a device whose steps take so many seconds, whatever else the processor has to do."""
+    """Embedded voice on a device whose steps take `step` seconds.
+
+    Whatever else the processor has to do.
+    """
     async with serving(embedded_checkpoint()) as running:
         device = Steady(running.eos, step, ends_after=15)
         with running.runner(lambda real: device):

@@ -17,7 +17,7 @@ from engine.scheduler.batch import NOTHING, Batch, Chunk, DecodeRow, Prefill, Sl
 
 Codes = tuple[int, ...]
 Cell = tuple[int, int, Codes]  # position, text, codes
-MAY_END_ODDS = 5  # where it may, a speech ends at one frame in so many
+MAY_END_ODDS = 5  # where it may, a speech ends at one frame in this many
 
 
 def digest(*parts: object) -> int:

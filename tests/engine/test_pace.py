@@ -6,7 +6,7 @@ from engine.runner.pacer import LEAST, MOST, StepPacer
 
 
 def steady(steps: int) -> StepPacer:
-    """After so many steps in which the device never ran dry."""
+    """Pacer after `steps` steps without an idle device."""
     pacer = StepPacer()
     for _ in range(steps):
         pacer.record_launch(underran=False)

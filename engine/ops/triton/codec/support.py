@@ -9,7 +9,7 @@ from engine.checkpoint.codec_config import CodecDecoderConfig
 from engine.checkpoint.tensors import Tensors
 from engine.ops.triton.codec.tiles import LEAST, largest_power_below
 
-FUSED_CHANNELS = 192  # residual units of at most so many channels run as one kernel
+FUSED_CHANNELS = 192  # most channels of a residual unit that runs as one kernel
 COLUMNS = 64  # of a transformer's product that one program makes at the most
 MOST_WINDOW, MOST_HEAD = 128, 64  # positions and their width: more does not stay in attention's registers
 
