@@ -10,7 +10,7 @@ from .attacker import CALLERS, STRANGERS
 from .listening import StepPacer
 from .suite import abused, stopped, tried
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
 PATIENT = StepPacer(audio=3.0, lead=2.5, buffer=2.0)  # for machines that are busy with other things
 

@@ -26,6 +26,7 @@ async def server(checkpoint: Path) -> AsyncIterator[Running]:
         await running.idle()
 
 
+@pytest.mark.timing
 async def test_a_deadline_that_leaves_no_time_is_refused_before_any_work(server: Running) -> None:
     steps = server.server.engine.last_step  # type: ignore[union-attr]
     refused = await failure(server.stub.Synthesize(send([config(), text(SENTENCE)]), timeout=0.015))

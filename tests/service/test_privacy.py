@@ -35,7 +35,7 @@ async def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 async def speak(server: Running) -> None:
     """Turns that go well, with the secret wherever a caller can write."""
     words = text(f"My name is {SECRET}.")
-    asked = config(instructions=f"Say {SECRET} softly.")
+    asked = config(60.0, instructions=f"Say {SECRET} softly.")
     assert kinds(await turn(server, asked, words, flush(SECRET), words, 0.2, cancel()))[-1] == "summary"
     await turn(server, clone(recording(), transcript=SECRET), words)
     await create(server, SECRET, transcript=SECRET, description=SECRET, consent_reference=SECRET)
