@@ -24,12 +24,17 @@ class Steady:
         self._eos, self._ends_after = eos, ends_after
         self._seeds: dict[int, int] = {}
         self._offsets: dict[int, int] = {}  # the turn's frame at which the slot's segment began
+        self._begun: dict[
+            int, int
+        ] = {}  # the same by seed: a speech may come back to another slot with frames to decode
 
     def step(self, batch: Batch) -> StepOutput:
         """One frame for each row, and audio for each chunk."""
         time.sleep(self.seconds)
         self._seeds |= {init.slot: init.seed for init in batch.inits}
+        self._offsets |= {init.slot: self._begun.get(init.seed, 0) for init in batch.inits}
         self._offsets |= {row.slot: row.frame - row.index for row in batch.rows}
+        self._begun |= {self._seeds[row.slot]: row.frame - row.index for row in batch.rows}
         codes = np.zeros((len(batch.rows), GROUPS), np.int32)
         for frame, row in zip(codes, batch.rows, strict=True):
             ends = self._ends_after and row.index >= self._ends_after and row.may_end
