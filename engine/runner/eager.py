@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ from engine.runner.inputs import pack_prefills, pack_rows
 from engine.runner.prefill import PrefillStage
 from engine.runner.slot_state import RING, SlotState
 from engine.scheduler.batch import Batch, Chunk, DecodeRow, SlotInit, StepOutput
-from engine.scheduler.chunk_policy import fit
+from engine.scheduler.chunk_policy import by_size
 
 
 class Stopwatch:
@@ -91,9 +90,7 @@ class EagerRunner:
         Chunks of one size share a codec call.
         """
         audio: dict[int, Pcm] = {}
-        by_size = sorted(range(len(chunks)), key=lambda i: fit(chunks[i].count))
-        for size, group in groupby(by_size, key=lambda i: fit(chunks[i].count)):
-            members = list(group)
+        for size, members in by_size(chunks).items():
             pcm = self._decode_group([chunks[i] for i in members], size)
             audio.update(zip(members, pcm, strict=True))
         return [audio[i] for i in range(len(chunks))]

@@ -24,7 +24,7 @@ from engine.runner.pacer import StepPacer
 from engine.runner.prefill import PrefillStage
 from engine.runner.slot_state import RING, SlotState
 from engine.scheduler.batch import NOTHING, Batch, Chunk, StepOutput
-from engine.scheduler.chunk_policy import SIZES, fit
+from engine.scheduler.chunk_policy import SIZES, by_size
 
 PREFILL_SIZES = (16, 32, 64, 128)
 STREAM_SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -191,11 +191,8 @@ class PipelinedRunner:
 
         Their audio lies side by side.
         """
-        members: dict[int, list[int]] = {}
-        for i, chunk in enumerate(chunks):
-            members.setdefault(fit(chunk.count), []).append(i)
         groups, used = [], 0
-        for size, those in members.items():
+        for size, those in by_size(chunks).items():
             # Contiguous, for any other copy would wait for the device.
             samples = len(those) * size * self._codec.frame_samples
             audio = buffers.audio[used : used + samples].view(len(those), -1)
