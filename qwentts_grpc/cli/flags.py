@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args
+from urllib.parse import unquote, urlsplit
 
 from engine.api.config import FLAGS, EngineConfig, Flag
 from qwentts_client.cli.command import Command, UsageError, seconds, whole
@@ -38,9 +39,10 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     models("--dummy-weights", choices=KINDS, metavar="KIND", help=f"random weights of real size: {', '.join(KINDS)}")
     add(
         "--voice-dir",
-        type=Path,
+        type=_voice_place,
         metavar="DIR",
-        help="store created voices here (default: in memory until the server stops)",
+        help="store created voices here: a directory, or the URL of an object store such as s3://bucket/voices"
+        " (default: in memory until the server stops)",
     )
     add(
         "--reference-silence",
@@ -171,6 +173,16 @@ def _device(text: str) -> str:
     if text not in ("auto", "cpu", "cuda") and not (name == "cuda" and number.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is not auto, cpu, cuda or cuda:N")
     return text
+
+
+def _voice_place(text: str) -> Path | str:
+    """A directory's path, or an object store's URL."""
+    url = urlsplit(text)
+    if "://" not in text:
+        return Path(text)
+    if url.scheme == "file" and url.netloc not in ("", "localhost"):
+        raise argparse.ArgumentTypeError(f"{text!r} is on another machine")
+    return Path(unquote(url.path)) if url.scheme == "file" else text
 
 
 SERVE = Command("run a server", _add_serve, _prepare_error)

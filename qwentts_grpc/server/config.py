@@ -20,7 +20,8 @@ class ServerConfig:
     which is the most for any turn. `max_call_rate`: calls that a tenant may begin in a second, 0 for any number.
     `tls` None serves plaintext; `reflection` serves the contract's descriptors. `watchdog_seconds` without a step end
     the server; None for `WATCHDOG` on a GPU and the engine's own limit on a CPU, whose steps may be long.
-    `voice_dir` stores created voices, and may be shared with other servers; None for the process's lifetime.
+    `voice_dir`, a directory or an object store's URL, keeps created voices, and may be shared with other servers; None
+    for the process's lifetime.
     `insecure` serves where others could do harm, with a warning in place of a refusal.
     `require_consent` takes no recording without a reference to a consent, and none that `denied_recordings` lists;
     `audit_log` gets a line for each. `reference_silence`: seconds of silence appended to each.
@@ -40,7 +41,7 @@ class ServerConfig:
     access: Access = field(default_factory=Access)
     reflection: bool = True
     watchdog_seconds: float | None = None
-    voice_dir: Path | None = None
+    voice_dir: Path | str | None = None
     insecure: bool = False
     require_consent: bool = False
     denied_recordings: Path | None = None

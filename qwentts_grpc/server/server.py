@@ -35,7 +35,7 @@ from qwentts_grpc.telemetry.metrics import Metrics
 from qwentts_grpc.voices.catalog import VoiceCatalog
 from qwentts_grpc.voices.consent import Consent
 from qwentts_grpc.voices.models import ModelRegistry
-from qwentts_grpc.voices.storage import DirectoryBlobStore, MemoryBlobStore
+from qwentts_grpc.voices.storage_by_url import open_storage
 from qwentts_grpc.voices.store import VoiceStore
 from qwentts_grpc.wire.limits import RecordingLimits
 
@@ -207,8 +207,7 @@ class Server:
         log.info("loaded %s in %.1f s: %s", card.name, seconds, card.description, extra=facts)
 
     def _voice_store(self) -> VoiceStore:
-        path = self.config.voice_dir
-        storage = DirectoryBlobStore(path, self.config.insecure) if path else MemoryBlobStore()
+        storage = open_storage(self.config.voice_dir, self.config.insecure)
         quota = self.config.access.tenant_voices
         return VoiceStore(storage, max_owned=quota, on_lookup=self.metrics.voices.looked_up)
 

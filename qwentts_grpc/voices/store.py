@@ -3,6 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,6 +18,7 @@ from qwentts_grpc.wire.errors import VoiceExists, VoicesFull
 
 COMMON = ""  # the owner of shared voices
 OWNED = "@"  # between a name, which has none, and the digest of its owner
+READERS = 16  # threads of a refresh: object stores answer after milliseconds
 THOROUGH = 15  # one refresh in this many also finds a file changed in place
 
 _log = logging.getLogger(__name__)
@@ -148,10 +150,10 @@ class VoiceStore:
         now = self._storage.list()
         for key in before.keys() - now.keys():
             self._settle(key, before[key], None)
-        for key, version in sorted(now.items()):
-            old = before.get(key)
-            if old is None or old.version != version:
-                self._settle(key, old, _Entry(version, self._readable(key)))
+        changed = [key for key in sorted(now) if key not in before or before[key].version != now[key]]
+        with ThreadPoolExecutor(READERS) as pool:
+            for key, card in zip(changed, pool.map(self._readable, changed), strict=True):
+                self._settle(key, before.get(key), _Entry(now[key], card))
 
     def follow(self, seconds: float, stop: Event) -> None:
         """Refresh every `seconds` until `stop`; a fault is reported once."""

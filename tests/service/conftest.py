@@ -88,7 +88,7 @@ class Running:
 @asynccontextmanager
 async def serving(
     checkpoint: Path,
-    voice_dir: Path | None = None,
+    voice_dir: Path | str | None = None,
     more: Sequence[Path] = (),
     config: dict[str, Any] | None = None,
     **settings: Any,

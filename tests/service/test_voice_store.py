@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from engine.api.errors import InvalidRequest, VoiceNotFound
 from engine.byte_cache import ByteCache
 from qwentts_grpc.voices.file import DamagedVoice, StoredVoice, VoiceCard, from_bytes, to_bytes
 from qwentts_grpc.voices.storage import BlobStore, DirectoryBlobStore, MemoryBlobStore
+from qwentts_grpc.voices.storage_by_url import open_storage
 from qwentts_grpc.voices.store import VoiceStore
 from qwentts_grpc.wire.errors import VoiceExists, VoicesFull
 
@@ -33,9 +35,16 @@ def same(one: StoredVoice, other: StoredVoice) -> bool:
     return arrays and one.card == other.card
 
 
-@pytest.fixture(params=["memory", "directory"])
+PLACES: dict[str, Callable[[Path], Path | str | None]] = {
+    "memory": lambda path: None,
+    "directory": lambda path: path,
+    "objects": lambda path: f"memory:/{path}",
+}
+
+
+@pytest.fixture(params=list(PLACES))
 def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
-    return MemoryBlobStore() if request.param == "memory" else DirectoryBlobStore(tmp_path / "voices")
+    return open_storage(PLACES[request.param](tmp_path / "voices"))
 
 
 def test_a_voice_comes_back_as_it_went_in_and_cannot_be_changed(shelf: BlobStore) -> None:
