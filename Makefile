@@ -86,7 +86,7 @@ $(SERVER): pyproject.toml clients/python/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) torch
 	-$(BIN)/pip uninstall -qq -y qwentts-grpc # one from before the client's split would take the command with it later
-	$(PIP) -e clients/python -e '.[server]'
+	$(PIP) -e clients/python -e '.[server,http]'
 	touch $@
 
 $(EVAL): $(SERVER) training/evaluate/requirements.txt
@@ -97,7 +97,7 @@ $(EVAL): $(SERVER) training/evaluate/requirements.txt
 # qwen-tts pins packages that only its own demo needs, so it comes without its dependencies.
 $(DEV): $(EVAL) tests/parity/requirements.txt tools/install_tools.sh
 	@echo "adding the tests' packages, and qwen-tts to compare with"
-	$(PIP) -e clients/python -e '.[server,dev]' -r tests/parity/requirements.txt
+	$(PIP) -e clients/python -e '.[server,http,dev]' -r tests/parity/requirements.txt
 	$(PIP) --no-deps qwen-tts
 	SYSTEM_PACKAGES=$(SYSTEM_PACKAGES) tools/install_tools.sh $(BIN)/pip
 	touch $@

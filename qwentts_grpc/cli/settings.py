@@ -107,7 +107,7 @@ def _read(path: str) -> dict[str, Any]:
 def _from_environment(flags: Mapping[str, argparse.Action]) -> Iterator[tuple[str, Any]]:
     for name, action in flags.items():
         if text := os.environ.get(_variable(name)):  # an empty one counts as unset
-            switch = isinstance(action, argparse.BooleanOptionalAction)
+            switch = _is_switch(action)
             several = text.split(",") if isinstance(action, ReplaceDefault) else text
             yield action.dest, _value(action, SWITCH.get(text.lower(), text) if switch else several, _variable(name))
 
@@ -117,13 +117,17 @@ def _value(action: argparse.Action, value: Any, source: str) -> Any:
 
     Raises `UsageError` naming its `source`.
     """
-    if isinstance(action, argparse.BooleanOptionalAction):
+    if _is_switch(action):
         if not isinstance(value, bool):
             raise UsageError(f"{source}: {value!r} is neither true nor false")
         return value
     if isinstance(action, ReplaceDefault):
         return [_single(action, each, source) for each in (value if isinstance(value, list) else [value])]
     return _single(action, value, source)
+
+
+def _is_switch(action: argparse.Action) -> bool:
+    return isinstance(action, argparse.BooleanOptionalAction) or action.const is True
 
 
 def _single(action: argparse.Action, value: Any, source: str) -> Any:

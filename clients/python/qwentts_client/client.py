@@ -11,6 +11,7 @@ async with AsyncClient("localhost:50051") as client:
 from __future__ import annotations
 
 import asyncio
+import copy
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
 from hashlib import sha256
@@ -87,9 +88,18 @@ class AsyncClient:
         if keepalive is not None and keepalive < LEAST_KEEPALIVE:
             raise ValueError(f"keepalive of {keepalive:g} s: servers end calls of clients that ping within 5 s")
         where = dataclasses.replace(target(server), tls=credentials is not None)
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._metadata = _authorization(token)
         self._channels = Channels(where, credentials, options, keepalive)
         self._contact = Contact(where, retry_for)
+
+    def with_token(self, token: str) -> Self:
+        """This client for another caller, on the same channels.
+
+        Closing either closes both.
+        """
+        other = copy.copy(self)
+        other._metadata = _authorization(token)
+        return other
 
     @property
     def channel(self) -> grpc.aio.Channel:
@@ -283,6 +293,10 @@ class AsyncClient:
             else:
                 retries.reached()
                 return answer
+
+
+def _authorization(token: str) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {token}"),) if token else ()
 
 
 async def _uploads(spec: tts_pb2.VoiceSpec, audio: bytes) -> AsyncIterator[tts_pb2.CreateVoiceRequest]:

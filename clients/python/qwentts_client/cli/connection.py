@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from qwentts_client.cli.command import UsageError
 from qwentts_client.client import AsyncClient
@@ -53,8 +54,11 @@ def calling(work: Work) -> Callable[[argparse.Namespace], int]:
     return lambda options: asyncio.run(call(options))
 
 
-def client_of(options: argparse.Namespace) -> AsyncClient:
-    """A client from the flags; raises `UsageError`."""
+def client_of(options: argparse.Namespace, /, **settings: Any) -> AsyncClient:
+    """A client from the flags; raises `UsageError`.
+
+    `settings`: further ones of `AsyncClient`.
+    """
     if (options.tls_cert is None) != (options.tls_key is None):
         raise UsageError("--tls-cert and --tls-key go together")
     if not options.token.isascii() or not options.token.isprintable():
@@ -65,7 +69,7 @@ def client_of(options: argparse.Namespace) -> AsyncClient:
     except OSError as error:
         raise UsageError(str(error)) from error
     try:
-        return AsyncClient(options.server, token=options.token, credentials=credentials)
+        return AsyncClient(options.server, token=options.token, credentials=credentials, **settings)
     except ValueError as error:
         raise UsageError(f"--server: {error}") from error
 

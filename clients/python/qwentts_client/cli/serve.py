@@ -19,15 +19,15 @@ def _refuse(*arguments: object) -> NoReturn:
     raise UsageError(f"serve needs the server, which is not installed: {how_to_install()}")
 
 
-def how_to_install() -> str:
-    """Shell command to install the server.
+def how_to_install(extra: str = "server") -> str:
+    """Shell command to install the server, or another extra of it.
 
     From the repository of this client's installation where that is known.
     """
     repository = _repository()
     if repository is None:
-        return "run pip install ./clients/python '.[server]' in a clone of the qwentts-grpc repository"
-    return f"run pip install '{repository / 'clients' / 'python'}' '{repository}[server]'"
+        return f"run pip install ./clients/python '.[{extra}]' in a clone of the qwentts-grpc repository"
+    return f"run pip install '{repository / 'clients' / 'python'}' '{repository}[{extra}]'"
 
 
 def _repository() -> Path | None:
