@@ -68,3 +68,10 @@ def test_a_server_that_cannot_start_is_an_error(capfd: pytest.CaptureFixture[str
     with pytest.raises(RuntimeError, match="exit code 2"), serving("localhost:1", "--model=/nowhere"):
         pass
     assert "/nowhere" in capfd.readouterr().err
+
+
+def test_offline(noise: Path, tmp_path: Path) -> None:
+    assert b"frames" in run("", "offline.py", tmp_path, str(noise))
+    made = durations(tmp_path, "offline_*.wav")
+    assert list(made) == ["offline_1.wav", "offline_2.wav", "offline_3.wav", "offline_stream.wav"]
+    assert all(seconds > 0 for seconds in made.values())
