@@ -68,13 +68,27 @@ async def build_engine(
     Engines that are built with the same `shared`, one after the other, hold what their codecs have in common once.
     Raises `CheckpointError` when the checkpoint cannot be used.
     """
-    config = config or EngineConfig()
-    observer = observer or NullObserver()
+    parts = await load_parts(model, config or EngineConfig(), shared)
+    return await start_engine(parts, observer)
+
+
+async def load_parts(model: str, config: EngineConfig, shared: SharedCodecs | None = None) -> "Parts":
+    """Parts of an engine, loaded off the event loop; arguments as in `build_engine`.
+
+    Raises `CheckpointError` when the checkpoint cannot be used.
+    """
     try:
-        parts = await asyncio.to_thread(_Parts, model, config, shared or SharedCodecs())
+        return await asyncio.to_thread(Parts, model, config, shared or SharedCodecs())
     except KeyError as error:
         raise CheckpointError(f"{model}: the checkpoint lacks {error}") from error
-    engine = parts.engine(observer)
+
+
+async def start_engine(parts: "Parts", observer: Observer | None = None) -> Engine:
+    """Engine of loaded parts, after its first speech.
+
+    Raises `EngineFailed` when that speech fails.
+    """
+    engine = parts.engine(observer or NullObserver())
     try:
         with Progress(f"first speech of {parts.name}"):
             await speak_once(engine, parts.warm_up_request())
@@ -84,7 +98,7 @@ async def build_engine(
     return engine
 
 
-class _Parts:
+class Parts:
     """Slow parts of the engine, made off the event loop."""
 
     @torch.inference_mode()
@@ -103,6 +117,7 @@ class _Parts:
         self.pool = BlockPool(self._capacity(), self.block_size)
         self.positions = min(self.model_config.max_positions, self.pool.capacity * self.block_size)
         self.codec = self._codec(config.max_speeches)
+        self.text = self._text()
         self.prompt_builder = PromptBuilder(self.model_config, self.tokenizer, self._cloner(), self.positions)
         self.runner = self._runner()
 
@@ -164,7 +179,7 @@ class _Parts:
         like = weights["talker.codec_head.weight"]
         state = SlotState(config, slots, self.pool.needed(self.positions), self.block_size, like)
         talker_cache = self._cache(config.talker, self.pool.capacity + 1, self.block_size)
-        talker = Talker(config, weights, self._text(), talker_cache, self.positions, self.ops)
+        talker = Talker(config, weights, self.text, talker_cache, self.positions, self.ops)
         predictor_cache = self._cache(config.predictor, slots, config.code_groups)
         predictor = Predictor(config, weights, predictor_cache, self.ops)
         frame = FrameStage(config, talker, predictor, state, self.ops)

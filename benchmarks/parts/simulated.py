@@ -169,9 +169,9 @@ def replacements(graphs: type[Graphs[Any]]) -> Iterator[tuple[object, str, objec
 
     The replays are those of `graphs`.
     """
-    make_runner = wiring._Parts._runner
+    make_runner = wiring.Parts._runner
 
-    def runner(self: wiring._Parts) -> Runner:
+    def runner(self: wiring.Parts) -> Runner:
         self.graphs = True
         return make_runner(self)
 
@@ -179,7 +179,7 @@ def replacements(graphs: type[Graphs[Any]]) -> Iterator[tuple[object, str, objec
     yield pipelined, "torch", _Torch()
     yield pipelined, "Graphs", graphs
     yield pipelined, "build", lambda graphs: None
-    yield wiring._Parts, "_runner", runner
+    yield wiring.Parts, "_runner", runner
 
 
 if __name__ == "__main__":

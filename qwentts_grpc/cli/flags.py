@@ -6,7 +6,7 @@ The command line itself is the light client's.
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 from urllib.parse import unquote, urlsplit
@@ -56,7 +56,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--port", type=whole(0, 65_535), default=50_051, help="0 picks a free one (default %(default)s)")
     add("--metrics-host", default="127.0.0.1", help="address of the metrics and probes (default %(default)s)")
     add("--metrics-port", type=whole(0, 65_535), default=9_464, help="HTTP: /metrics, /livez, /readyz (%(default)s)")
-    _add_engine(parser)
+    add_engine_flags(parser)
     add("--drain-seconds", type=seconds(0), default=30.0, help="for open turns after SIGTERM (default %(default)g)")
     _add_security(parser)
     _add_tenants(parser)
@@ -69,9 +69,11 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run)
 
 
-def _add_engine(parser: argparse.ArgumentParser) -> None:
+def add_engine_flags(parser: argparse.ArgumentParser, names: Iterable[str] = FLAGS) -> None:
+    """Add flags of the engine's settings, all or some."""
     defaults = EngineConfig()
-    for name, (kind, flag) in FLAGS.items():
+    for name in names:
+        kind, flag = FLAGS[name]
         taken = _taken(kind, flag)
         parser.add_argument(f"--{name.replace('_', '-')}", default=getattr(defaults, name), help=flag.help, **taken)
 
