@@ -6,10 +6,12 @@ SERVER := .venv/server.done
 EVAL := .venv/eval.done
 DEV := .venv/dev.done
 STUBS := .venv-proto/done
+AGENTS := .venv-frameworks/done
+AGENT_TESTS := tests/client/test_pipecat.py tests/client/test_livekit.py
 PORT ?= 50051
 FAST := tests/engine tests/ops tests/service/test_convert.py tests/service/test_errors.py tests/service/test_turns.py tests/test_docs.py
 # What judges no durations runs side by side; what does, alone. ARGS choose tests of their own.
-TESTS = $(if $(ARGS),$(BIN)/pytest $(ARGS),$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal -m "not gpu and not timing" && $(BIN)/pytest -m "timing and not gpu")
+TESTS = $(if $(ARGS),$(BIN)/pytest $(ARGS),$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal -m "not gpu and not timing" && $(BIN)/pytest -m "timing and not gpu" && if [ -e $(AGENTS) ]; then .venv-frameworks/bin/pytest $(AGENT_TESTS); else echo "skipped: $(AGENT_TESTS) (no environment with the frameworks)"; fi)
 
 .PHONY: help demo serve test test-fast check audit lock sbom proto image abuse soak bench bench-gpu test-gpu eval-voice
 help:
@@ -22,7 +24,7 @@ demo: $(SERVER)
 serve: $(SERVER)
 	$(BIN)/qwentts-grpc serve --port $(PORT) $(ARGS)
 
-test: $(DEV)
+test: $(DEV) $(AGENTS)
 	$(TESTS)
 
 test-gpu: $(DEV)
@@ -32,7 +34,7 @@ test-gpu: $(DEV)
 test-fast: $(DEV)
 	$(BIN)/pytest -q -n auto --maxprocesses 4 -m "not gpu and not timing" $(FAST)
 
-check: $(DEV) $(STUBS)
+check: $(DEV) $(STUBS) $(AGENTS)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -107,3 +109,10 @@ $(STUBS): Makefile
 	$(PYTHON) -m venv .venv-proto
 	.venv-proto/bin/pip install -qq --disable-pip-version-check grpcio-tools==1.74.0 protobuf==6.31.1 'setuptools<81'
 	touch $@
+
+# Agents' frameworks ask for other packages than the server. What cannot be had is named.
+$(AGENTS): clients/python/pyproject.toml clients/pipecat/pyproject.toml clients/livekit/pyproject.toml tests/client/requirements.txt
+	@echo "making .venv-frameworks with Pipecat and LiveKit Agents"
+	$(PYTHON) -m venv .venv-frameworks
+	.venv-frameworks/bin/pip install -qq --disable-pip-version-check -r tests/client/requirements.txt \
+		-e clients/python -e clients/pipecat -e clients/livekit && touch $@ || echo "skipped: the frameworks could not be installed"
