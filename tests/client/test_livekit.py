@@ -138,7 +138,7 @@ async def test_a_barge_in(voice_server: RealServer) -> None:
     async with joe(voice_server) as tts, talking(tts) as session:
         speech = session.session.say(sentences)
         async with asyncio.timeout(30):
-            while "open." not in session.screen.text:
+            while "Then" not in session.screen.text:
                 await asyncio.sleep(0.005)
         at = time.monotonic()
         speech.interrupt(force=True)

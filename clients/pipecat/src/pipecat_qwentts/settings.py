@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipecat.services.settings import TTSSettings
-from pipecat.utils.types import NOT_GIVEN, NotGiven
+from pipecat.utils.types import NOT_GIVEN, NotGiven, is_given
 
 from qwentts_client import SynthesisConfig, synthesis_config
 
@@ -43,7 +43,7 @@ class QwenTTSSettings(TTSSettings):
             voice=self.voice or "",
             language=str(self.language or ""),
             instructions=self.instructions or "",
-            seed=self.seed,
+            seed=self.seed if is_given(self.seed) else None,
             config=more,
             **fields,
         )
