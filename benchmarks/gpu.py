@@ -31,7 +31,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     for model in options.models.split(","):
-        target = Target(model, options.device, options.max_speeches, options.max_queue)
+        target = Target(model, options.device, options.max_speeches, options.max_queue, options.fronts)
         first = not rows
         for section in (_inside_figures, _served_figures):
             for row in _attempt(section(target, options, first), section.__name__):
@@ -133,6 +133,7 @@ def _options() -> argparse.Namespace:
     add("--device", default="auto", help="default %(default)s")
     add("--max-speeches", type=int, default=128, help="default %(default)s")
     add("--max-queue", type=int, default=512, help="default %(default)s")
+    add("--fronts", type=int, help="front processes; 0: one process for all (default: the server's)")
     add("--out", type=Path, default=Path("build/bench"), help="folder for results (default %(default)s)")
     return parser.parse_args()
 

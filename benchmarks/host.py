@@ -53,7 +53,7 @@ def main() -> None:
     """Print a line a rate."""
     options = _options()
     server_cores, generator_cores = machine.share_cores()
-    flags = ["--max-speeches", "128", "--max-queue", "512"]
+    flags = ["--max-speeches", "128", "--max-queue", "512", "--fronts", str(options.fronts)]
     with serving(flags, server_cores, MODULE) as served, machine.pinned(generator_cores):
         single = asyncio.run(over_grpc(served.address, 20))
         print(f"one stream: first audio of one frame {single.first_audio:.1f} ms, real-time factor {single.rtf:.4f}")
@@ -92,6 +92,7 @@ def _line(figures: Figures, before: Counts, after: Counts) -> str:
 def _options() -> argparse.Namespace:
     made = parser()
     made.prog, made.description = "python -m benchmarks.host", __doc__
+    made.add_argument("--fronts", type=int, default=0, help="front processes (default: one process for all)")
     made.set_defaults(rates=numbers("1,10,20,40,60,80,100"), seconds=10.0, warm_up=2.0, max_lead=60.0)
     return made.parse_args()
 

@@ -92,7 +92,7 @@ class Engine:
         Raises `InvalidRequest`, `VoiceNotFound`, `Unsupported`, `RequestTooLarge`, `Busy` when the queue is full, or
         `EngineFailed`.
         """
-        layout = self.check(request)
+        layout = self._layout(request)
         seed = secrets.randbits(64) if request.sampling.seed is None else request.sampling.seed
         speech = Speech(
             self._sequence(request, seed, layout, time.monotonic() if arrived is None else arrived),
@@ -108,14 +108,9 @@ class Engine:
             self._prepare(speech)
         return speech
 
-    def check(self, request: SpeechRequest) -> PromptLayout:
-        """Layout of a request that `open` would accept now.
-
-        Raises what `open` would raise.
-        """
-        request.validate()
-        self._check_capacity(request)
-        return self._prompt_builder.build(request)
+    async def check(self, request: SpeechRequest) -> None:
+        """Raise what `open` would raise now."""
+        self._layout(request)
 
     async def clone(self, reference: Reference) -> Voice:
         """Voice of a recording, for `SpeechRequest.kept`.
@@ -138,11 +133,19 @@ class Engine:
         """Gauges of this moment."""
         return replace(self._scheduler.state(time.monotonic()), queue_places=self._config.max_queue)
 
-    def queue_wait(self, tenant: str = "") -> float:
+    async def queue_wait(self, tenant: str = "") -> float:
         """Expected wait in seconds for a speech of `tenant`.
 
         0 where there is no estimate. Speeches that wait for text are not in its way: they give their slots up.
         """
+        return self._queue_wait(tenant)
+
+    @property
+    def open_speeches(self) -> int:
+        """Speeches that hold a slot or a place in the queue."""
+        return len(self._speeches)
+
+    def _queue_wait(self, tenant: str) -> float:
         ahead = sum(not sequence.starving for sequence in self._speeches) - self._config.max_speeches
         if ahead < 0:
             return 0.0
@@ -256,11 +259,16 @@ class Engine:
             outboxes=self._outboxes,
         )
 
+    def _layout(self, request: SpeechRequest) -> PromptLayout:
+        request.validate()
+        self._check_capacity(request)
+        return self._prompt_builder.build(request)
+
     def _check_capacity(self, request: SpeechRequest) -> None:
         if self.failed is not None or self._closing:
             raise EngineFailed("the engine has stopped")
         if len(self._speeches) >= self._config.max_speeches + self._config.max_queue:
-            raise Busy(retry_after=self.queue_wait(request.tenant) or UNKNOWN_WAIT)
+            raise Busy(retry_after=self._queue_wait(request.tenant) or UNKNOWN_WAIT)
         if request.reference is not None and len(self._preparing) >= MAX_PREPARING:
             raise Busy(retry_after=UNKNOWN_WAIT)
 

@@ -22,7 +22,8 @@ class Speech:
 
     Used as a context manager it cancels on exit whatever is unfinished. All methods belong to the event loop's
     thread. The outbox is bounded by the pacing: a caller that stops reading stops the synthesis `max_lead` later, or
-    when `Outboxes` has no more room.
+    when `Outboxes` has no more room. A relay to a caller elsewhere takes events by `receive`, and calls `acknowledge`
+    when the caller has taken a chunk.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Speech:
         self.sequence = sequence
         self._characters, self._wake, self._drop = characters, wake, drop
         self._outbox: deque[tuple[Event, float]] = deque()  # each with the time it was ready
+        self._untaken: deque[tuple[AudioChunk, float]] = deque()  # received, not yet acknowledged
         self._receiver = Receiver(observer, sequence.frame_seconds)
         self._arrival = asyncio.Event()
         self._error: EngineError | None = None
@@ -74,7 +76,7 @@ class Speech:
     @property
     def unread(self) -> bool:
         """Whether events wait for the caller."""
-        return bool(self._outbox)
+        return bool(self._outbox or self._untaken)
 
     @property
     def text_came(self) -> float:
@@ -138,10 +140,21 @@ class Speech:
 
     async def __anext__(self) -> Event:
         asked = time.monotonic()
-        while not self._outbox:
-            if self._error is not None:
+        event = await self.receive()
+        if isinstance(event, AudioChunk):
+            self.acknowledge(asked, time.monotonic())
+        return event
+
+    async def receive(self) -> Event:
+        """The next event; a chunk counts as unread until `acknowledge`.
+
+        `Finished` comes when all chunks are acknowledged. Raises `StopAsyncIteration` at the end, or the error with
+        which the speech ended.
+        """
+        while not self._outbox or (self._untaken and isinstance(self._outbox[0][0], Finished)):
+            if not self._outbox and self._error is not None:
                 raise self._error
-            if self._over:
+            if not self._outbox and self._over:
                 raise StopAsyncIteration
             self._arrival.clear()
             await self._arrival.wait()
@@ -149,10 +162,22 @@ class Speech:
         self.last_taken = time.monotonic()
         match event:
             case AudioChunk():
-                self._take(event, ready, asked)
+                self._untaken.append((event, ready))
             case Finished():
                 return self._measured(event)
         return event
+
+    def acknowledge(self, asked: float, taken: float, ready: float | None = None) -> None:
+        """Count the oldest received chunk as taken at `taken`.
+
+        `asked`: when the caller came for it; `ready`: when it could have had it, None for the outbox's own time.
+        """
+        if not self._untaken:
+            return
+        chunk, put = self._untaken.popleft()
+        self.last_taken = taken
+        self._take(chunk, put if ready is None else ready, asked, taken)
+        self._arrival.set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -160,6 +185,10 @@ class Speech:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancel whatever is unfinished; drop what is unread."""
         self.cancel()
         self._discard()
 
@@ -201,14 +230,16 @@ class Speech:
             self._arrival.set()
 
     def _put(self, event: Event) -> None:
-        if not self._outbox:
+        if not self.unread:
             self.last_taken = time.monotonic()
         self._outbox.append((event, time.monotonic()))
         self._arrival.set()
 
     def _discard(self) -> None:
         """Drop events that will never be taken."""
-        self.sequence.outboxes.put(-sum(len(event.codes) for event, _ in self._outbox if isinstance(event, AudioChunk)))
+        left = (*self._untaken, *self._outbox)
+        self.sequence.outboxes.put(-sum(len(event.codes) for event, _ in left if isinstance(event, AudioChunk)))
+        self._untaken.clear()
         self._outbox.clear()
         self._wake()
 
@@ -216,10 +247,10 @@ class Speech:
         self.sequence.note_text(text, time.monotonic() if came is None else came)
         self._wake()
 
-    def _take(self, chunk: AudioChunk, ready: float, asked: float) -> None:
+    def _take(self, chunk: AudioChunk, ready: float, asked: float, taken: float) -> None:
         if frames := len(chunk.codes):
             text_came = self.sequence.waits.text_for(chunk.first_frame + frames)
-            self._receiver.take(frames, ready, asked, text_came)
+            self._receiver.take(frames, ready, asked, taken, text_came)
             self.sequence.taken += frames
             self.sequence.outboxes.put(-frames)
             self._wake()

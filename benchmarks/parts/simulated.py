@@ -20,6 +20,7 @@ from engine.runner import pipelined
 from engine.runner.cuda_graphs import Graphs
 from engine.scheduler.batch import Runner
 from qwentts_grpc.cli.flags import main
+from qwentts_grpc.processes import child
 
 # Milliseconds by rows, columns or streams: 1.7B CustomVoice on one H100 80GB HBM3, up to a seventh from
 # those of docs/performance/table.md; the last of each line is extrapolated, and so are chunks of 8 frames.
@@ -182,7 +183,13 @@ def replacements(graphs: type[Graphs[Any]]) -> Iterator[tuple[object, str, objec
     yield wiring.Parts, "_runner", runner
 
 
-if __name__ == "__main__":
+def simulate() -> None:
+    """Replace the device in this process, and in the engine processes that it starts."""
     for replacement in list(replacements(TimedGraphs)):
         setattr(*replacement)
+    child.WORKER = "benchmarks.parts.simulated_worker"
+
+
+if __name__ == "__main__":
+    simulate()
     main()

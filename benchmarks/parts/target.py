@@ -9,13 +9,14 @@ from qwentts_grpc.cli.flags import KINDS
 class Target:
     """The benchmarked model.
 
-    `model`: a kind's name for random weights, or a checkpoint folder.
+    `model`: a kind's name for random weights, or a checkpoint folder. `fronts` None leaves them to the server.
     """
 
     model: str
     device: str
     max_speeches: int
     max_queue: int
+    fronts: int | None = None
 
     @property
     def dummy(self) -> bool:
@@ -37,4 +38,5 @@ class Target:
         """Flags of `qwentts-grpc serve`."""
         source = ["--dummy-weights" if self.dummy else "--model", self.model]
         sizes = ["--max-speeches", str(self.max_speeches), "--max-queue", str(self.max_queue)]
-        return [*source, "--device", self.device, *sizes]
+        fronts = [] if self.fronts is None else ["--fronts", str(self.fronts)]
+        return [*source, "--device", self.device, *sizes, *fronts]

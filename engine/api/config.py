@@ -35,7 +35,9 @@ class EngineConfig:
     "mistral" is what transformers 4.57.3 puts in its place for a local folder with the full vocabulary.
     """
 
-    device: Annotated[Device, Flag("auto, cpu, cuda or cuda:N (default %(default)s)")] = "auto"
+    device: Annotated[
+        Device, Flag("auto, cpu, cuda:N, several with commas between, or all GPUs (default %(default)s)")
+    ] = "auto"
     dtype: Annotated[DType, Flag("of the talker's weights (default: bfloat16 on a GPU, float32 on a CPU)")] = "auto"
     max_speeches: Annotated[int, Flag("spoken at once (default %(default)s)", 1, 1_024)] = 16
     max_queue: Annotated[int, Flag("waiting for a slot (default %(default)s)", 0, 100_000)] = 64

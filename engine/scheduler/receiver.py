@@ -1,7 +1,5 @@
 """Measurement of lateness at the caller."""
 
-import time
-
 from engine.api.lateness import LatenessTotals, split
 from engine.api.metrics import CHUNK_INTERVAL, LATENESS, UNDERRUN_SECONDS, UNDERRUNS
 from engine.api.observer import Observer
@@ -19,14 +17,14 @@ class Receiver:
         self.lateness = LatenessTotals()
         self._observer = observer
 
-    def take(self, frames: int, ready: float, asked: float, text_came: float | None) -> None:
-        """Record a chunk of `frames` as taken now.
+    def take(self, frames: int, ready: float, asked: float, taken: float, text_came: float | None) -> None:
+        """Record a chunk of `frames` as taken at `taken`.
 
         It has been `ready` since then; `asked`: when the caller came for it. `text_came` as in `lateness.split`.
         """
-        now, record = time.monotonic(), self._observer.record
-        late, gap = self.playback.deliver(frames, now)
-        shares = split(late, now, max(0.0, asked - ready), text_came)
+        record = self._observer.record
+        late, gap = self.playback.deliver(frames, taken)
+        shares = split(late, taken, max(0.0, asked - ready), text_came)
         for cause, seconds in shares.items():
             record(LATENESS, seconds, cause)
             if seconds:

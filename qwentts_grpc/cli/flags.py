@@ -57,6 +57,20 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--metrics-host", default="127.0.0.1", help="address of the metrics and probes (default %(default)s)")
     add("--metrics-port", type=whole(0, 65_535), default=9_464, help="HTTP: /metrics, /livez, /readyz (%(default)s)")
     add_engine_flags(parser)
+    add(
+        "--fronts",
+        type=whole(0, 64),
+        metavar="N",
+        help="processes that share the port, beside an engine process a device; 0: one process for both (default: 0 on"
+        " a CPU, else 2 a GPU)",
+    )
+    add(
+        "--place",
+        action="append",
+        default=[],
+        metavar="MODEL=DEVICE",
+        help="a checkpoint for this device alone; may be given again (default: every checkpoint on every device)",
+    )
     add("--drain-seconds", type=seconds(0), default=30.0, help="for open turns after SIGTERM (default %(default)g)")
     _add_security(parser)
     _add_tenants(parser)
@@ -171,10 +185,14 @@ def _prepare_error(arguments: Sequence[str]) -> None:
 
 
 def _device(text: str) -> str:
+    if text in ("auto", "all") or all(map(_is_device, text.split(","))):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is not auto, all, cpu, cuda or cuda:N, nor several of these")
+
+
+def _is_device(text: str) -> bool:
     name, _, number = text.partition(":")
-    if text not in ("auto", "cpu", "cuda") and not (name == "cuda" and number.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not auto, cpu, cuda or cuda:N")
-    return text
+    return text in ("cpu", "cuda") or (name == "cuda" and number.isdigit())
 
 
 def _voice_place(text: str) -> Path | str:

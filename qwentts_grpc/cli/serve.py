@@ -5,6 +5,8 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,6 +15,8 @@ from engine.api.errors import CheckpointError
 from engine.checkpoint.embedded import embedded_checkpoint
 from qwentts_client.cli.command import UsageError
 from qwentts_grpc.admission.tenants import Access
+from qwentts_grpc.processes.layout import layout
+from qwentts_grpc.processes.supervisor import supervise
 from qwentts_grpc.rpc.tls import TlsFiles
 from qwentts_grpc.rpc.tracing import OpenTelemetry, Tracing
 from qwentts_grpc.server.config import ServerConfig
@@ -29,7 +33,7 @@ def run(options: argparse.Namespace) -> NoReturn:
     """
     logs.configure(options.log_level, options.log_format)
     try:
-        asyncio.run(_serve(_config(options), _tracing() if options.tracing else None))
+        asyncio.run(_serve(_config(options), options))
     except (CheckpointError, OSError) as error:
         raise UsageError(_explained(error, options)) from error
     raise AssertionError("a process that has served has ended")
@@ -45,16 +49,21 @@ def _explained(error: Exception, options: argparse.Namespace) -> str:
     return f"--{flag.replace('_', '-')}: {said}" if flag else said
 
 
-async def _serve(config: ServerConfig, tracing: Tracing | None) -> None:
+async def _serve(config: ServerConfig, options: argparse.Namespace) -> None:
     """Exit from inside the loop.
 
     `asyncio.run` would wait for threads, and for tasks that cannot be cancelled.
     """
+    tracing = _tracing() if options.tracing else None
+    if config.fronts:
+        log_settings = options.log_level, options.log_format
+        _leave(await supervise(config, logs.announce, *log_settings, tracing=options.tracing))
     _leave(await serve(config, logs.announce, tracing))
 
 
 def _config(options: argparse.Namespace) -> ServerConfig:
     model, *more = _models(options)
+    fronts, devices = layout(options.device, options.fronts)
     return ServerConfig(
         model=model,
         more_models=tuple(more),
@@ -76,8 +85,18 @@ def _config(options: argparse.Namespace) -> ServerConfig:
         denied_recordings=options.denied_recordings,
         audit_log=options.audit_log,
         reference_silence=options.reference_silence,
-        engine=_engine(options),
+        fronts=fronts,
+        devices=devices,
+        placements=tuple(_placement(each, (model, *more), devices) for each in options.place),
+        engine=replace(_engine(options), device=devices[0]),
     )
+
+
+def _placement(text: str, models: Sequence[str], devices: Sequence[str]) -> tuple[str, str]:
+    model, _, device = text.rpartition("=")
+    if model not in models or device not in devices:
+        raise UsageError(f"--place {text}: needs a checkpoint of --model and a device of --device")
+    return model, device
 
 
 def _engine(options: argparse.Namespace) -> EngineConfig:

@@ -33,6 +33,11 @@ class OutputCapture:
         self._thread = threading.Thread(target=self._pump, args=(reading,), name="output", daemon=True)
         self._thread.start()
 
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """The real descriptors 1, 2."""
+        return self._saved[0], self._saved[1]
+
     def write(self, line: str, descriptor: int) -> None:
         """Write a whole line to the real descriptor.
 

@@ -25,6 +25,8 @@ class ServerConfig:
     `insecure` serves where others could do harm, with a warning in place of a refusal.
     `require_consent` takes no recording without a reference to a consent, and none that `denied_recordings` lists;
     `audit_log` gets a line for each. `reference_silence`: seconds of silence appended to each.
+    `fronts` processes do gRPC, and each of `devices` has an engine process; 0 is one process with both. `placements`:
+    pairs of checkpoint and device; a checkpoint without one is on every device.
     """
 
     model: str
@@ -48,4 +50,23 @@ class ServerConfig:
     audit_log: Path | None = None
     more_models: tuple[str, ...] = ()
     reference_silence: float = TRAILING_SILENCE
+    fronts: int = 0
+    devices: tuple[str, ...] = ()
+    placements: tuple[tuple[str, str], ...] = ()
     engine: EngineConfig = field(default_factory=EngineConfig)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Checkpoints, the default one first."""
+        return (self.model, *self.more_models)
+
+    @property
+    def replicas(self) -> int:
+        """Engine processes, or one engine in the server's own."""
+        return max(1, len(self.devices))
+
+    def placed_on(self, device: str) -> tuple[str, ...]:
+        """Checkpoints of one of `devices`."""
+        bound = {model for model, _ in self.placements}
+        here = {model for model, place in self.placements if place == device}
+        return tuple(model for model in self.models if model in here or model not in bound)

@@ -29,7 +29,6 @@ from qwentts_grpc.wire.limits import Limits
 SERVICES = tuple(service.full_name for service in tts_pb2.DESCRIPTOR.services_by_name.values())
 
 OPTIONS = (
-    ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a share of another server's calls
     ("grpc.server_handshake_timeout_ms", 10_000),  # a silent connection is closed
     ("grpc.keepalive_time_ms", 10_000),  # a vanished caller holds a slot for 15 s at most
     ("grpc.keepalive_timeout_ms", 5_000),
@@ -78,12 +77,15 @@ def make_grpc_server(
             DecodeErrorInterceptor(metrics.calls.refused),
         ],
         options=(
+            ("grpc.so_reuseport", int(config.fronts > 1)),  # or a taken port would be a share of another's calls
             *OPTIONS,
             *connections.options(calls // CONNECTIONS, config.max_connection_age, config.max_call_age),
         ),
     )
     cloning = InlineCloning(consent, audit, recordings)
-    turns = TTSService(state, tenants, cloning, metrics.calls, tracing, limits, config.engine.max_speeches)
+    turns = TTSService(
+        state, tenants, cloning, metrics.calls, tracing, limits, config.replicas * config.engine.max_speeches
+    )
     voices = VoiceService(state, tenants, consent, audit, recordings, limits)
     tts_pb2_grpc.add_TTSServiceServicer_to_server(turns, server)
     tts_pb2_grpc.add_VoiceServiceServicer_to_server(voices, server)

@@ -15,6 +15,19 @@ def named(what: str, host: str, port: int) -> Iterator[None]:
         raise OSError(f"cannot serve {what} on {address(host, port)}: {why}") from error
 
 
+@contextmanager
+def reserved(host: str, port: int) -> Iterator[int]:
+    """Port number that processes of this user may share during the body; 0 picks one.
+
+    Raises OSError for a taken port or a foreign host.
+    """
+    check_free(host, port)
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as holding:
+        holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holding.bind((host, port))  # without listening no connection comes here
+        yield int(holding.getsockname()[1])
+
+
 def check_free(host: str, port: int) -> None:
     """Raise OSError for a taken port or a foreign host.
 

@@ -5,15 +5,11 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Coroutine
-from importlib import metadata
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
+from engine.api.client import EngineClient
 from engine.api.errors import EngineFailed
-from engine.build import build_engine
-from engine.checkpoint.shared_weights import SharedCodecs
-from engine.engine import Engine
-from qwentts_grpc import __version__
 from qwentts_grpc.admission.auth import Tokens
 from qwentts_grpc.admission.call_limits import CONNECTIONS
 from qwentts_grpc.admission.tenants import Tenants
@@ -25,9 +21,9 @@ from qwentts_grpc.rpc.tls import ServerTls
 from qwentts_grpc.rpc.tracing import NoTracing, Tracing
 from qwentts_grpc.server.admin_http import MetricsPage, SidePort, probe
 from qwentts_grpc.server.config import ServerConfig
+from qwentts_grpc.server.engines import EngineSource
 from qwentts_grpc.server.grpc_server import SERVICES, make_grpc_server
 from qwentts_grpc.server.ports import address, check_free, named
-from qwentts_grpc.server.watchdog import watch
 from qwentts_grpc.service.audit import AuditLog
 from qwentts_grpc.service.lifecycle import ServerState
 from qwentts_grpc.telemetry import logs
@@ -39,7 +35,6 @@ from qwentts_grpc.voices.storage_by_url import open_storage
 from qwentts_grpc.voices.store import VoiceStore
 from qwentts_grpc.wire.limits import RecordingLimits
 
-WATCHDOG = 8.0  # seconds; with the watchdog's period liveness fails within 10 s
 PREWARM_SECONDS = 20.0  # seconds to prewarm created voices before the server serves; on a GPU that is enough for all
 VOICES_REFRESH = 1.0  # seconds between reads of what other servers changed in the voice directory
 CLOSE_TIMEOUT = 2.0  # seconds each for calls, the running step and the last spans to end
@@ -52,15 +47,24 @@ log = logging.getLogger(__name__)
 class Server:
     """One gRPC port, one side port, one engine a checkpoint.
 
-    Called in order: `start`, `load`, `watch`, `drain`, `close`.
+    Called in order: `start`, `load`, `watch`, `drain`, `close`. `source` has the engines, this process where it is
+    None. `voices_changed` tells other processes of a created or deleted voice.
     """
 
-    def __init__(self, config: ServerConfig, tracing: Tracing | None = None) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        tracing: Tracing | None = None,
+        source: EngineSource | None = None,
+        voices_changed: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self.config = config
+        self.source = source or _embedded(config)
+        self._voices_changed = voices_changed
         self._tracing = tracing or NoTracing()
         self.state = ServerState()
         self.metrics = Metrics()
-        self.engines: list[Engine] = []  # the default one first
+        self.engines: Sequence[EngineClient] = ()  # the default one first
         self.voices: VoiceStore | None = None
         self._closed = threading.Event()
         self._tls = ServerTls(config.tls, config.insecure) if config.tls else None
@@ -89,9 +93,10 @@ class Server:
         )
         self._housekeeping: asyncio.Task[None] | None = None
         self._pauses = PauseWatcher(self.metrics.host.paused)
+        self.page = MetricsPage(self.metrics.registry, self._update_metrics)
         self._side = SidePort(
             {
-                "/metrics": MetricsPage(self.metrics.registry, self._update_metrics),
+                "/metrics": self.page,
                 "/livez": probe(lambda: not self.state.broken),
                 "/readyz": probe(lambda: self.state.serving),
             }
@@ -99,50 +104,39 @@ class Server:
 
     @property
     def _models(self) -> int:
-        return 1 + len(self.config.more_models)
+        return len(self.config.models)
 
     @property
     def _capacity(self) -> int:
-        """Turns that one engine admits, in its slots plus queue."""
-        return self.config.engine.max_speeches + self.config.engine.max_queue
+        """Turns that one checkpoint admits, in its slots plus queue."""
+        return self.config.replicas * (self.config.engine.max_speeches + self.config.engine.max_queue)
 
     @property
     def _calls(self) -> int:
         """Limit of open calls to the contract's services."""
         return CONNECTIONS * (self._models * self._capacity + SPARE_CALLS)
 
-    @property
-    def engine(self) -> Engine | None:
-        """Engine of the default checkpoint, once loaded."""
-        return self.engines[0] if self.engines else None
-
     async def start(self) -> tuple[int, int]:
         """Open both ports, refusing speeches for now; return them.
 
         Raises OSError where one is taken.
         """
-        self._check_exposure()
-        path_decoding.install()
-        reset.install()
+        check_exposure(self.config)
         with named("turns", self.config.host, self.config.port):
             check_free(self.config.host, self.config.port)
         with named("metrics", self.config.metrics_host, self.config.metrics_port):
             side_port = await self._side.start(self.config.metrics_host, self.config.metrics_port)
+        return await self.listen(), side_port
+
+    async def listen(self) -> int:
+        """Open the gRPC port alone, refusing speeches for now."""
+        path_decoding.install()
+        reset.install()
         port = self._listen(address(self.config.host, self.config.port))
         await self._grpc.start()
         self._housekeeping = asyncio.create_task(memory.keep_small())
         self._pauses.start()
-        return port, side_port
-
-    def _check_exposure(self) -> None:
-        config = self.config
-        unsafe_settings.check_listening(
-            config.host,
-            config.metrics_host,
-            tls=config.tls is not None,
-            known_callers=self._tokens is not None or (config.tls is not None and config.tls.client_ca is not None),
-            insecure=config.insecure,
-        )
+        return port
 
     def _listen(self, target: str) -> int:
         if self._tls is None:
@@ -178,33 +172,18 @@ class Server:
         self.voices = await asyncio.to_thread(self._voice_store)
         if self.config.voice_dir:  # a thread of its own, never joined: a disk may hang
             threading.Thread(target=self.voices.follow, args=(VOICES_REFRESH, self._closed), daemon=True).start()
-        shared = SharedCodecs()
-        for model in (self.config.model, *self.config.more_models):
-            await self._load(model, shared)
-        self.metrics.describe({"version": __version__, **_torch()}, [engine.card.name for engine in self.engines])
+        self.engines = await self.source.load(self.metrics)
         models = ModelRegistry(self.engines)
         if models.can_clone:
             self.recordings.decoders.start()
-        catalog = VoiceCatalog(models, self.voices)
+        catalog = VoiceCatalog(models, self.voices, self._voices_changed)
         await catalog.prewarm(PREWARM_SECONDS)
         self.state.serve(catalog)
-        self.metrics.ready.set(1)
         gc.collect()
         gc.freeze()  # a collection that scans the loaded objects again would delay a step for a tenth of a second
-        self._health.set(health.SERVING)
+        self.set_ready(True)
         seconds = time.monotonic() - began
         log.info("ready in %.1f s", seconds, extra=logs.fields(seconds=seconds))
-
-    async def _load(self, model: str, shared: SharedCodecs) -> None:
-        began, observer = time.monotonic(), self.metrics.engine.observer()
-        log.info("loading %s", model, extra=logs.fields(model=model))
-        engine = await build_engine(model, self.config.engine, observer, shared)
-        observer.model = engine.card.name
-        self.engines.append(engine)
-        seconds, card = time.monotonic() - began, engine.card
-        self.metrics.loaded(card.name, seconds)
-        facts = logs.fields(model=card.name, kind=card.kind, device=card.device, seconds=seconds)
-        log.info("loaded %s in %.1f s: %s", card.name, seconds, card.description, extra=facts)
 
     def _voice_store(self) -> VoiceStore:
         storage = open_storage(self.config.voice_dir, self.config.insecure)
@@ -212,24 +191,21 @@ class Server:
         return VoiceStore(storage, max_owned=quota, on_lookup=self.metrics.voices.looked_up)
 
     async def watch(self) -> EngineFailed:
-        """Wait until an engine fails.
+        """Wait until the engines fail.
 
         By then no speech is open and none is admitted.
         """
         try:
-            await first(*(watch(engine, self._step_timeout(engine.card.device)) for engine in self.engines))
-            raise AssertionError("a watch has no other end")
+            await self.source.watch()
         except EngineFailed as error:
-            lost = next((engine.failed for engine in self.engines if engine.failed is not None), None)
-            log.critical("%s", error, exc_info=lost)
             self.state.fail(str(error))
-            self._not_serving()
+            self.set_ready(False)
             return error
 
-    def _step_timeout(self, device: str) -> float:
-        if self.config.watchdog_seconds is not None:
-            return self.config.watchdog_seconds
-        return self.config.engine.step_timeout if device == "cpu" else WATCHDOG
+    def set_ready(self, ready: bool) -> None:
+        """State of health service and metric."""
+        self.metrics.ready.set(ready)
+        self._health.set(health.SERVING if ready else health.NOT_SERVING)
 
     async def drain(self, force: asyncio.Event) -> None:
         """Refuse new speeches; give open ones their time.
@@ -238,7 +214,7 @@ class Server:
         """
         log.info("draining: %d open speeches", self.state.speeches)
         self.state.drain()
-        self._not_serving()
+        self.set_ready(False)
         waits = asyncio.create_task(self._quiet()), asyncio.create_task(force.wait())
         await asyncio.wait(waits, timeout=self.config.drain_seconds, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
@@ -249,8 +225,7 @@ class Server:
 
     def _update_metrics(self) -> None:
         # Engine events are pushed; gauges are read on a scrape.
-        self.metrics.engine.set_states(engine.state() for engine in self.engines)
-        self.metrics.host.measure_gpus(engine.card.device for engine in self.engines)
+        self.source.measure(self.metrics)
         if self.voices is not None:
             self.metrics.voices.held(self.voices.cached_bytes)
 
@@ -275,11 +250,19 @@ class Server:
         await asyncio.to_thread(sending.join, CLOSE_TIMEOUT)
 
     async def _close_engines(self) -> None:
-        await asyncio.gather(self.recordings.decoders.close(), *(engine.close() for engine in self.engines))
+        await asyncio.gather(self.recordings.decoders.close(), self.source.close())
 
-    def _not_serving(self) -> None:
-        self.metrics.ready.set(0)
-        self._health.set(health.NOT_SERVING)
+
+def check_exposure(config: ServerConfig) -> None:
+    """Warn of readable traffic; raise PermissionError for open access."""
+    certificates = config.tls is not None and config.tls.client_ca is not None
+    unsafe_settings.check_listening(
+        config.host,
+        config.metrics_host,
+        tls=config.tls is not None,
+        known_callers=config.access.token_file is not None or certificates,
+        insecure=config.insecure,
+    )
 
 
 async def _within(seconds: float, what: str, work: Coroutine[Any, Any, object]) -> None:
@@ -306,10 +289,7 @@ async def first(*waits: Coroutine[Any, Any, object]) -> int:
             task.cancel()
 
 
-def _torch() -> dict[str, str]:
-    """Version labels of torch.
+def _embedded(config: ServerConfig) -> EngineSource:
+    from qwentts_grpc.server.embedded import EmbeddedEngines  # needs torch, which a front process does not
 
-    The build contains its CUDA version ("2.11.0+cu128").
-    """
-    version, _, build = metadata.version("torch").partition("+")
-    return {"torch": version, "cuda": build.removeprefix("cu") if build.startswith("cu") else "none"}
+    return EmbeddedEngines(config)

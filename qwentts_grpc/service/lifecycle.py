@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from engine.api.client import SpeechClient
 from engine.api.errors import EngineError, EngineFailed
 from engine.api.events import Notice, NoticeCode
-from engine.speech import Speech
 from qwentts_grpc.voices.catalog import VoiceCatalog
 from qwentts_grpc.wire.errors import DrainAborted, NotServing
 
@@ -23,7 +23,7 @@ class ServerState:
         self._fault: Refusal | None = None
         self._faulty = asyncio.Event()
         self._broken = False
-        self._speeches: set[Speech] = set()
+        self._speeches: set[SpeechClient] = set()
 
     @property
     def serving(self) -> bool:
@@ -78,7 +78,7 @@ class ServerState:
         raise self._fault()
 
     @contextmanager
-    def track(self, speech: Speech) -> Iterator[None]:
+    def track(self, speech: SpeechClient) -> Iterator[None]:
         """Count `speech` as open during the body."""
         self._speeches.add(speech)
         try:

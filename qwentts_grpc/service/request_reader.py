@@ -8,9 +8,9 @@ import time
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from engine.api.client import SpeechClient
 from engine.api.errors import InputIdle, InvalidRequest, TextTooLong
 from engine.prompt.token_stream import speakable
-from engine.speech import Speech
 from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.rpc.incoming import GRACE, Incoming, cancel_may_come
 from qwentts_grpc.wire.limits import Limits
@@ -48,10 +48,10 @@ class Text(Protocol):
         A complete text is then recognised as complete.
         """
 
-    def begin(self, speech: Speech) -> None:
+    def begin(self, speech: SpeechClient) -> None:
         """Feed the text received so far. Raises `InvalidRequest`, `TextTooLong`."""
 
-    async def feed(self, speech: Speech) -> None:
+    async def feed(self, speech: SpeechClient) -> None:
         """Feed the rest, to its end. Raises `InvalidRequest`, `TextTooLong`."""
 
 
@@ -67,11 +67,11 @@ class WholeText:
     async def open(self, await_burst: bool) -> None:
         """Nothing to wait for."""
 
-    def begin(self, speech: Speech) -> None:
+    def begin(self, speech: SpeechClient) -> None:
         speech.feed(self._text, self._came)
         speech.end(self._came)
 
-    async def feed(self, speech: Speech) -> None:
+    async def feed(self, speech: SpeechClient) -> None:
         """Nothing is left."""
 
 
@@ -97,7 +97,7 @@ class RequestReader:
         self._await_burst = await_burst
         await self._hold()
 
-    def begin(self, speech: Speech) -> None:
+    def begin(self, speech: SpeechClient) -> None:
         """Feed what is held."""
         held, self._held = self._held, []
         for request, came in held:
@@ -105,7 +105,7 @@ class RequestReader:
         if self._ended and speech.speakable and not self._cancelled:
             speech.end(self._came)
 
-    async def feed(self, speech: Speech) -> None:
+    async def feed(self, speech: SpeechClient) -> None:
         """Feed the rest, until half-close, cancel or end."""
         while not (self._ended or self._cancelled):
             begun = self._begun
@@ -137,7 +137,7 @@ class RequestReader:
         self._held.append((request, self._came))
         self._begun = not request.HasField("flush") and (self._begun or speakable(request.text.text))
 
-    def _take(self, request: tts_pb2.SynthesizeRequest, came: float | None, speech: Speech) -> bool:
+    def _take(self, request: tts_pb2.SynthesizeRequest, came: float | None, speech: SpeechClient) -> bool:
         """Apply one message; True after a cancel or the end."""
         if speech.over:
             return True

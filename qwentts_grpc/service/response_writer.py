@@ -4,8 +4,8 @@ import time
 
 import grpc
 
+from engine.api.client import SpeechClient
 from engine.api.events import AudioChunk, Event, Finished, FinishReason, Started
-from engine.speech import Speech
 from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.rpc.call import Call, Ending
 from qwentts_grpc.rpc.tracing import Tracing
@@ -34,7 +34,7 @@ class ResponseWriter:
     def __init__(
         self,
         call: Call,
-        speech: Speech,
+        speech: SpeechClient,
         responses: ResponseBuilder,
         metrics: CallMetrics,
         tracing: Tracing,

@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 
+from engine.api.client import EngineClient, SpeechClient
 from engine.api.config import ModelCard
 from engine.api.voice import Voice
-from engine.engine import Engine
-from engine.speech import Speech
 from qwentts_client.v1 import tts_pb2, tts_pb2_grpc
 from qwentts_grpc import __version__
 from qwentts_grpc.admission.tenants import Tenants
@@ -130,6 +129,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
     ) -> None:
         """Run one turn, whose config came at `since`."""
         with self._cloning.held(call, config), ExitStack() as stack:
+            catalog = self._state.catalog()
             speech, responses = await self._open(call, config, since, text, stack)
             timeout = self._limits.write_timeout
             writer = ResponseWriter(call, speech, responses, self._metrics, self._tracing, response, timeout)
@@ -139,6 +139,9 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
                     feeding, watching = (
                         group.create_task(task) for task in (text.feed(speech), self._state.wait_for_fault())
                     )
+                    with requests.fields_of_config(), catalog.naming(call.caller):
+                        first = await anext(speech)  # or the refusal of an engine in another process
+                    await writer.send(first)
                     async for event in speech:
                         await writer.send(event)
                     # Just after one message of the caller its next one is farthest away (`drain_requests`).
@@ -148,7 +151,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
 
     async def _open(
         self, call: Call, config: tts_pb2.SynthesisConfig, since: float, text: Text, stack: ExitStack
-    ) -> tuple[Speech, ResponseBuilder]:
+    ) -> tuple[SpeechClient, ResponseBuilder]:
         """Queue the turn's speech; `stack` releases its tenant's share.
 
         All that can be checked is checked before a recording is decoded.
@@ -160,11 +163,11 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
             async with self._cloning.entry(call, config) as entry:
                 engine, parsed, encoder = await self._prepare(call, config)
                 await text.open(await_burst=parsed.request.delivery.text_mode is None and engine.card.kind != "base")
-                self._check_time(call, self._limits.shortest_deadline + engine.queue_wait(parsed.request.tenant))
+                self._check_time(call, self._limits.shortest_deadline + await engine.queue_wait(parsed.request.tenant))
                 stack.enter_context(self._tenants.speech(call.caller, engine.card.name))
                 request, notices = parsed.request, Notices()
                 if entry is not None:
-                    engine.check(request)
+                    await engine.check(request)
                     reference, notices = await self._cloning.decode(call, config.reference, entry)
                     request = replace(request, reference=reference)
                 with self._state.catalog().naming(call.caller):
@@ -180,7 +183,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
 
     async def _prepare(
         self, call: Call, config: tts_pb2.SynthesisConfig
-    ) -> tuple[Engine, requests.ParsedRequest, Encoder]:
+    ) -> tuple[EngineClient, requests.ParsedRequest, Encoder]:
         """Check what needs no step of an engine, encoder included."""
         call.identify(requests.request_id(config) or call.request_id)
         frame = requests.frame_nanoseconds(config.delivery)
@@ -195,7 +198,7 @@ class TTSService(tts_pb2_grpc.TTSServiceServicer):
             encoder,
         )
 
-    async def _speaker(self, config: tts_pb2.SynthesisConfig, caller: Caller) -> tuple[Engine, Voice | None]:
+    async def _speaker(self, config: tts_pb2.SynthesisConfig, caller: Caller) -> tuple[EngineClient, Voice | None]:
         """The turn's engine, with its created voice if any."""
         catalog = self._state.catalog()
         origin = catalog.origin_model(config.voice, caller)
@@ -211,7 +214,7 @@ def _model_info(card: ModelCard) -> tts_pb2.ModelInfo:
     )
 
 
-def _logged_voice(name: str, engine: Engine) -> str | None:
+def _logged_voice(name: str, engine: EngineClient) -> str | None:
     """A built-in voice's name; a digest of any other.
 
     The name of a created voice is text of a caller, which logs never hold.
@@ -221,7 +224,7 @@ def _logged_voice(name: str, engine: Engine) -> str | None:
     return shown(digest(name.encode()))
 
 
-def _started(config: tts_pb2.SynthesisConfig, speech: Speech, card: ModelCard) -> tts_pb2.Started:
+def _started(config: tts_pb2.SynthesisConfig, speech: SpeechClient, card: ModelCard) -> tts_pb2.Started:
     """`Started` with seed, voice, format filled in."""
     chosen = card.voices[0] if card.kind == "custom_voice" else ""
     return tts_pb2.Started(

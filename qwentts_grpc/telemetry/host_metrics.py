@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch
 from cryptography import x509
 from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector
 
@@ -47,6 +46,8 @@ class HostMetrics:
 
     def measure_gpus(self, devices: Iterable[str]) -> None:
         """Read the memory of those `devices` that are GPUs ("cuda:0")."""
+        import torch  # a process without an engine does without
+
         for device in {device for device in devices if device.startswith("cuda")}:
             figures = {
                 "allocated": torch.cuda.memory_allocated(device),

@@ -123,6 +123,11 @@ class CaptureHandler(logging.Handler):
         with suppress(OSError):
             self._capture.write(self.format(record), STDERR)
 
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """Descriptors of standard output and error before their capture."""
+        return self._capture.descriptors
+
     def announce(self, line: str) -> None:
         """Write to standard output."""
         with suppress(OSError):
@@ -151,6 +156,14 @@ def announce(line: str) -> None:
         if isinstance(handler, CaptureHandler):
             return handler.announce(line)
     print(line, flush=True)
+
+
+def streams() -> tuple[int, int]:
+    """Descriptors of the real outputs, for child processes with logs of their own."""
+    for handler in logging.root.handlers:
+        if isinstance(handler, CaptureHandler):
+            return handler.descriptors
+    return STDOUT, STDERR
 
 
 def configure(level: str, form: Literal["text", "json"] = "text") -> None:

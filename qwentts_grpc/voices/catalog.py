@@ -2,15 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import numpy as np
 
+from engine.api.client import EngineClient
 from engine.api.config import ModelCard
 from engine.api.errors import InvalidRequest, Unsupported, VoiceNotFound
 from engine.api.voice import Voice
-from engine.engine import Engine
 from engine.progress import Progress
 from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.recordings.recordings import Notices, Recordings
@@ -30,8 +30,12 @@ class VoiceCatalog:
     tenants give the same VOICE_NOT_FOUND as names that never existed.
     """
 
-    def __init__(self, models: ModelRegistry, store: VoiceStore) -> None:
+    def __init__(
+        self, models: ModelRegistry, store: VoiceStore, changed: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """`changed` is awaited when a voice has been created or deleted."""
         self.models, self.store = models, store
+        self._changed = changed
 
     def list(self, caller: Caller) -> Sequence[tts_pb2.Voice]:
         """Every voice available to the caller now."""
@@ -103,6 +107,7 @@ class VoiceCatalog:
             voice = await engine.clone(reference)
         stored = _stored(spec, engine.card.name, voice, owner)
         await asyncio.to_thread(self.store.create, stored, replace=spec.replace)
+        await self._tell()
         return _created(stored.card, engine, caller), notices
 
     async def prewarm(self, seconds: float) -> None:
@@ -132,7 +137,12 @@ class VoiceCatalog:
             if not _keeps(card, caller):
                 raise VoiceForbidden(name)
             await asyncio.to_thread(self.store.delete, name, card.owner)
+            await self._tell()
         return card
+
+    async def _tell(self) -> None:
+        if self._changed is not None:
+            await self._changed()
 
     def _names(self, caller: Caller) -> Iterator[str]:
         return (voice.name for voice in self.list(caller))
@@ -160,7 +170,7 @@ def _keeps(card: VoiceCard, caller: Caller) -> bool:
     return caller.keeps_shared if card.owner == COMMON else card.owner == caller.tenant
 
 
-def _created(card: VoiceCard, engine: Engine, caller: Caller) -> tts_pb2.Voice:
+def _created(card: VoiceCard, engine: EngineClient, caller: Caller) -> tts_pb2.Voice:
     voice = tts_pb2.Voice(
         name=card.name,
         kind=tts_pb2.VOICE_KIND_CLONED,

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Sequence
 
+from engine.api.client import EngineClient
 from engine.api.errors import CheckpointError, InvalidRequest, Unsupported
-from engine.engine import Engine
 from qwentts_client.v1 import tts_pb2
 
 
 class ModelRegistry:
     """One engine a checkpoint, the default one first."""
 
-    def __init__(self, engines: Sequence[Engine]) -> None:
+    def __init__(self, engines: Sequence[EngineClient]) -> None:
         """Raises `CheckpointError` where two share a name."""
         self.engines = tuple(engines)
         names = [engine.card.name for engine in engines]
@@ -18,7 +18,7 @@ class ModelRegistry:
             raise CheckpointError(f"two checkpoints have one name: {', '.join(sorted(names))}")
 
     @property
-    def default(self) -> Engine:
+    def default(self) -> EngineClient:
         """The engine where the request decides nothing."""
         return self.engines[0]
 
@@ -28,18 +28,18 @@ class ModelRegistry:
         return any(engine.card.kind == "base" for engine in self.engines)
 
     @property
-    def cloning(self) -> Engine:
+    def cloning(self) -> EngineClient:
         """The engine that clones recordings; raises `Unsupported` without one."""
         for engine in self.engines:
             if engine.card.kind == "base":
                 return engine
         raise Unsupported("no checkpoint here can clone a voice: that takes a Base one")
 
-    def named(self, model: str) -> Engine | None:
+    def named(self, model: str) -> EngineClient | None:
         """The engine of this name, or None."""
         return next((engine for engine in self.engines if engine.card.name == model), None)
 
-    def route(self, config: tts_pb2.SynthesisConfig, origin_model: str = "") -> Engine:
+    def route(self, config: tts_pb2.SynthesisConfig, origin_model: str = "") -> EngineClient:
         """The engine of a turn.
 
         The requested model, else the first capable one, else the default one, which then explains the refusal.
@@ -56,12 +56,12 @@ class ModelRegistry:
         return self.named(config.model) or next(filter(able, self.engines), self.default)
 
 
-def has_voice(engine: Engine, name: str) -> bool:
+def has_voice(engine: EngineClient, name: str) -> bool:
     """Whether `name`, ignoring case, is a built-in voice."""
     return name.casefold() in (voice.casefold() for voice in engine.card.voices)
 
 
-def _able(config: tts_pb2.SynthesisConfig, origin_model: str) -> Callable[[Engine], bool]:
+def _able(config: tts_pb2.SynthesisConfig, origin_model: str) -> Callable[[EngineClient], bool]:
     """Predicate: the checkpoint has what the turn needs."""
     if origin_model:
         return lambda engine: engine.card.name == origin_model

@@ -3,7 +3,7 @@
 from engine.build import build_engine
 from engine.engine import Engine
 from qwentts_grpc.cli import flags
-from qwentts_grpc.server import server
+from qwentts_grpc.server import embedded
 from tests.faults.devices import Steady
 
 STEP = 0.002  # seconds
@@ -17,5 +17,5 @@ async def steady_engine(*arguments: object) -> Engine:
 
 
 if __name__ == "__main__":
-    server.build_engine = steady_engine  # type: ignore[attr-defined,assignment]
+    embedded.build_engine = steady_engine  # type: ignore[attr-defined,assignment]
     flags.main()

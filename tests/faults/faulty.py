@@ -9,7 +9,7 @@ from engine.build import build_engine
 from engine.engine import Engine
 from engine.scheduler.batch import Batch, Runner, StepOutput
 from qwentts_grpc.cli import flags
-from qwentts_grpc.server import server
+from qwentts_grpc.server import embedded
 
 GOOD_STEPS = 20
 
@@ -46,5 +46,5 @@ async def faulty_engine(*arguments: object) -> Engine:
 
 
 if __name__ == "__main__":
-    server.build_engine = faulty_engine  # type: ignore[attr-defined,assignment]
+    embedded.build_engine = faulty_engine  # type: ignore[attr-defined,assignment]
     flags.main(["serve", "--model", sys.argv[2], "--port", "0", "--metrics-port", "0", *sys.argv[3:]])

@@ -16,11 +16,13 @@ from google.rpc import error_details_pb2, status_pb2
 
 from engine.api.config import EngineConfig
 from engine.checkpoint.dummy import write_checkpoint
+from engine.engine import Engine
 from engine.scheduler.batch import Runner
 from qwentts_client.status import FinalStatus
 from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_client.v1 import tts_pb2_grpc
 from qwentts_grpc.server.config import ServerConfig
+from qwentts_grpc.server.embedded import EmbeddedEngines
 from qwentts_grpc.server.server import Server
 
 Requests = Sequence[pb.SynthesizeRequest | float]  # a number is a pause in seconds
@@ -54,16 +56,25 @@ class Running:
         return value
 
     @property
+    def engines(self) -> list[Engine]:
+        """The server's engines, in this process."""
+        assert isinstance(self.server.source, EmbeddedEngines)
+        return self.server.source.engines
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the default checkpoint."""
+        return self.engines[0]
+
+    @property
     def eos(self) -> int:
         """The code that ends a speech."""
-        assert self.server.engine is not None
-        return int(self.server.engine._prompt_builder.config.codec.eos)
+        return int(self.engine._prompt_builder.config.codec.eos)
 
     @contextmanager
     def runner(self, change: Callable[[Runner], Runner]) -> Iterator[None]:
         """Put a fake in front of the device for a while."""
-        engine = self.server.engine
-        assert engine is not None
+        engine = self.engine
         real, engine._runner = engine._runner, change(engine._runner)
         try:
             yield
@@ -72,8 +83,7 @@ class Running:
 
     async def idle(self, seconds: float = 3.0) -> None:
         """Wait until no speech, slot or block is held; fail after `seconds`."""
-        engine = self.server.engine
-        assert engine is not None
+        engine = self.engine
 
         def busy() -> bool:
             state = engine.state()

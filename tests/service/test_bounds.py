@@ -28,10 +28,10 @@ async def server(checkpoint: Path) -> AsyncIterator[Running]:
 
 @pytest.mark.timing
 async def test_a_deadline_that_leaves_no_time_is_refused_before_any_work(server: Running) -> None:
-    steps = server.server.engine.last_step  # type: ignore[union-attr]
+    steps = server.engine.last_step
     refused = await failure(server.stub.Synthesize(send([config(), text(SENTENCE)]), timeout=0.015))
     assert refused.code is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert server.server.engine.last_step == steps  # type: ignore[union-attr]
+    assert server.engine.last_step == steps
     assert server.sample("tts_requests_total", method="Synthesize", outcome="deadline") == 1
 
 

@@ -141,10 +141,9 @@ def request(max_lead: float = 5.0) -> SpeechRequest:
 
 @pytest.mark.parametrize("max_lead", [0.5, 5.0])
 async def test_a_reader_who_stops_and_goes_on_is_late_himself(alone: Running, max_lead: float) -> None:
-    assert alone.server.engine is not None
     finished = None
     with device(alone, FAST, frames=1_000):
-        async with alone.server.engine.open(request(max_lead)) as speech:
+        async with alone.engine.open(request(max_lead)) as speech:
             speech.feed(SENTENCE)
             speech.end()
             paused = False
@@ -166,7 +165,7 @@ async def test_encoding_a_reference_is_the_servers(
 ) -> None:
     folder = write_checkpoint(tmp_path / "tiny-base", "0.6B-Base", seed=3)
     async with serving(folder) as running:
-        engine = running.server.engine
+        engine = running.engine
         assert engine is not None
         prepare = engine._prompt_builder.prepare
 

@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from engine.api.request import SpeechRequest
 from engine.checkpoint.dummy import write_checkpoint
+from engine.engine import Engine
 from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_grpc.server import server as server_module
 from qwentts_grpc.wire.caller import UNKNOWN
@@ -209,7 +210,7 @@ async def begins_at_once(running: Running, name: str) -> bool:
     """Whether nothing has to be encoded or heard before a turn in this voice."""
     catalog = running.server.state.catalog()
     engine = catalog.models.named(catalog.origin_model(name, UNKNOWN))
-    assert engine is not None
+    assert isinstance(engine, Engine)
     return engine._prompt_builder.is_ready(SpeechRequest(kept=await catalog.load(name, "")))
 
 

@@ -110,7 +110,7 @@ async def test_everything_is_listed(fleet: Running) -> None:
 
 
 async def test_one_codec_where_the_files_are_the_same(fleet: Running) -> None:
-    custom, design, base = (engine._runner._codec for engine in fleet.server.engines)  # type: ignore[attr-defined]
+    custom, design, base = (engine._runner._codec for engine in fleet.engines)  # type: ignore[attr-defined]
     assert base.decoder is design.decoder and base.decoder is not custom.decoder
     assert base.state is not design.state
 
@@ -125,7 +125,7 @@ async def test_a_checkpoint_speaks_as_it_does_alone(fleet: Running, folders: lis
 async def test_gauges_are_sums_and_counters_know_the_model(fleet: Running) -> None:
     await spoken_by(fleet, config(voice="", instructions="A low voice."))
     fleet.server._update_metrics()
-    capacity = sum(engine.state().blocks_capacity for engine in fleet.server.engines)
+    capacity = sum(engine.state().blocks_capacity for engine in fleet.engines)
     assert fleet.sample("tts_kv_blocks_capacity") == capacity
     assert fleet.sample("tts_audio_seconds_total", model="design") > 0
     assert fleet.sample("tts_codec_frames_total", model="design", used="true") > 0
@@ -149,7 +149,7 @@ async def test_two_of_one_name_are_refused(folders: list[Path], tmp_path: Path) 
 
 async def test_one_lost_engine_ends_the_server(folders: list[Path]) -> None:
     async with serving(folders[0], more=folders[1:2], max_speeches=2) as running:
-        last = running.server.engines[-1]
+        last = running.engines[-1]
         last._runner = Breaking(last._runner)
         refused = await failure(running.stub.Synthesize(send([config(voice="", instructions="low"), text("Hi.")])))
         assert refused.reason == "ENGINE_FAILED"

@@ -208,7 +208,7 @@ async def test_a_replaced_voice_speaks_anew_and_turns_go_on_with_the_old_one(sho
 async def test_nothing_that_one_owner_has_cached_serves_another(shop: Running) -> None:
     await make(shop, ACME, "anna")
     catalog = shop.server.state.catalog()
-    engine, kept = catalog.models.default, await catalog.load("anna", "acme")
+    engine, kept = shop.engine, await catalog.load("anna", "acme")
     assert engine._prompt_builder.is_ready(SpeechRequest(kept=kept))
     other = replace(kept, scope="another")
     assert not engine._prompt_builder.is_ready(SpeechRequest(kept=other))

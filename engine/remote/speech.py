@@ -1,0 +1,162 @@
+"""Caller's handle of a speech in another process."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, cast
+
+from engine.api.errors import EngineError, InvalidRequest, TextTooLong
+from engine.api.events import AudioChunk, Event, Finished, Notice, NoticeCode, Started
+from engine.api.request import SpeechRequest, TextFilter
+from engine.prompt.text_filter import MarkupFilter
+from engine.prompt.token_stream import speakable
+from engine.remote.messages import Cancel, Close, End, Failure, Flush, Taken, Text, TextCame
+
+Send = Callable[[int, object], None]
+
+
+class RemoteSpeech:
+    """A `SpeechClient` whose messages go through `send`.
+
+    `request` has a seed. Belongs to the event loop's thread. The outbox is bounded by the engine, which hears of each
+    chunk that has been taken.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        request: SpeechRequest,
+        arrived: float,
+        most_characters: int,
+        send: Send,
+        closed: Callable[[int], None],
+    ) -> None:
+        assert request.sampling.seed is not None
+        self.request_id, self.seed = request.request_id, request.sampling.seed
+        self.limited = request.sampling.max_frames is not None
+        self.speakable = False
+        self.over = False
+        self.text_came = arrived
+        self._number, self._send, self._closed = number, send, closed
+        self._filter = MarkupFilter() if request.delivery.text_filter is TextFilter.MARKUP else None
+        self._room, self._most = most_characters, most_characters
+        self._text_ended = False
+        self._outbox: deque[tuple[Event, float]] = deque()  # each with the time it came
+        self._arrival = asyncio.Event()
+        self._error: EngineError | None = None
+        self._started = False
+        self._noticed: dict[NoticeCode, Notice] = {}
+
+    def feed(self, text: str, came: float | None = None) -> None:
+        """Append text verbatim; it may end inside a word.
+
+        `came`: `time.monotonic()` when it reached the server, where that was not just now.
+        Raises `TextTooLong` past the limit of characters, `InvalidRequest` after the end of the text.
+        """
+        self._check_open("text")
+        if len(text) > self._room:
+            raise TextTooLong(f"the text is over {self._most} characters")
+        self._room -= len(text)
+        self._note(text if self._filter is None else self._filter.push(text).text)
+        self._send(self._number, Text(text, _or_now(came)))
+
+    def flush(self, mark: str, came: float | None = None) -> None:
+        """Synthesise all text so far, then send `FlushDone(mark)`.
+
+        Raises `InvalidRequest` after the end of the text.
+        """
+        self._check_open("flush")
+        self._drain()
+        self._send(self._number, Flush(mark, _or_now(came)))
+
+    def end(self, came: float | None = None) -> None:
+        """End the text; raises `InvalidRequest` if none is speakable."""
+        if self._text_ended:
+            return
+        self._drain()
+        if not self.speakable:
+            raise InvalidRequest("text", "has nothing to speak", "TEXT_EMPTY")
+        self._text_ended = True
+        self._send(self._number, End(_or_now(came)))
+
+    def cancel(self) -> None:
+        """Stop now; `Finished` follows the audio already queued."""
+        if not self.over:
+            self._send(self._number, Cancel())
+
+    def notify(self, notice: Notice) -> None:
+        """Queue a notice, once per code, behind `Started`."""
+        if not self.over and notice.code not in self._noticed:
+            self._noticed[notice.code] = notice
+            if self._started:
+                self._put(notice)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        asked = time.monotonic()
+        while not self._outbox:
+            if self._error is not None:
+                raise self._error
+            if self.over:
+                raise StopAsyncIteration
+            self._arrival.clear()
+            await self._arrival.wait()
+        event, ready = self._outbox.popleft()
+        if isinstance(event, AudioChunk):
+            self._send(self._number, Taken(ready, asked, time.monotonic()))
+        return event
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.over:
+            self.over = True
+            self._send(self._number, Close())
+        self._outbox.clear()
+        self._closed(self._number)
+
+    def receive(self, message: object) -> None:
+        """Take a message of the engine's process."""
+        if self.over:
+            return
+        match message:
+            case TextCame(came):
+                self.text_came = came
+            case Failure():
+                self._error, self.over = message.error(), True
+                self._arrival.set()
+            case Notice():
+                self.notify(message)
+            case _:
+                self._put(cast(Event, message))
+        if isinstance(message, Started):
+            self._started = True
+            for notice in self._noticed.values():
+                self._put(notice)
+        self.over = self.over or isinstance(message, Finished)
+
+    def _put(self, event: Event) -> None:
+        self._outbox.append((event, time.monotonic()))
+        self._arrival.set()
+
+    def _check_open(self, field: str) -> None:
+        if self._text_ended:
+            raise InvalidRequest(field, "came after the end of the text")
+
+    def _drain(self) -> None:
+        if self._filter is not None:
+            self._note(self._filter.end().text)
+
+    def _note(self, text: str) -> None:
+        self.speakable = self.speakable or speakable(text)
+
+
+def _or_now(came: float | None) -> float:
+    return time.monotonic() if came is None else came

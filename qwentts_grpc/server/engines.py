@@ -1,0 +1,23 @@
+"""Interface of a server to its engines, in its process or others."""
+
+from collections.abc import Sequence
+from typing import NoReturn, Protocol
+
+from engine.api.client import EngineClient
+from qwentts_grpc.telemetry.metrics import Metrics
+
+
+class EngineSource(Protocol):
+    """Engines of one server, one a checkpoint, the default one first."""
+
+    async def load(self, metrics: Metrics) -> Sequence[EngineClient]:
+        """The engines, ready to speak; raises `CheckpointError` and OSError."""
+
+    async def watch(self) -> NoReturn:
+        """Wait for the end of the server; raises `EngineFailed`."""
+
+    def measure(self, metrics: Metrics) -> None:
+        """Set gauges that are read on demand."""
+
+    async def close(self) -> None:
+        """End what is this server's own."""
