@@ -45,6 +45,11 @@ class Child:
         return None if self._process is None else self._process.pid
 
     @property
+    def index(self) -> int:
+        """Its number among those of its role."""
+        return self._start.index
+
+    @property
     def role(self) -> str:
         """Its part: front or engine."""
         return self._start.role

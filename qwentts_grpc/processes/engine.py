@@ -17,7 +17,7 @@ from qwentts_grpc.server.config import ServerConfig
 from qwentts_grpc.server.embedded import EmbeddedEngines
 from qwentts_grpc.server.process import EXIT_FAULT
 from qwentts_grpc.server.server import CLOSE_TIMEOUT, first
-from qwentts_grpc.telemetry.metrics import Metrics
+from qwentts_grpc.telemetry.metrics import ProcessMetrics
 
 QUIET = 0.02  # seconds between two looks at open speeches while draining
 
@@ -35,7 +35,7 @@ class EngineRole:
         )
         self._path, self._peer = Path(start.sockets[0]), peer
         self._engines = EmbeddedEngines(self.config)
-        self._metrics = Metrics()
+        self._metrics = ProcessMetrics()
         self._page = MetricsPage(self._metrics.registry, lambda: self._engines.measure(self._metrics))
         self._pauses = PauseWatcher(self._metrics.host.paused)
         self._server: EngineServer | None = None
@@ -43,7 +43,9 @@ class EngineRole:
 
     async def run(self) -> int:
         """Load, serve, drain."""
-        engines = await self._engines.load(self._metrics)
+        if await first(self._engines.load(self._metrics), self._drain.wait()) == 1:
+            return 0
+        engines = self._engines.engines
         self._server = EngineServer(engines, self.config.engine)
         gc.collect()
         gc.freeze()

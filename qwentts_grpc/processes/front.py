@@ -6,12 +6,13 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from qwentts_grpc.admission.shared_counts import SharedCounts
 from qwentts_grpc.processes import control
 from qwentts_grpc.processes.peer import Peer
 from qwentts_grpc.processes.remote_engines import RemoteEngines
 from qwentts_grpc.rpc.tracing import OpenTelemetry
 from qwentts_grpc.server.config import ServerConfig
-from qwentts_grpc.server.server import Server
+from qwentts_grpc.server.server import Server, first
 
 TELL = 1.0  # seconds for the other fronts to hear of a voice
 
@@ -24,8 +25,9 @@ class FrontRole:
     def __init__(self, start: control.Start, config: ServerConfig, peer: Peer) -> None:
         self._peer = peer
         self._source = RemoteEngines([Path(path) for path in start.sockets], len(config.models), self._available)
+        counts = SharedCounts.open(Path(start.counts), start.index)
         tracing = OpenTelemetry() if start.tracing else None
-        self._server = Server(config, tracing, self._source, self._voices_changed)
+        self._server = Server(config, tracing, self._source, self._voices_changed, counts)
         self._drain, self._force = asyncio.Event(), asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -33,7 +35,8 @@ class FrontRole:
         """Serve until the drain."""
         await self._server.listen()
         try:
-            await self._server.load()
+            if await first(self._server.load(), self._drain.wait()) == 1:
+                return 0
             self._peer.send(control.Ready(True))
             await self._drain.wait()
             await self._server.drain(self._force)

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from engine.remote.client import ProcessClient
 from engine.remote.replicas import ReplicatedEngine
-from qwentts_grpc.telemetry.metrics import Metrics
+from qwentts_grpc.telemetry.metrics import Metrics, build_labels
 
 POLL = 0.02  # seconds between two looks at processes that load
 
@@ -32,8 +32,7 @@ class RemoteEngines:
         while len(found := self._found()) < self._models:
             await asyncio.sleep(POLL)
         self._engines = found
-        for name in found:
-            metrics.calls.start_at_zero(name)
+        metrics.describe(build_labels(), found)
         return list(found.values())
 
     async def watch(self) -> NoReturn:

@@ -5,6 +5,7 @@ It holds the port's number, the side port and the shared files; it serves no cal
 
 import asyncio
 import logging
+import os
 import pickle
 import signal
 import tempfile
@@ -16,6 +17,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from engine.api.errors import CheckpointError
+from qwentts_grpc.admission.shared_counts import SharedCounts
 from qwentts_grpc.processes import control
 from qwentts_grpc.processes.child import Child
 from qwentts_grpc.processes.merged import MergedPage
@@ -43,13 +45,18 @@ async def supervise(
     signals = Signals(config.drain_seconds + 2 * (CLOSE_LIMIT + SLACK))
     check_exposure(config)
     with (
-        tempfile.TemporaryDirectory(prefix="qwentts-") as folder,
+        tempfile.TemporaryDirectory(prefix="qwentts-", dir=_memory()) as folder,
         named("turns", config.host, config.port),
         reserved(config.host, config.port) as port,
     ):
         config = replace(config, port=port, voice_dir=config.voice_dir or _voices(Path(folder)))
         server = Supervisor(config, Path(folder), (log_level, log_format), tracing)
         return await server.serve(signals, print_line)
+
+
+def _memory() -> str | None:
+    """A file system in memory, whose pages wait for no disk."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def _voices(folder: Path) -> Path:
@@ -72,12 +79,14 @@ class Supervisor:
         self._restarts = Counter(
             "tts_process_restarts", "Child processes started again.", ("role",), registry=self._registry
         )
+        counts = folder / "counts"
+        self._counts = SharedCounts.create(counts, config.fronts)
         sockets = tuple(str(folder / f"engine-{index}") for index in range(len(config.devices)))
         data = pickle.dumps(config)
 
         def start(role: str, index: int, sockets: tuple[str, ...]) -> control.Start:
             self._restarts.labels(role)
-            return control.Start(role, index, data, sockets, *logging_, tracing, counts="")
+            return control.Start(role, index, data, sockets, *logging_, tracing, str(counts))
 
         self.engines = [
             self._child(start("engine", index, sockets[index : index + 1])) for index in range(len(sockets))
@@ -164,6 +173,8 @@ class Supervisor:
         while not self._stopping:
             code = await child.run()
             self.page.ended(child)
+            if child.role == "front":
+                self._counts.clear(child.index)
             if self._stopping:
                 return
             if child.fault is not None and child.fault.fatal and not self._failed.done():

@@ -4,18 +4,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from importlib import metadata
 from typing import NoReturn
 
 from engine.api.errors import EngineFailed
 from engine.build import build_engine
 from engine.checkpoint.shared_weights import SharedCodecs
 from engine.engine import Engine
-from qwentts_grpc import __version__
 from qwentts_grpc.server.config import ServerConfig
 from qwentts_grpc.server.watchdog import watch
 from qwentts_grpc.telemetry import logs
-from qwentts_grpc.telemetry.metrics import Metrics
+from qwentts_grpc.telemetry.metrics import ProcessMetrics, build_labels
 
 WATCHDOG = 8.0  # seconds; with the watchdog's period liveness fails within 10 s
 
@@ -29,7 +27,7 @@ class EmbeddedEngines:
         self._config = config
         self.engines: list[Engine] = []  # the default one first
 
-    async def load(self, metrics: Metrics) -> Sequence[Engine]:
+    async def load(self, metrics: ProcessMetrics) -> Sequence[Engine]:
         """Build the engines, warm each up.
 
         Raises `CheckpointError` and OSError.
@@ -37,7 +35,7 @@ class EmbeddedEngines:
         shared = SharedCodecs()
         for model in self._config.models:
             await self._load(model, shared, metrics)
-        metrics.describe({"version": __version__, **_torch()}, [engine.card.name for engine in self.engines])
+        metrics.describe(build_labels(), [engine.card.name for engine in self.engines])
         return self.engines
 
     async def watch(self) -> NoReturn:
@@ -57,7 +55,7 @@ class EmbeddedEngines:
             for each in watches:
                 each.cancel()
 
-    def measure(self, metrics: Metrics) -> None:
+    def measure(self, metrics: ProcessMetrics) -> None:
         """Set the gauges of engines and GPUs."""
         metrics.engine.set_states(engine.state() for engine in self.engines)
         metrics.host.measure_gpus(engine.card.device for engine in self.engines)
@@ -66,7 +64,7 @@ class EmbeddedEngines:
         """Cancel what runs; stop the loops."""
         await asyncio.gather(*(engine.close() for engine in self.engines))
 
-    async def _load(self, model: str, shared: SharedCodecs, metrics: Metrics) -> None:
+    async def _load(self, model: str, shared: SharedCodecs, metrics: ProcessMetrics) -> None:
         began, observer = time.monotonic(), metrics.engine.observer()
         log.info("loading %s", model, extra=logs.fields(model=model))
         engine = await build_engine(model, self._config.engine, observer, shared)
@@ -81,12 +79,3 @@ class EmbeddedEngines:
         if self._config.watchdog_seconds is not None:
             return self._config.watchdog_seconds
         return self._config.engine.step_timeout if device == "cpu" else WATCHDOG
-
-
-def _torch() -> dict[str, str]:
-    """Version labels of torch.
-
-    The build contains its CUDA version ("2.11.0+cu128").
-    """
-    version, _, build = metadata.version("torch").partition("+")
-    return {"torch": version, "cuda": build.removeprefix("cu") if build.startswith("cu") else "none"}

@@ -50,6 +50,7 @@ def make_grpc_server(
     calls: int,
     state: ServerState,
     tenants: Tenants,
+    rate: CallRate,
     tokens: Tokens | None,
     metrics: Metrics,
     tracing: Tracing,
@@ -73,11 +74,11 @@ def make_grpc_server(
         interceptors=[
             CallMetricsInterceptor(metrics.registry),
             AuthInterceptor(config.access, tokens, refusals, metrics.calls.unauthenticated),
-            CallLimits(calls, tenants, CallRate(config.max_call_rate), limits, refusals, metrics.calls.refused),
+            CallLimits(calls, tenants, rate, limits, refusals, metrics.calls.refused),
             DecodeErrorInterceptor(metrics.calls.refused),
         ],
         options=(
-            ("grpc.so_reuseport", int(config.fronts > 1)),  # or a taken port would be a share of another's calls
+            ("grpc.so_reuseport", int(config.fronts > 0)),  # or a taken port would be a share of another's calls
             *OPTIONS,
             *connections.options(calls // CONNECTIONS, config.max_connection_age, config.max_call_age),
         ),

@@ -12,6 +12,8 @@ from engine.api.client import EngineClient
 from engine.api.errors import EngineFailed
 from qwentts_grpc.admission.auth import Tokens
 from qwentts_grpc.admission.call_limits import CONNECTIONS
+from qwentts_grpc.admission.call_rate import CallRate
+from qwentts_grpc.admission.counts import LOCAL, Counts
 from qwentts_grpc.admission.tenants import Tenants
 from qwentts_grpc.host import memory, unsafe_settings
 from qwentts_grpc.host.pauses import PauseWatcher
@@ -48,7 +50,8 @@ class Server:
     """One gRPC port, one side port, one engine a checkpoint.
 
     Called in order: `start`, `load`, `watch`, `drain`, `close`. `source` has the engines, this process where it is
-    None. `voices_changed` tells other processes of a created or deleted voice.
+    None. `voices_changed` tells other processes of a created or deleted voice, `counts` are
+    what tenants hold there.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Server:
         tracing: Tracing | None = None,
         source: EngineSource | None = None,
         voices_changed: Callable[[], Awaitable[None]] | None = None,
+        counts: Counts = LOCAL,
     ) -> None:
         self.config = config
         self.source = source or _embedded(config)
@@ -72,7 +76,13 @@ class Server:
         self._tokens = Tokens(config.access.token_file, config.insecure) if config.access.token_file else None
         known = self._tokens.tenants if self._tokens else frozenset
         self.tenants = Tenants(
-            config.access, self._capacity, self._models, self._calls, known, self.metrics.calls.tenants
+            config.access,
+            self._capacity,
+            self._models,
+            self._calls,
+            known,
+            self.metrics.calls.tenants,
+            counts=counts,
         )
         self._consent = Consent(config.require_consent, config.denied_recordings)
         self._audit = AuditLog(config.audit_log)
@@ -83,6 +93,7 @@ class Server:
             calls=self._calls,
             state=self.state,
             tenants=self.tenants,
+            rate=CallRate(config.max_call_rate, counts),
             tokens=self._tokens,
             metrics=self.metrics,
             tracing=self._tracing,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 
 from prometheus_client import (
     CollectorRegistry,
@@ -12,6 +13,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from qwentts_grpc import __version__
 from qwentts_grpc.telemetry.engine_metrics import EngineMetrics
 from qwentts_grpc.telemetry.host_metrics import HostMetrics
 from qwentts_grpc.telemetry.tenant_metrics import TenantMetrics
@@ -55,14 +57,12 @@ class Finish:
     characters: int
 
 
-class Metrics:
-    """All metrics of one server, in their own registry."""
+class ProcessMetrics:
+    """Metrics of a process with engines, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.calls = CallMetrics(self.registry)
         self.engine = EngineMetrics(self.registry)
-        self.voices = VoiceMetrics(self.registry)
         self.host = HostMetrics(self.registry)
         self._build = Info("tts_build", "What runs here.", registry=self.registry)
         self._load = Gauge(
@@ -71,7 +71,6 @@ class Metrics:
             ("model",),
             registry=self.registry,
         )
-        self.ready = Gauge("tts_ready", "1 while speeches are admitted.", registry=self.registry)
 
     def loaded(self, model: str, seconds: float) -> None:
         """Record a checkpoint's load time, from files to first speech."""
@@ -85,8 +84,34 @@ class Metrics:
         names = tuple(models)
         self._build.info({**build, "model": ",".join(names)})
         for name in names:
-            self.calls.start_at_zero(name)
             self.engine.start_at_zero(name)
+
+
+class Metrics(ProcessMetrics):
+    """Metrics of a process with callers too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = CallMetrics(self.registry)
+        self.voices = VoiceMetrics(self.registry)
+        self.ready = Gauge("tts_ready", "1 while speeches are admitted.", registry=self.registry)
+
+    def describe(self, build: Mapping[str, str], models: Iterable[str]) -> None:
+        """Set build labels; start the counters of `models` at 0."""
+        names = tuple(models)
+        super().describe(build, names)
+        for name in names:
+            self.calls.start_at_zero(name)
+
+
+def build_labels() -> dict[str, str]:
+    """Versions of the server, of torch, of its CUDA.
+
+    The build of torch contains its CUDA version ("2.11.0+cu128").
+    """
+    version, _, build = metadata.version("torch").partition("+")
+    cuda = build.removeprefix("cu") if build.startswith("cu") else "none"
+    return {"version": __version__, "torch": version, "cuda": cuda}
 
 
 class CallMetrics:
