@@ -249,11 +249,14 @@ class Parts:
 def choose_device(name: str) -> torch.device:
     """Device by name; "auto": first GPU, else CPU.
 
-    Raises `CheckpointError` for an absent device.
+    Raises `CheckpointError` for an absent device, and for several.
     """
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    device = torch.device("cuda:0" if name == "cuda" else name)
+    try:
+        device = torch.device("cuda:0" if name == "cuda" else name)
+    except RuntimeError as error:
+        raise CheckpointError(f"{name} is not one device") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise CheckpointError(f"there is no device {name}: {_devices()}")
     return device

@@ -136,7 +136,7 @@ class OfflineEngine:
 
     async def _speak_all(self, pairs: list[tuple[str, SpeechRequest]]) -> list[Audio | EngineError]:
         for _, request in pairs:
-            self._engine.check(request)
+            await self._engine.check(request)
         return await asyncio.gather(*(self._speak(*pair) for pair in pairs))
 
     async def _speak(self, text: str, request: SpeechRequest) -> Audio | EngineError:
