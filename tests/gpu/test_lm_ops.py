@@ -279,3 +279,19 @@ def test_sample_first() -> None:
     assert int((~same).sum()) <= rows // 50 + 1
     assert torch.equal(ours[slots[same]], theirs[slots[same]])
     assert not bool((out[~may_end] == end).any())
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_ids_are_inside_the_row_where_no_logit_is_a_number(temperature: float, value: float) -> None:
+    width, rows = 2048, 3
+    logits = torch.full((rows, width), value, dtype=HALF, device=DEVICE)
+    params = picks(rows, temperature=temperature)
+    seen, allowed = torch.zeros(rows, width, dtype=torch.bool, device=DEVICE), torch.ones(width, device=DEVICE).bool()
+    slots, one = torch.arange(rows, device=DEVICE), torch.ones(rows, device=DEVICE)
+    first = fused.sample_talker(logits, params, one, seen, slots, one.bool(), allowed, 2000)
+    code, fetched = fused.sample_embed(logits, params, normal(width, 64))
+    for ids in (first, code, fused.sample(logits, params)):
+        assert ((ids >= 0) & (ids < width)).all(), ids
+    assert fetched.isfinite().all()
+    assert (seen.sum(1) == 1).all()

@@ -89,7 +89,7 @@ def _draw(scores, v, temperature, top_k, top_p, uniform, V: tl.constexpr, BITS: 
         drawn = tl.where(drawn < V, drawn, 2 * V - drawn)
     else:
         drawn = tl.min(tl.where(scores == best, v, V), 0)
-    return drawn
+    return tl.minimum(tl.maximum(drawn, 0), V - 1)  # inside the row even where no score is a number
 
 
 @triton.jit
