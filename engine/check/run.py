@@ -99,8 +99,9 @@ async def _speak(engine: Engine, options: Options, served: _Served) -> None:
     served.reference = await speeches.recording() if engine.card.kind == "base" else None
     requests = await speeches.requests(engine, served.reference, options.longest)
     log.info("speaking with %d voices", len(requests))
-    served.spoken = await speeches.speak_all(engine, requests, options.config.max_speeches)
-    served.figures += speeches.figures(served.spoken)
+    spoken, codes = await speeches.speak_all(engine, requests, options.config.max_speeches), _codes(served.parts)
+    served.spoken = [speeches.inside(each, codes) for each in spoken]
+    served.figures += [*speeches.figures(served.spoken), speeches.outside(spoken, codes)]
     log.info("measuring the speed")
     first = next(iter(requests.values()))
     measured = await speed.measure(engine, first, options.speed_frames, options.config.max_speeches)
@@ -230,6 +231,11 @@ def _voices(options: Options, served: _Served) -> tuple[list[report.Voice], list
         if each.ok
     ]
     return samples, figures
+
+
+def _codes(parts: Parts) -> int:
+    """Codes of a codebook."""
+    return parts.model_config.predictor.vocab
 
 
 def _about(parts: Parts) -> dict[str, str]:

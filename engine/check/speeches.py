@@ -98,6 +98,17 @@ async def speak(engine: Engine, voice: str, request: SpeechRequest, text: str) -
     return Spoken(voice, text, request, codes, pcm, reason, "", [(at, chunk.first_frame) for chunk, at in chunks])
 
 
+def inside(spoken: Spoken, codes: int) -> Spoken:
+    """The speech with codes that exist, from 0 below `codes`: others would break whoever looks them up."""
+    return replace(spoken, codes=spoken.codes.clip(0, codes - 1))
+
+
+def outside(spoken: Sequence[Spoken], codes: int) -> Figure:
+    """Figure of the codes that do not exist."""
+    count = sum(int(((each.codes < 0) | (each.codes >= codes)).sum()) for each in spoken)
+    return at_most(SECTION, "codes outside their codebooks", count, 0, ".0f")
+
+
 def figures(spoken: Sequence[Spoken]) -> Iterator[Figure]:
     """Figures of all voices: what failed, the quietest, the loudest."""
     for each in spoken:
