@@ -13,9 +13,9 @@ FAST := tests/engine tests/ops tests/service/test_convert.py tests/service/test_
 # What judges no durations runs side by side; what does, alone. ARGS choose tests of their own.
 TESTS = $(if $(ARGS),$(BIN)/pytest $(ARGS),$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal -m "not gpu and not timing" && $(BIN)/pytest -m "timing and not gpu" && if [ -e $(AGENTS) ]; then .venv-frameworks/bin/pytest $(AGENT_TESTS); else echo "skipped: $(AGENT_TESTS) (no environment with the frameworks)"; fi)
 
-.PHONY: help demo serve test test-fast check audit lock sbom proto image abuse soak bench bench-gpu test-gpu eval-voice
+.PHONY: help demo serve test test-fast check audit lock sbom proto docs image abuse soak bench bench-gpu test-gpu eval-voice
 help:
-	@echo "make demo | serve | test | test-fast | check | audit | lock | sbom | proto | image | abuse | soak | bench | bench-gpu | test-gpu | eval-voice"
+	@echo "make demo | serve | test | test-fast | check | audit | lock | sbom | proto | docs | image | abuse | soak | bench | bench-gpu | test-gpu | eval-voice"
 	@echo "(README.md says more)"
 
 demo: $(SERVER)
@@ -62,6 +62,10 @@ sbom: $(DEV)
 # With a release goes `buf build proto --exclude-source-info -o proto/released.binpb`: what clients may rely on from then on.
 proto: $(STUBS)
 	.venv-proto/bin/python tools/gen_proto.py
+
+# The pages of docs/ as site/; a broken link fails.
+docs: $(DEV)
+	$(BIN)/mkdocs build --strict
 
 # The image without a daemon, built and tried: as root, with buildah.
 image:
