@@ -13,13 +13,17 @@ FAST := tests/engine tests/ops tests/service/test_convert.py tests/service/test_
 # What judges no durations runs side by side; what does, alone. ARGS choose tests of their own.
 TESTS = $(if $(ARGS),$(BIN)/pytest $(ARGS),$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal -m "not gpu and not timing" && $(BIN)/pytest -m "timing and not gpu" && if [ -e $(AGENTS) ]; then .venv-frameworks/bin/pytest $(AGENT_TESTS); else echo "skipped: $(AGENT_TESTS) (no environment with the frameworks)"; fi)
 
-.PHONY: help demo serve test test-fast check audit lock sbom proto docs image abuse soak bench bench-gpu test-gpu eval-voice
+.PHONY: help demo page serve test test-fast check audit lock sbom proto docs image abuse soak bench bench-gpu test-gpu eval-voice
 help:
-	@echo "make demo | serve | test | test-fast | check | audit | lock | sbom | proto | docs | image | abuse | soak | bench | bench-gpu | test-gpu | eval-voice"
+	@echo "make demo | page | serve | test | test-fast | check | audit | lock | sbom | proto | docs | image | abuse | soak | bench | bench-gpu | test-gpu | eval-voice"
 	@echo "(README.md says more)"
 
 demo: $(SERVER)
 	$(BIN)/python -m clients.demo
+
+# A server with the embedded voice and a page to hear it.
+page: $(SERVER)
+	$(BIN)/python -m clients.page $(ARGS)
 
 serve: $(SERVER)
 	$(BIN)/qwentts-grpc serve --port $(PORT) $(ARGS)

@@ -28,7 +28,7 @@ def main() -> None:
             asyncio.run(demonstrate(address))
     except RuntimeError as error:
         raise SystemExit(str(error)) from error
-    print("server stopped")
+    print("server stopped; make page starts it again, with a page at http://127.0.0.1:8080/")
 
 
 def free_port() -> int:

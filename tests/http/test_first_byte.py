@@ -1,0 +1,75 @@
+"""What HTTP adds to the first audio, in processes of their own; `pytest -s` prints the figures."""
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import httpx
+import pytest
+
+from clients.demo import free_port
+from clients.examples.server import serving
+from qwentts_client import AsyncClient
+
+TEXT = "The sun is rising over the hills."
+ROUNDS = int(os.environ.get("ROUNDS", "12"))
+DOOR = "from qwentts_client.cli.command import Parser; from qwentts_grpc.cli.http import HTTP; import sys; \
+parser = Parser(); HTTP.add(parser); options = parser.parse_args(sys.argv[1:]); options.run(options)"
+
+
+@pytest.fixture
+def addresses() -> Iterator[tuple[str, str]]:
+    server, port = f"127.0.0.1:{free_port()}", free_port()
+    command = [sys.executable, "-c", DOOR, "--server", server, "--port", str(port), "--log-level", "warning"]
+    with serving(server, "--metrics-port=0", "--log-level=error"), subprocess.Popen(command) as door:
+        try:
+            wait_until_healthy(f"http://127.0.0.1:{port}/healthz")
+            yield server, f"http://127.0.0.1:{port}"
+        finally:
+            door.terminate()
+
+
+def wait_until_healthy(url: str) -> None:
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        with suppress(httpx.TransportError):
+            if httpx.get(url).status_code == 200:
+                return
+        time.sleep(0.1)
+    raise TimeoutError(url)
+
+
+async def by_grpc(client: AsyncClient) -> float:
+    start = time.perf_counter()
+    async with client.synthesize(TEXT, voice="joe", seed=1, paced=False) as turn:
+        async for _ in turn:
+            return time.perf_counter() - start
+    raise AssertionError("no audio")
+
+
+async def by_http(http: httpx.AsyncClient, form: str) -> float:
+    wanted = {"input": TEXT, "voice": "joe", "seed": 1, "response_format": form}
+    start = time.perf_counter()
+    async with http.stream("POST", "/v1/audio/speech", json=wanted) as answer:
+        async for _ in answer.aiter_raw():
+            return time.perf_counter() - start
+    raise AssertionError("no audio")
+
+
+@pytest.mark.timing
+async def test_first_byte(addresses: tuple[str, str]) -> None:
+    server, url = addresses
+    found: dict[str, list[float]] = {"grpc": [], "pcm": [], "mp3": [], "opus": []}
+    async with AsyncClient(server) as client, httpx.AsyncClient(base_url=url) as http:
+        for _ in range(ROUNDS):
+            for way, times in found.items():
+                times.append(await by_grpc(client) if way == "grpc" else await by_http(http, way))
+                await asyncio.sleep(0.1)  # until the turn that was left has given its slot back
+    medians = {way: 1_000 * statistics.median(times[2:]) for way, times in found.items()}
+    print("\nfirst audio, median ms:", {way: round(value, 1) for way, value in medians.items()})
+    assert medians["pcm"] - medians["grpc"] < 25  # a busy machine; a quiet one adds 2
