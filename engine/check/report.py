@@ -92,19 +92,20 @@ def _cells(figure: Figure) -> tuple[str, ...]:
 STYLE = """:root { color-scheme: light dark }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 72em; padding: 0 1em }
 table { border-collapse: collapse; width: 100% }
-th, td { text-align: left; padding: .3em .7em; border-bottom: 1px solid #8886; overflow-wrap: anywhere }
+th, td { text-align: left; padding: .3em .7em; border-bottom: 1px solid #8886 }
+td:last-child { overflow-wrap: anywhere } .figures td:not(:last-child) { white-space: nowrap }
 .fail { color: #d32f2f; font-weight: bold } .pass { color: #2e9e44 } .slow { color: #d08700 }
 .note, .skipped { color: #888 } audio { width: 100%; max-width: 26em }"""
 
 
 def _page(report: Report) -> Iterator[str]:
     """Lines of the page, which fetches nothing."""
-    name = escape(report.about.get("model", ""))
+    name = escape(Path(report.about.get("model", "")).name)
     yield f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Check of {name}</title>'
     yield f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><h1>Check of {name}</h1>'
     yield f'<p class="{"pass" if report.passed else "fail"}">{escape(report.summary)}</p><p>'
     yield from (f"{escape(key)}: {escape(value)}<br>" for key, value in report.about.items())
-    yield f"</p><table><tr>{''.join(f'<th>{cell}</th>' for cell in HEADER)}</tr>"
+    yield f"</p><table class='figures'><tr>{''.join(f'<th>{cell}</th>' for cell in HEADER)}</tr>"
     yield from map(_row, report.figures)
     yield "</table><h2>Voices</h2><table><tr><th>voice</th><th>audio</th><th>text</th><th>heard</th></tr>"
     yield from map(_player, report.voices)

@@ -59,7 +59,7 @@ async def check(options: Options) -> Report:
     began, about = time.monotonic(), {"model": options.model}
     served = await _serve(options)
     figures = list(served.figures)
-    figures += _compare(options, served)
+    figures += _until_broken(_compare(options, served))
     voices, heard = _voices(options, served)
     about |= _about(served.parts)
     return Report(about, [*figures, *heard], voices, time.monotonic() - began)
@@ -106,6 +106,18 @@ async def _speak(engine: Engine, options: Options, served: _Served) -> None:
     first = next(iter(requests.values()))
     measured = await speed.measure(engine, first, options.speed_frames, options.config.max_speeches)
     served.figures += speed.figures(measured, engine.card.frame_seconds)
+
+
+def _until_broken(figures: Iterator[Figure]) -> Iterator[Figure]:
+    """Figures up to an error of the device, which becomes one.
+
+    A GPU that an operation has broken fails whatever is launched after it.
+    """
+    try:
+        yield from figures
+    except RuntimeError as error:
+        log.exception("the comparison ended early")
+        yield failed(language.SECTION, "comparison", " ".join(str(error).split())[:300])
 
 
 def _compare(options: Options, served: _Served) -> Iterator[Figure]:

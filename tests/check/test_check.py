@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.api.errors import CheckpointError
-from engine.check import hearing, package, report
+from engine.check import hearing, language, package, report
 from engine.check.figures import Verdict
 from engine.check.run import check
 from engine.checkpoint.dummy import KINDS, write_checkpoint
@@ -69,6 +69,18 @@ async def test_the_package_beside_gives_the_same_codes(folder: Path, monkeypatch
     made = await check(options(folder))
     (codes,) = (figure for figure in made.figures if figure.name == "codes that are the package's")
     assert (codes.value, codes.verdict) == (1.0, Verdict.PASS), codes
+
+
+async def test_a_device_that_breaks_fails_the_check(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(language, "runs_beside", broken)
+    made = await check(options(folder))
+    assert not made.passed
+    assert [f.note for f in made.figures if f.name == "comparison"] == [
+        "CUDA error: an illegal memory access was encountered"
+    ]
 
 
 async def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
