@@ -84,7 +84,6 @@ async def _serve(options: Options) -> _Served:
     except EngineFailed as error:
         served.figures.append(failed(speeches.SECTION, "first speech", str(error)))
     del served.parts.runner
-    _free()
     return served
 
 
@@ -122,6 +121,7 @@ def _until_broken(figures: Iterator[Figure]) -> Iterator[Figure]:
 
 def _compare(options: Options, served: _Served) -> Iterator[Figure]:
     """Figures of device against plain."""
+    _free()
     parts, scripts = served.parts, _scripts(options, served)
     log.info("running the plain path in fp32")
     where = parts.device
