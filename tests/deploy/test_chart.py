@@ -11,6 +11,7 @@ import yaml
 
 import qwentts_client
 from qwentts_grpc.cli import flags
+from tests.deploy.test_unit import LONGEST_CLOSE
 
 helm = pytest.importorskip("helm_python", reason="helm-python-sdk is not installed")
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
@@ -88,7 +89,7 @@ def test_a_pod_is_given_more_time_than_its_longest_turn(case: str) -> None:
     wanted = values(case).get("drainSeconds", 120)
     assert options(case).drain_seconds == wanted
     stop = int(server(case)["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert pod(case)["terminationGracePeriodSeconds"] >= wanted + stop + 15
+    assert pod(case)["terminationGracePeriodSeconds"] >= wanted + stop + LONGEST_CLOSE
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -133,10 +134,12 @@ def test_files_of_secrets_are_those_that_are_mounted() -> None:
 
 
 def test_a_gpu_is_asked_for_unless_there_shall_be_none() -> None:
-    assert server("tls-hpa")["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert server("tokens-keda")["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert server("tls-hpa")["resources"]["limits"]["nvidia.com/gpu"] == 4
     assert server("tls-hpa")["image"].endswith(f":{qwentts_client.__version__}-cuda")
     assert "nvidia.com/gpu" not in server("cpu")["resources"]["limits"]
     assert server("cpu")["image"].endswith("-cpu")
+    assert [options(case).device for case in CASES] == ["auto", "all", "auto"]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -200,7 +203,7 @@ def test_the_autoscalers_go_by_recorded_figures() -> None:
     [
         {},
         {"insecure": True, "drainSecond": 30},
-        {"insecure": True, "gpu": {"count": 2}},
+        {"insecure": True, "gpu": {"count": -1}},
         {"insecure": True, "flags": {"token-file": "/elsewhere"}},
         {"insecure": True, "flags": {"Max_Queue": 3}},
         {"tls": {"clientCA": True}},

@@ -16,7 +16,7 @@ import yaml
 from qwentts_grpc.cli import flags
 from qwentts_grpc.server.config import ServerConfig
 from tests.deploy.test_supply_chain import LOCK, locked
-from tests.deploy.test_unit import settings
+from tests.deploy.test_unit import LONGEST_CLOSE, settings
 
 DOCKERFILE = Path("Dockerfile")
 CPU = Path("deploy/requirements-cpu.txt")
@@ -124,7 +124,7 @@ def test_ours_in_the_composition_are_as_strict_as_the_unit() -> None:
 
 def test_the_composition_gives_turns_time_to_end() -> None:
     (drain,) = (float(word) for word in services()["server"]["command"] if word.isdigit())
-    assert int(services()["server"]["stop_grace_period"].removesuffix("s")) > drain + 10
+    assert int(services()["server"]["stop_grace_period"].removesuffix("s")) > drain + LONGEST_CLOSE
 
 
 def test_every_file_and_volume_that_the_composition_names_exists() -> None:

@@ -10,9 +10,12 @@ import pytest
 
 from qwentts_grpc.cli import flags
 from qwentts_grpc.server.config import ServerConfig
+from qwentts_grpc.server.process import SLACK
+from qwentts_grpc.server.server import CLOSE_LIMIT
 
 UNIT = Path("deploy/qwentts-grpc.service")
 MOST_EXPOSED = 3.0
+LONGEST_CLOSE = 2 * (CLOSE_LIMIT + SLACK)  # seconds beyond the drain, of the supervisor
 
 
 def settings() -> dict[str, list[str]]:
@@ -47,7 +50,7 @@ def test_its_flags_are_the_servers() -> None:
     options = parser.parse_args(command()[2:])
     assert command()[1] == "serve" and options.token_file and options.tls_key and options.voice_dir
     (stop,) = settings()["TimeoutStopSec"]
-    assert float(stop) > ServerConfig("unused").drain_seconds + 10
+    assert float(stop) > ServerConfig("unused").drain_seconds + LONGEST_CLOSE
 
 
 def test_every_secret_is_a_credential_and_every_folder_its_own() -> None:

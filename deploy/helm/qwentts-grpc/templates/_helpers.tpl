@@ -28,6 +28,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- range .Values.models }}
 - {{ printf "--model=%s" . | quote }}
 {{- end }}
+{{- if gt (int .Values.gpu.count) 1 }}
+- --device=all
+{{- end }}
 - --host=0.0.0.0
 - --port=50051
 - --metrics-host=0.0.0.0
