@@ -11,7 +11,7 @@ from engine.check import report
 from engine.check.figures import Verdict
 from engine.check.run import Options, check
 from engine.checkpoint.dummy import KINDS
-from tests.check.faults import EXPERIMENTS, FAULTS, Weights, plant
+from tests.check.faults import EXPERIMENTS, FAULTS, Found, Weights, plant
 
 pytest.importorskip("triton")
 pytestmark = [
@@ -30,11 +30,11 @@ def options(kind: str, most: int) -> Options:
 
 
 def half_overflow(main: Weights, codec: Weights) -> None:
-    """What fp32 holds and fp16 does not."""
+    """What fp32 holds and fp16 does not: the fused codec stores its largest number instead."""
     codec["decoder.decoder.1.block.1.conv.weight"].mul_(3e5)
 
 
-HALVES = FAULTS["an overflow in the codec"]._replace(fault=half_overflow, where="the codec's conv")
+HALVES = Found(half_overflow, "codec", "largest value, of the dtype's largest", "the codec's conv")
 FOUND = FAULTS | {"an overflow in the codec": HALVES}
 
 
