@@ -7,7 +7,7 @@ EVAL := .venv/eval.done
 DEV := .venv/dev.done
 STUBS := .venv-proto/done
 AGENTS := .venv-frameworks/done
-AGENT_TESTS := tests/client/test_pipecat.py tests/client/test_livekit.py tests/client/test_framework_docs.py
+AGENT_TESTS := tests/client/test_pipecat.py tests/client/test_livekit.py tests/client/test_framework_docs.py tests/http/test_frameworks.py
 PORT ?= 50051
 FAST := tests/engine tests/ops tests/service/test_convert.py tests/service/test_errors.py tests/service/test_turns.py tests/test_docs.py
 # What judges no durations runs side by side; what does, alone. ARGS choose tests of their own.

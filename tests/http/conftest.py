@@ -10,14 +10,12 @@ import pytest
 import pytest_asyncio
 import uvicorn
 
-from engine.checkpoint.embedded import embedded_checkpoint
 from qwentts_client import AsyncClient
 from qwentts_grpc.http.callers import CHANNEL_OPTIONS
 from qwentts_grpc.http.process import listening, server_config
 from qwentts_grpc.http.settings import Settings
 from tests.client.background import Background
 from tests.client.fake import Fake
-from tests.service.conftest import serving
 
 
 class Door:
@@ -62,6 +60,9 @@ def door(fake: Fake) -> Iterator[Door]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def speaking() -> AsyncIterator[Door]:
     """In front of a real server with the embedded voice."""
+    from engine.checkpoint.embedded import embedded_checkpoint  # the frameworks' environment has no engine
+    from tests.service.conftest import serving
+
     async with serving(embedded_checkpoint(), max_speeches=4, max_text_characters=2_000) as running:
         with Door(running.address) as door:
             yield door
