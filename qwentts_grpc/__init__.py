@@ -1,6 +1,7 @@
 """gRPC in front of the engine; its client: `qwentts_client`.
 
-cli        flags of the serve command
+cli        flags of the commands serve, http
+http       HTTP in front of a server, on the light client alone
 server     the process: ports, models, drain, watchdog, side port
 service    TTSService and VoiceService: one call from config to Summary
 admission  access: state, tenants, tokens, limits

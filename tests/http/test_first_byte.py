@@ -70,6 +70,6 @@ async def test_first_byte(addresses: tuple[str, str]) -> None:
             for way, times in found.items():
                 times.append(await by_grpc(client) if way == "grpc" else await by_http(http, way))
                 await asyncio.sleep(0.1)  # until the turn that was left has given its slot back
-    medians = {way: 1_000 * statistics.median(times[2:]) for way, times in found.items()}
-    print("\nfirst audio, median ms:", {way: round(value, 1) for way, value in medians.items()})
-    assert medians["pcm"] - medians["grpc"] < 25  # a busy machine; a quiet one adds 2
+    best = {way: 1_000 * statistics.quantiles(times[2:], n=10)[0] for way, times in found.items()}
+    print("\nfirst audio, the tenth part of turns within ms:", {way: round(value, 1) for way, value in best.items()})
+    assert best["pcm"] - best["grpc"] < 25  # a busy machine; a quiet one adds 2
