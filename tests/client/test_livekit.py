@@ -14,11 +14,14 @@ from google.protobuf.duration_pb2 import Duration
 
 pytest.importorskip("livekit.agents", reason="livekit-agents is installed in an environment of its own (make test)")
 
-from livekit.agents import APIConnectionError, APIConnectOptions, APIError, APIStatusError, APITimeoutError
+from livekit.agents import APIConnectionError, APIConnectOptions, APIError, APIStatusError, APITimeoutError, telemetry
 from livekit.agents.metrics import TTSMetrics
 from livekit.agents.tts import FallbackAdapter
 from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT
 from livekit.plugins import qwentts
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from qwentts_client import AsyncClient
 from qwentts_client.v1 import tts_pb2 as pb
@@ -87,6 +90,24 @@ async def test_a_stream(voice_server: RealServer, caplog: pytest.LogCaptureFixtu
     assert measured.input_tokens > 0 and measured.output_tokens == round(result.seconds / 0.08)
     assert measured.metadata is not None and measured.metadata.model_provider == "qwentts-grpc"
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_spans_have_provider_and_model(voice_server: RealServer) -> None:
+    spans = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    telemetry.set_tracer_provider(provider)
+    async with joe(voice_server) as tts:
+        tts.prewarm()
+        while tts.model != "joe_slt":
+            await asyncio.sleep(0.01)
+        await spoken(tts, "Yes.")
+    labels = {
+        (span.name, str(attributes.get("gen_ai.provider.name")), str(attributes.get("gen_ai.request.model")))
+        for span in spans.get_finished_spans()
+        if (attributes := span.attributes or {})
+    }
+    assert labels == {(name, "qwentts-grpc", "joe_slt") for name in ("tts_request", "tts_request_run")}
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 48_000])

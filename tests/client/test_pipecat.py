@@ -1,6 +1,7 @@
 """The Pipecat service in real pipelines: the embedded voice's server, and a scripted one for its faults."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from functools import partial
@@ -56,6 +57,25 @@ async def test_a_turn(voice_server: RealServer, mode: TextAggregationMode) -> No
     assert 0 < first_byte.value <= first_sound.ttfa and first_byte.model == "joe_slt"
     characters = sum(used.value for used in call.metrics(TTSUsageMetricsData))
     assert 0 <= characters - len(TEXT) <= 2, "a space after each sentence"
+
+
+@pytest.mark.parametrize("text", ["你好。你好！", 'No. It is $4.50, "so  to say"…\nYes.'])
+async def test_the_context_has_the_text_as_it_was_written(text: str) -> None:
+    async with serving(sentences) as fake, calling(QwenTTSService(server=fake.address)) as call:
+        await call.send(LLMFullResponseStartFrame(), *map(LLMTextFrame, text), LLMFullResponseEndFrame())
+        await call.until(lambda: call.said)
+    assert call.said == [text.replace("\n", " ")] and fake.texts == [text]
+
+
+async def sentences(fake: Fake, requests: Requests, context: Context) -> AsyncIterator[pb.SynthesizeResponse]:
+    """A frame for each sentence, told at the end of the text."""
+    async for message in speak(fake, requests, context):
+        if message.HasField("summary"):
+            for index, end in enumerate(re.finditer(r"[。！.…](?=\D|$)\s*", fake.texts[-1])):
+                yield frame(index)
+                yield pb.SynthesizeResponse(segment_done=pb.SegmentDone(text_end=end.end()))
+        if not message.HasField("audio"):
+            yield message
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])

@@ -34,6 +34,7 @@ from qwentts_client import AsyncClient, AudioFrame, SegmentDone, Started, Synthe
 
 RETRY_FOR = 10.0  # seconds: longer silence helps no listener
 QUIET = 40.0  # seconds without audio that end a context, beyond the server's 30 s without text
+SPACELESS = ("。", "！", "？")  # ends of sentences that no space follows
 CLOSE_TIMEOUT = 2.0  # seconds for the readers of cancelled turns
 
 
@@ -225,7 +226,9 @@ class QwenTTSService(TTSService):
                     audio = TTSAudioRawFrame(event.data, self.sample_rate, 1, context_id=context_id)
                     await self.append_to_audio_context(context_id, audio)
                 elif isinstance(event, SegmentDone):
-                    await self.add_word_timestamps(speech.said(event), context_id)
+                    text, end = speech.said(event)
+                    if text:
+                        await self.add_word_timestamps([(text, end)], context_id, text.endswith(SPACELESS))
                 elif isinstance(event, Started):
                     self.set_core_metrics_data(MetricsData(processor=self.name, model=event.model))
         except TTSError as error:

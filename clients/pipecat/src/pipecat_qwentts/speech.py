@@ -62,9 +62,7 @@ class Speech:
         """
         self._text += text
         self._turn.write(text)
-        self._stop_timer()
-        if SENTENCE_END.search(self._text):
-            self._timer = asyncio.get_running_loop().call_later(PAUSE, self._flush)
+        self._start_timer()
 
     def end(self) -> None:
         """End the text."""
@@ -101,14 +99,14 @@ class Speech:
         self._start = self._start or self._clock.start()
         self._end = self._clock.add(frame.duration.ToNanoseconds() / 1e9)
 
-    def said(self, segment: SegmentDone) -> list[tuple[str, float]]:
-        """The words of a segment that has come whole.
+    def said(self, segment: SegmentDone) -> tuple[str, float]:
+        """The text of a segment that has come whole.
 
-        Each with the second of playback, counted from the first audio, at which the segment ends.
+        With the second of playback, counted from the first audio, at which it ends.
         """
         text = self._text[self._reported : segment.text_end]
         self._reported = max(self._reported, segment.text_end)
-        return [(word, self._end - self._start) for word in text.split()]
+        return text.strip(), self._end - self._start
 
     async def _waits(self, error: TTSError) -> bool:
         """Pause as long as a full server asks for; False for any other error, and where time is over."""
@@ -124,6 +122,11 @@ class Speech:
         """Have a sentence spoken to its end while a tool or a slow model keeps the next one back."""
         self._turn.flush()
 
+    def _start_timer(self) -> None:
+        self._stop_timer()
+        if SENTENCE_END.search(self._text):
+            self._timer = asyncio.get_running_loop().call_later(PAUSE, self._flush)
+
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -133,3 +136,5 @@ class Speech:
         self._turn.write(self._text)
         if self.ended.is_set():
             self._turn.end()
+        else:
+            self._start_timer()

@@ -64,6 +64,7 @@ class TTS(tts.TTS):
         more.MergeFrom(config or SynthesisConfig())
         self.options = Options(model, voice, language, instructions, seed, sample_rate, more)
         self.client = client or AsyncClient(server, token=token, credentials=credentials, retry_for=retry_for)
+        self._default_model = "qwen3-tts"  # until the server has told its own
         self._shares_client = client is not None
         self._streams: weakref.WeakSet[SynthesizeStream | ChunkedStream] = weakref.WeakSet()
         self._warming: asyncio.Task[None] | None = None
@@ -71,7 +72,7 @@ class TTS(tts.TTS):
     @property
     def model(self) -> str:
         """The checkpoint, for metrics."""
-        return self.options.model or "qwen3-tts"
+        return self.options.model or self._default_model
 
     @property
     def provider(self) -> str:
@@ -129,5 +130,7 @@ class TTS(tts.TTS):
     async def _connect(self) -> None:
         try:
             await self.client.wait_ready(RETRY_FOR)
+            for model in (await self.client.server_info()).models[:1]:
+                self._default_model = model.name
         except (TimeoutError, asyncio.TimeoutError, TTSError, OSError) as error:
             logger.warning("no server yet: %s", error)
