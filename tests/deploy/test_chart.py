@@ -11,6 +11,7 @@ import yaml
 
 import qwentts_client
 from qwentts_grpc.cli import flags
+from qwentts_grpc.cli.http import HTTP
 from tests.deploy.test_unit import LONGEST_CLOSE
 
 helm = pytest.importorskip("helm_python", reason="helm-python-sdk is not installed")
@@ -176,6 +177,26 @@ def test_the_monitor_finds_its_service_and_the_rules_their_job(case: str) -> Non
         assert values(case)["monitoring"].get("labels", {}).items() <= made["metadata"]["labels"].items()
 
 
+@pytest.mark.parametrize("case", ["tls-hpa", "tokens-keda"])
+def test_the_http_endpoint_stands_before_all_pods(case: str) -> None:
+    made = one(case, "Deployment", "demo-qwentts-http")["spec"]["template"]
+    (container,) = made["spec"]["containers"]
+    parser = argparse.ArgumentParser()
+    HTTP.add(parser)
+    command, *arguments = container["args"]
+    taken = parser.parse_args(arguments)
+    assert command == "http" and taken.server == "demo-qwentts-headless:50051"
+    assert [port["containerPort"] for port in container["ports"]] == [taken.port]
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert {str(path.parent) for path in (taken.tls_ca, taken.tls_cert, taken.tls_key) if path} <= mounts
+    assert container["securityContext"] == server(case)["securityContext"]
+    assert made["spec"]["securityContext"] == pod(case)["securityContext"]
+    allowed = one(case, "NetworkPolicy")["spec"]["ingress"][0]["from"]
+    selectors = [peer["podSelector"].get("matchLabels", {}) for peer in allowed if "podSelector" in peer]
+    assert any(selector.items() <= made["metadata"]["labels"].items() for selector in selectors)
+    assert not one(case, "Deployment")["spec"]["selector"]["matchLabels"].items() <= made["metadata"]["labels"].items()
+
+
 def test_the_dashboard_is_the_one_of_this_repository() -> None:
     (text,) = one("tokens-keda", "ConfigMap", "demo-qwentts-dashboard")["data"].values()
     assert json.loads(text) == json.loads(Path("deploy/grafana/dashboard.json").read_text())
@@ -207,6 +228,7 @@ def test_the_autoscalers_go_by_recorded_figures() -> None:
         {"insecure": True, "flags": {"token-file": "/elsewhere"}},
         {"insecure": True, "flags": {"Max_Queue": 3}},
         {"tls": {"clientCA": True}},
+        {"tls": {"clientCA": True, "secret": "tls"}, "http": {"enabled": True}},
         {"insecure": True, "autoscaling": {"kind": "hpa", "minReplicas": 4, "maxReplicas": 2}},
         {"insecure": True, "cache": {"size": "much"}},
     ],

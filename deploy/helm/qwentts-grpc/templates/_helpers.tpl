@@ -14,6 +14,38 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
+{{- define "qwentts.http.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-http
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "qwentts.http.labels" -}}
+{{ include "qwentts.http.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "qwentts.clients" -}}
+{{- toYaml (.Values.networkPolicy.clients | default (list (dict "podSelector" dict))) }}
+{{- end }}
+
+{{- define "qwentts.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "qwentts.containerSecurity" -}}
+allowPrivilegeEscalation: false
+capabilities: {drop: [ALL]}
+privileged: false
+readOnlyRootFilesystem: true
+{{- end }}
+
 {{- define "qwentts.image" -}}
 {{- $target := ternary "cuda" "cpu" (gt (int .Values.gpu.count) 0) -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default (printf "%s-%s" .Chart.AppVersion $target) }}
@@ -51,7 +83,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if .Values.insecure }}
 - --insecure
 {{- end }}
-{{- range $flag, $value := .Values.flags }}
+{{- include "qwentts.flags" .Values.flags }}
+{{- end }}
+
+{{- define "qwentts.flags" -}}
+{{- range $flag, $value := . }}
 {{- if kindIs "bool" $value }}
 - --{{ ternary "" "no-" $value }}{{ $flag }}
 {{- else }}
