@@ -18,6 +18,7 @@ from engine.check.stages import Script, Stages, drawn_codes
 
 SECTION = "qwen-tts"
 FRAMES = 24
+CONTROLS = 1024  # ids at the end of the talker's vocabulary that the package never draws, whatever the checkpoint says
 # Both are fp32, so codes differ at near ties alone: where the logits' error of 1e-3 of a spread of some 3 decides.
 LEAST_EQUAL, MOST_BELOW = 0.99, 0.01
 
@@ -32,6 +33,11 @@ def figures(
     name = "codes that are the package's"
     if find_spec("qwen_tts") is None:
         yield skipped(SECTION, name, "qwen-tts is not installed")
+        return
+    if stages.config.talker.vocab - CONTROLS != stages.config.predictor.vocab:
+        yield skipped(
+            SECTION, name, f"the package takes the talker's last {CONTROLS} ids for controls; here they are not"
+        )
         return
     try:
         codes, seconds = _spoken(folder, request, reference, stages)
