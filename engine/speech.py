@@ -159,7 +159,8 @@ class Speech:
             self._arrival.clear()
             await self._arrival.wait()
         event, ready = self._outbox.popleft()
-        self.last_taken = time.monotonic()
+        if not self._untaken:
+            self.last_taken = time.monotonic()
         match event:
             case AudioChunk():
                 self._untaken.append((event, ready))

@@ -55,6 +55,7 @@ class ProcessClient:
             self._link = link
             try:
                 await lost.wait()
+                log.warning("the engine process at %s is lost with %d speeches", self.path.name, len(self._speeches))
             finally:
                 link.abort()
                 self._forget()
@@ -118,7 +119,6 @@ class ProcessClient:
 
     def _forget(self) -> None:
         """End what the lost process owed."""
-        log.warning("the engine process at %s is lost with %d speeches", self.path.name, len(self._speeches))
         self._link, self.models, self.accepting = None, {}, False
         self._sent = 0
         self._opened.clear()

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engine.api.client import EngineClient, SpeechClient
 from engine.api.events import AudioChunk, Event, Finished, FinishReason, FlushDone, Notice, Started
 from engine.api.request import SpeechRequest
 from engine.engine import Engine
 from engine.scheduler.scheduler import Scheduler
-from engine.speech import Speech
 from tests.engine.tiny import FRAME_SAMPLES
 
 PATIENCE = 30.0  # seconds that anything may take on a busy machine
@@ -58,7 +58,7 @@ class Heard:
         return finished
 
 
-async def speak(engine: Engine, request: SpeechRequest, pieces: str | Iterable[str], pause: float = 0.0) -> Heard:
+async def speak(engine: EngineClient, request: SpeechRequest, pieces: str | Iterable[str], pause: float = 0.0) -> Heard:
     """A whole speech, fed piece by piece with pauses between; a string is one piece."""
     async with asyncio.timeout(PATIENCE), engine.open(request) as speech:
         feeding = asyncio.create_task(feed(speech, [pieces] if isinstance(pieces, str) else pieces, pause))
@@ -68,14 +68,14 @@ async def speak(engine: Engine, request: SpeechRequest, pieces: str | Iterable[s
             await feeding
 
 
-async def feed(speech: Speech, pieces: Iterable[str], pause: float) -> None:
+async def feed(speech: SpeechClient, pieces: Iterable[str], pause: float) -> None:
     for piece in pieces:
         speech.feed(piece)
         await asyncio.sleep(pause)
     speech.end()
 
 
-async def listen(speech: Speech) -> Heard:
+async def listen(speech: SpeechClient) -> Heard:
     """The rest of a speech, from its first event on."""
     async with asyncio.timeout(PATIENCE):
         heard = Heard([event async for event in speech])
