@@ -92,7 +92,7 @@ class QwenTTSService(TTSService):
         self._server, self._token, self._credentials, self._retry_for = server, token, credentials, retry_for
         self._shared = client
         self._client = client or self._new_client()
-        self._streams_tokens = text_aggregation_mode is TextAggregationMode.TOKEN
+        self._streams_tokens = text_aggregation_mode == TextAggregationMode.TOKEN
         self._config = SynthesisConfig()
         self._config.delivery.sentence_segments = sentence_segments
         self._config.MergeFrom(config or SynthesisConfig())
