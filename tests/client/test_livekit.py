@@ -187,7 +187,7 @@ async def test_the_next_turn_after_a_voice_nobody_knows(voice_server: RealServer
 async def test_many_streams_share_few_slots(voice_server: RealServer) -> None:
     patient = APIConnectOptions(max_retry=30, retry_interval=0.5, timeout=60)
     async with joe(voice_server) as tts:
-        texts = [f"This is call {number}." for number in range(10)]
+        texts = [f"This is call {number}." for number in range(6)]
         results = await asyncio.gather(*(spoken(tts, text, conn_options=patient) for text in texts))
     assert ["".join(map(str, result.aligned)) for result in results] == texts
     assert voice_server.running() == 0
@@ -281,7 +281,7 @@ async def test_options_reach_the_server() -> None:
 
 async def test_a_storm_of_interruptions() -> None:
     async with serving(endless) as fake, joe(fake) as tts:
-        for number in range(100):
+        for number in range(60):
             stream = tts.stream(conn_options=ONCE)
             for word in WORDS[: number % 5]:
                 stream.push_text(word)

@@ -158,7 +158,7 @@ async def test_many_sessions_share_few_slots(voice_server: RealServer) -> None:
         assert not call.errors
         return call.said
 
-    texts = [f"This is call {number}." for number in range(8)]
+    texts = [f"This is call {number}." for number in range(6)]
     said = await asyncio.gather(*(_alone(session(text)) for text in texts))
     assert said == [[text] for text in texts]
     assert voice_server.running() == 0
@@ -280,7 +280,7 @@ async def test_settings_reach_the_server() -> None:
 async def test_a_storm_of_interruptions() -> None:
     async with serving(endless) as fake:
         async with calling(QwenTTSService(server=fake.address)) as call:
-            for number in range(100):
+            for number in range(60):
                 await call.send(*response("Tell me more of it.")[: 2 + number % 5], InterruptionFrame())
                 await asyncio.sleep(0.003 * (number % 7))
             await asyncio.sleep(0.1)
