@@ -27,7 +27,9 @@ trap 'buildah rm "$container" >/dev/null' EXIT
 buildah run "$container" -- sh -euc '
     test "$(id -u)" = 10001
     test "$(touch /opt/qwentts/x 2>&1)" != ""
-    qwentts-grpc serve --insecure --log-format text &
+    port=$(python3 -c "import socket; print(socket.create_server((str(), 0)).getsockname()[1])")
+    export QWENTTS_SERVER="localhost:$port"
+    qwentts-grpc serve --insecure --log-format text --port "$port" --metrics-port 0 &
     server=$!
     qwentts-grpc health --wait 120
     qwentts-grpc speak "Okay, let me see what I can find." --out /tmp/out.wav
