@@ -39,8 +39,8 @@ class SameOrigin:
 
     def _allowed(self, headers: Headers) -> bool:
         host, origin = headers.get("host", "").lower(), headers.get("origin", "").lower()
-        if self._local and host not in self._hosts and not is_loopback(_name(host)):
-            return False
+        if self._local and host and host not in self._hosts and not is_loopback(_name(host)):
+            return False  # a browser always names the host
         return not origin or origin in self._origins or _authority(origin) == host
 
 
