@@ -80,4 +80,4 @@ async def test_first_byte(addresses: tuple[str, str]) -> None:
                 await asyncio.sleep(0.1)  # until the turn that was left has given its slot back
     best = {way: 1_000 * statistics.quantiles(times[1:], n=10)[0] for way, times in found.items()}
     print("\nfirst audio, the tenth part of turns within ms:", {way: round(value, 1) for way, value in best.items()})
-    assert best["pcm"] - best["grpc"] < 25  # a busy machine; a quiet one adds 2
+    assert best["pcm"] - best["grpc"] < 50  # on a busy machine; a quiet one adds 1

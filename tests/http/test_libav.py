@@ -1,5 +1,9 @@
 """What is done to audio on the way: tempo of the same pitch, volume, six formats."""
 
+import io
+from typing import Any
+
+import av
 import numpy as np
 import pytest
 
@@ -35,6 +39,24 @@ def test_volume_is_a_clipped_factor() -> None:
     assert [np.abs(found).max() for found in samples.values()] == pytest.approx([4_000, 24_000], abs=2)
     loud = np.frombuffer(b"".join(through(Pipeline("pcm", volume=3.0), (b"\x30\x75" * RATE))), "<i2")
     assert loud.max() == 32_767
+
+
+def decoded(name: str, audio: bytes) -> np.ndarray:
+    """Samples of a whole stream."""
+    options: dict[str, Any] = {"format": "s16le", "options": {"sample_rate": str(RATE)}} if name == "pcm" else {}
+    with av.open(io.BytesIO(audio), **options) as container:
+        resampler = av.AudioResampler("s16", "mono", RATE)
+        frames = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
+    return np.concatenate([frame.to_ndarray()[0] for frame in frames])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_any_player_hears_the_same(name: str) -> None:
+    pipeline = Pipeline(name, volume=0.999)  # by an encoder of our own in every format
+    samples = decoded(name, b"".join(through(pipeline, tone())))
+    assert len(samples) / RATE == pytest.approx(2.0, abs=0.12)
+    assert pitch(samples) == pytest.approx(220.0, rel=0.01)
+    assert np.abs(samples[RATE:]).max() == pytest.approx(8_000, rel=0.15)
 
 
 @pytest.mark.parametrize("name", FORMATS)
