@@ -6,6 +6,7 @@ from pathlib import Path
 from qwentts_client.cli.command import Command, UsageError, seconds, whole
 from qwentts_client.cli.connection import add_connection_flags, client_of
 from qwentts_client.cli.serve import how_to_install
+from qwentts_client.tls import check_pair
 from qwentts_grpc.cli.settings import ReplaceDefault, add_settings
 from qwentts_grpc.telemetry import logs
 
@@ -48,8 +49,7 @@ def _add_http(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if (options.https_cert is None) != (options.https_key is None):
-        raise UsageError("--https-cert and --https-key go together")
+    _check_certificate(options.https_cert, options.https_key)
     try:
         from qwentts_grpc.http import process
         from qwentts_grpc.http.callers import CHANNEL_OPTIONS
@@ -75,6 +75,16 @@ def _run(options: argparse.Namespace) -> int:
     except OSError as error:
         raise UsageError(f"cannot serve on {options.host}:{options.port}: {error}") from error
     return 0
+
+
+def _check_certificate(certificate: Path | None, key: Path | None) -> None:
+    if (certificate is None) != (key is None):
+        raise UsageError("--https-cert and --https-key go together")
+    if certificate is not None and key is not None:
+        try:
+            check_pair(certificate, key)
+        except OSError as error:
+            raise UsageError(f"--https-cert: {error}") from error
 
 
 def _alias(text: str) -> tuple[str, str]:
