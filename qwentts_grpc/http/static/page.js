@@ -20,7 +20,7 @@ const choices = new Choices(page, (model) => reference.show(model));
 const mode = () => page.speech.elements.mode.value;
 const seconds = (text) => Number.parseFloat(text ?? "0"); // "1.5s", as JSON has durations
 
-let turn, source, chunks = [], begun = 0, last = "";
+let turn, source, chunks = [], begun = 0, last = "", starved = false;
 
 function say(text, bad = false) {
   page.said.textContent = text;
@@ -61,7 +61,7 @@ async function begin(fields) {
   const own = new Turn({
     started: ({ queue_wait }) => { page.queue.textContent = `${Math.round(1000 * seconds(queue_wait))} ms`; },
     audio: (pcm) => own === turn && sound(pcm),
-    notice: ({ code, message }) => { if (own === turn && code !== "NOTICE_CODE_PACED") page.note.textContent = message; },
+    notice: (notice) => own === turn && note(notice),
     summary: (summary) => own === turn && ended(summary),
     error: (error) => own === turn && failed(error),
   });
@@ -70,7 +70,15 @@ async function begin(fields) {
   source = new Source(own, page.text.value, mode(), page.rate.valueAsNumber);
 }
 
+function note({ code, message }) {
+  if (code === "NOTICE_CODE_PACED") return; // the audio is far ahead: nothing to tell
+  starved = code === "NOTICE_CODE_TEXT_STARVED";
+  page.note.textContent = message;
+}
+
 function sound(pcm) {
+  if (starved) page.note.textContent = "";
+  starved = false;
   if (!chunks.length) {
     page.first.textContent = `${Math.round(performance.now() - begun)} ms`;
     say("Speaking.");
