@@ -4,6 +4,7 @@ export class Turn {
   constructor(handlers) {
     this.handlers = handlers; // of started, audio, notice, summary, error
     this.over = false;
+    this.stopped = false;
     this.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`);
     this.socket.binaryType = "arraybuffer";
     this.socket.onmessage = ({ data }) => this.#take(data);
@@ -26,13 +27,14 @@ export class Turn {
 
   // At once, whether or not the server still answers.
   stop() {
+    this.stopped = true;
     this.send({ cancel: true });
     const summary = { finish_reason: "FINISH_REASON_CANCELLED" };
     setTimeout(() => { this.#finish("summary", summary); this.socket.close(); }, 1500);
   }
 
   #take(data) {
-    if (data instanceof ArrayBuffer) return this.handlers.audio(new Int16Array(data));
+    if (data instanceof ArrayBuffer) return this.stopped || this.handlers.audio(new Int16Array(data));
     const [[name, value]] = Object.entries(JSON.parse(data));
     if (name === "summary" || name === "error") this.#finish(name, value);
     else this.handlers[name]?.(value);

@@ -28,7 +28,7 @@ function say(text, bad = false) {
 }
 
 function busy(on) {
-  page.stop.disabled = !on;
+  if (on) page.stop.disabled = false; // until all has been heard
   page.speak.textContent = on && mode() === "typed" ? "Finish" : "Speak";
   document.body.dataset.state = on ? "speaking" : "idle";
 }
@@ -58,6 +58,7 @@ function reset() {
 
 async function begin(fields) {
   begun = performance.now();
+  if (turn && !turn.over) turn.stop(); // of a second click
   const own = new Turn({
     started: ({ queue_wait }) => { page.queue.textContent = `${Math.round(1000 * seconds(queue_wait))} ms`; },
     audio: (pcm) => own === turn && sound(pcm),
@@ -96,6 +97,7 @@ function heard({ played, gaps, over }) {
   wave.draw();
   page.gaps.textContent = gaps;
   if (over && turn?.over) {
+    page.stop.disabled = true;
     say(last, page.said.classList.contains("bad"));
   }
 }
@@ -120,16 +122,19 @@ function offer() {
 function failed({ message }) {
   player.end();
   busy(false);
+  page.stop.disabled = !chunks.length;
   last = message;
   say(message, true);
   offer();
 }
 
 function stop() {
-  if (!turn || turn.over) return player.clear();
+  if (page.stop.disabled) return;
+  page.stop.disabled = true;
   player.clear();
-  turn.stop();
-  say("Stopped.");
+  last = "Stopped.";
+  say(last);
+  if (!turn.over) turn.stop();
 }
 
 async function refresh() {
