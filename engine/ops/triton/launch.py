@@ -1,10 +1,13 @@
-"""Overlap of kernels by programmatic dependent launch.
+"""Overlap of kernels by programmatic dependent launch, and what a card has room for.
 
 Each may start before its predecessor ends, fetches what is constant, then waits for data.
 Needs compute capability 9.0. The rule that keeps it sound: before `arrive` a
 program writes nothing, and reads only what no kernel of this package writes since the last kernel of PyTorch or copy,
 which nothing overtakes: weights, tables, parameters of rows. Elsewhere launches stay in order.
 """
+
+import functools
+import logging
 
 import torch
 import triton
@@ -40,11 +43,36 @@ def fetch(at, OVERLAP: tl.constexpr):  # type: ignore[no-untyped-def]
         )
 
 
+logger = logging.getLogger(__name__)
+MEASURED = (9, 0)  # the capability on which all tiles were measured, an H100's
+SHARED_MEMORY = 232_448  # its bytes of shared memory a program
+
+
 def overlap(device: torch.device) -> dict[str, bool]:
     """Keyword arguments of a launch on `device`.
 
     The kernel's OVERLAP and, where it is on, the launch attribute.
     """
-    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (9, 0):
+    if capability(device) < (9, 0):
         return {"OVERLAP": False}
     return {"OVERLAP": True, "launch_pdl": True}
+
+
+def capability(device: torch.device) -> tuple[int, int]:
+    """Compute capability; (0, 0) for what is no GPU."""
+    return torch.cuda.get_device_capability(device) if device.type == "cuda" else (0, 0)
+
+
+@functools.cache
+def shared_memory(device: torch.device) -> int:
+    """Bytes of shared memory that a program may have.
+
+    Tiles are cut down to it. The log says once where they are not those of the card.
+    """
+    if device.type != "cuda":
+        return SHARED_MEMORY
+    properties = torch.cuda.get_device_properties(device)
+    size = int(properties.shared_memory_per_block_optin)  # type: ignore[attr-defined]
+    if capability(device) != MEASURED:
+        logger.info("no tiles were measured on %s: it takes an H100's, cut to %d KiB", properties.name, size >> 10)
+    return size

@@ -14,8 +14,10 @@ import triton.language as tl
 from engine.ops.triton.codec.math import copy_pasts, narrowed, snake, store_thrice
 from engine.ops.triton.launch import arrive, fetch, start
 
+LINE = tl.constexpr(64)  # halves of a line of the second-level cache
 
-@triton.jit(do_not_specialize=["positions", "steps", "split"])
+
+@triton.jit(do_not_specialize=["positions", "steps"])
 def conv_kernel(
     x,
     weight,
@@ -28,13 +30,12 @@ def conv_kernel(
     tail_home,
     past_home,
     rows,
-    partial,
-    arrivals,
     positions,
     steps,
     channels,
     width,
-    weight_stride,
+    depth_stride,
+    width_stride,
     depth,
     tap_skip,
     x_sample,
@@ -43,11 +44,9 @@ def conv_kernel(
     home_stride,
     tail,
     past,
-    split,
     BM: tl.constexpr,
     BN: tl.constexpr,
     BK: tl.constexpr,
-    SPLIT: tl.constexpr,
     PREFETCH: tl.constexpr,
     ACTIVATION: tl.constexpr,
     RESIDUAL: tl.constexpr,
@@ -60,60 +59,43 @@ def conv_kernel(
     """x (B, H + T, C) @ weight (taps C, N) -> raw (B, T, N) before the activation, out (B, past + T N) after it,
     or (B, past + T 3 N) as high, low, high if THRICE.
 
-    positions = B T, steps = T, channels = C, width = N, depth = taps C, tap_skip = (dilation - 1) C. `split`
-    programs share the depth of a tile if SPLIT; the last to arrive adds their fp32 partial sums in order, so the result
-    does not depend on timing.
+    positions = B T, steps = T, channels = C, width = N, depth = taps C, tap_skip = (dilation - 1) C.
+    The depth is added up in one order whatever the tile, so no sample depends on how many are decoded with it.
     """
     start(OVERLAP)
     tiles_n = tl.cdiv(width, BN)
     tiles = tl.cdiv(positions, BM) * tiles_n
     program = tl.program_id(0)
     chunks = depth // BK
-    share = tl.cdiv(chunks, split)
-    first = (program % split) * share
-    last = tl.minimum(first + share, chunks)
     lane = tl.arange(0, BK)
     if PREFETCH and OVERLAP:
-        column = weight + ((program // split) % tiles_n) * BN
-        for chunk in range(first, last):
-            fetch(column + (chunk * BK + lane) * weight_stride, OVERLAP)
+        column = ((program % tiles_n) * BN + tl.arange(0, BN))[:, None] * width_stride
+        line = tl.arange(0, BK // LINE if BK > LINE else 1)[None, :] * LINE
+        for chunk in range(0, chunks):
+            fetch(weight + column + (chunk * BK + line) * depth_stride, OVERLAP)
     arrive(OVERLAP)
-    if program >= tiles * split:
+    if program >= tiles:
         if COPY:
             copy_pasts(
-                program - tiles * split, x, tail_home, tail, x_sample, out, past_home, past,
+                program - tiles, x, tail_home, tail, x_sample, out, past_home, past,
                 out_sample, rows, home_stride, COPY,
             )  # fmt: skip
     else:
-        tile = program // split
-        part = program % split
-        m = (tile // tiles_n) * BM + tl.arange(0, BM)
-        n = (tile % tiles_n) * BN + tl.arange(0, BN)
+        m = (program // tiles_n) * BM + tl.arange(0, BM)
+        n = (program % tiles_n) * BN + tl.arange(0, BN)
         inside = tl.minimum(m, positions - 1)
         row = (inside // steps) * x_sample + (inside % steps) * channels
         x_tile = x + row[:, None] + lane[None, :]
-        weight_tile = weight + lane[:, None] * weight_stride + n[None, :]
+        weight_tile = weight + lane[:, None] * depth_stride + n[None, :] * width_stride
         sums = tl.zeros((BM, BN), tl.float32)
-        for chunk in range(first, last):
+        for chunk in range(0, chunks):
             k = chunk * BK
             taken = tl.load(x_tile + (k + (k // channels) * tap_skip))
-            sums = tl.dot(taken, tl.load(weight_tile + k * weight_stride), sums)
-        mine = True
-        if SPLIT:
-            cell = tile * split * BM * BN + tl.arange(0, BM)[:, None] * BN + tl.arange(0, BN)[None, :]
-            tl.store(partial + cell + part * BM * BN, sums)
-            tl.debug_barrier()
-            mine = tl.atomic_add(arrivals + tile, 1, sem="acq_rel") == split - 1
-        if mine:
-            if SPLIT:
-                tl.store(arrivals + tile, 0)
-                sums = tl.load(partial + cell, cache_modifier=".cg")
-                for other in range(1, split):
-                    sums += tl.load(partial + cell + other * BM * BN, cache_modifier=".cg")
-            conv_epilogue(
-                sums, m, n, bias, frequency, gain, residual, raw, out, positions, steps, width,
-                residual_sample, out_sample, past, ACTIVATION, RESIDUAL, RAW, OUT, THRICE,
-            )  # fmt: skip
+            sums = tl.dot(taken, tl.load(weight_tile + k * depth_stride), sums)
+        conv_epilogue(
+            sums, m, n, bias, frequency, gain, residual, raw, out, positions, steps, width,
+            residual_sample, out_sample, past, ACTIVATION, RESIDUAL, RAW, OUT, THRICE,
+        )  # fmt: skip
 
 
 @triton.jit

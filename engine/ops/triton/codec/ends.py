@@ -12,19 +12,16 @@ from engine.ops.triton.launch import arrive, start
 
 @triton.jit(do_not_specialize=["streams", "frames"])
 def embed_kernel(
-    codes, tables, out, past_home, rows, arrivals, streams, frames, vocabulary, groups, out_sample, home_stride, past,
-    C: tl.constexpr, COUNTERS: tl.constexpr, COPY: tl.constexpr, OVERLAP: tl.constexpr,
+    codes, tables, out, past_home, rows, streams, frames, vocabulary, groups, out_sample, home_stride, past,
+    C: tl.constexpr, COPY: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """out (B, past + n 3 C) = sum over groups g of tables[g, codes[b, t, g]]: codes (B, n, G), tables (G, V, C) fp32.
 
-    The tables hold the codebooks already projected; a sum is written as (high, low, high). Being the first kernel of a
-    call, it also zeroes the call's counters, `arrivals` (COUNTERS,).
+    The tables hold the codebooks already projected; a sum is written as (high, low, high).
     """
     start(OVERLAP)
     arrive(OVERLAP)
     program = tl.program_id(0)
-    if program == 0:
-        tl.store(arrivals + tl.arange(0, COUNTERS), tl.zeros((COUNTERS,), tl.int32))
     if program >= streams * frames:
         copy_pasts(
             program - streams * frames, out, past_home, 0, 0, out, past_home, past, out_sample, rows, home_stride, COPY

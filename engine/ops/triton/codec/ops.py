@@ -15,14 +15,13 @@ from engine.ops.triton.codec.ends import depthwise_norm_kernel, embed_kernel, wa
 from engine.ops.triton.codec.tiles import LEAST, Tile, conv_tile, largest_power_below, linear_tile, unit_tile
 from engine.ops.triton.codec.transformer import attention_kernel, linear_kernel
 from engine.ops.triton.codec.unit import unit_kernel
-from engine.ops.triton.launch import overlap
+from engine.ops.triton.launch import overlap, shared_memory
 
 COPY = 8192  # values of a past that one program carries
 FEW = 64  # positions up to which a product waits for its weights more than it multiplies
-ATTENTION_WARPS = 2  # more would repeat each other's work on 16 columns
+ATTENTION_WARPS = 8
 MULTIPROCESSORS = 132  # a unit of fewer tiles waits for its weights too
 COLUMNS = 64  # weights have a multiple of this many columns
-COUNTERS = 1024  # most tiles of a product with shared depth
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,8 @@ class Snake:
 class Conv:
     """Weights of a convolution.
 
-    weight (depth = taps C, width = N) with zero rows and columns beyond; bias (N,) fp32; snake is what follows.
+    weight (depth = taps C, width = N) with zero rows and columns beyond, of any strides; bias (N,) fp32; snake is what
+    follows.
     """
 
     weight: Tensor
@@ -111,12 +111,10 @@ class History:
 class Streams:
     """State that all operations of one call share.
 
-    `rows` (B,) int64 names the slot of each sample of the batch, `arrivals` (COUNTERS,) int32 counts the programs that
-    share a tile and have done their part: zero between operations.
+    `rows` (B,) int64 names the slot of each sample of the batch.
     """
 
     rows: Tensor
-    arrivals: Tensor
 
 
 class CodecOps:
@@ -127,25 +125,26 @@ class CodecOps:
 
     def __init__(self, device: torch.device) -> None:
         self.launch = overlap(device)  # options of every launch
+        self.shared = shared_memory(device)
 
     def streams(self, rows: Tensor) -> Streams:
         """`Streams` of a call, which `embed` opens."""
-        return Streams(rows.contiguous(), torch.empty(COUNTERS, dtype=torch.int32, device=rows.device))
+        return Streams(rows.contiguous())
 
     def embed(self, codes: Tensor, tables: Tensor, on: Streams, next_history: History) -> Tensor:
         """Sum of the codes' table rows: high, low, high.
 
         codes (B, n, G), tables (G, V, C) fp32 -> (B, H + n, 3 C).
         The first kernel of a call is launched in order: what earlier calls left is complete when any later kernel
-        starts. It also zeroes the counters.
+        starts.
         """
         streams, frames, groups = codes.shape
         out = _padded(next_history.values, streams, frames, next_history.channels, next_history)
         past = next_history.length * next_history.channels
         embed_kernel[(streams * (frames + triton.cdiv(past, COPY)),)](
-            codes, tables, out, next_history.values, on.rows, on.arrivals, streams, frames, tables.shape[1], groups,
+            codes, tables, out, next_history.values, on.rows, streams, frames, tables.shape[1], groups,
             out.stride(0), next_history.values.stride(0), past,
-            C=tables.shape[2], COUNTERS=COUNTERS, COPY=COPY, OVERLAP=self.launch["OVERLAP"],
+            C=tables.shape[2], COPY=COPY, OVERLAP=self.launch["OVERLAP"],
         )  # fmt: skip
         return out
 
@@ -173,14 +172,13 @@ class CodecOps:
         streams, steps = x.shape[0], x.shape[1] - (history.length if history else 0)
         positions, width, depth = streams * steps, conv.width, conv.depth
         t = tile or conv_tile(positions, depth, width)
+        chunk = math.gcd(t.depth, conv.channels)
+        t = t.fitted(2 * chunk * (t.rows + t.columns), self.shared)
         assert conv.weight.shape[1] % t.columns == 0, "a tile must not read beyond the padded columns"
         plain = x.new_empty((streams, steps, width), dtype=raw) if raw else x
         padded = _padded(x, streams, steps, 3 * width if split3 else width, next_history) if out else x
         past, tail = _size(next_history), _size(history)
-        tiles = triton.cdiv(positions, t.rows) * triton.cdiv(width, t.columns)
-        assert t.split == 1 or tiles <= COUNTERS, "a tile without a counter"
-        programs = tiles * t.split
-        partial = x.new_empty(programs * t.rows * t.columns, dtype=torch.float32) if t.split > 1 else conv.bias
+        programs = triton.cdiv(positions, t.rows) * triton.cdiv(width, t.columns)
         snake = conv.snake or Snake(conv.bias, conv.bias)
         source = history or next_history
         pasts = source.values if source else conv.bias
@@ -188,11 +186,10 @@ class CodecOps:
         conv_kernel[(programs + streams * (triton.cdiv(tail, COPY) + triton.cdiv(past, COPY)),)](
             x, conv.weight, conv.bias, snake.frequency, snake.gain, x if residual is None else residual, plain, padded,
             history.values if history else pasts, next_history.values if next_history else pasts, on.rows,
-            partial, on.arrivals,
-            positions, steps, conv.channels, width, conv.weight.stride(0), depth, (conv.dilation - 1) * conv.channels,
+            positions, steps, conv.channels, width, *conv.weight.stride(), depth, (conv.dilation - 1) * conv.channels,
             x.stride(0), 0 if residual is None else residual.stride(0), padded.stride(0), pasts.stride(0),
-            tail, past, t.split,
-            BM=t.rows, BN=t.columns, BK=math.gcd(t.depth, conv.channels), SPLIT=t.split > 1,
+            tail, past,
+            BM=t.rows, BN=t.columns, BK=chunk,
             PREFETCH=positions <= FEW, ACTIVATION=activation,
             RESIDUAL=residual is not None, RAW=raw is not None, OUT=out, THRICE=split3,
             COPY=COPY if source else 0,
@@ -220,6 +217,7 @@ class CodecOps:
         positions, first, second = streams * steps, unit.first, unit.second
         assert first.snake is not None and second.snake is not None  # a unit always has both
         t = tile or unit_tile(positions, channels)
+        t = t.fitted(2 * t.depth * (t.rows + channels), self.shared)
         assert not t.wgmma, "a unit is wrong with wgmma (see codec_tiles)"
         plain = torch.empty_like(residual) if raw else x
         padded = _padded(x, streams, steps, channels, next_history)
@@ -258,6 +256,7 @@ class CodecOps:
         width = columns // 2 if gated else columns
         out = linear.high.new_empty((positions, 3 * width)) if split3 else x.new_empty((positions, width))
         t = tile or linear_tile(positions, depth, width)
+        t = t.fitted(4 * t.depth * (t.rows + t.columns * (2 if gated else 1)), self.shared)
         linear_kernel[(width // t.columns, triton.cdiv(positions, t.rows))](
             x, linear.high, linear.low, x if linear.bias is None else linear.bias,
             x if residual is None else residual, out,
@@ -281,7 +280,7 @@ class CodecOps:
         attention_kernel[(streams, heads)](
             qkv, cache[:, 0], cache[:, 1], out, on.rows, position, freqs, frames, cache.stride(0), heads, ring, window,
             size**-0.5, HALF=size // 2,
-            BQ=max(LEAST, triton.next_power_of_2(frames)), BR=max(LEAST, triton.next_power_of_2(window)),
+            BQ=max(LEAST, triton.next_power_of_2(frames)), BR=max(LEAST, triton.next_power_of_2(ring)),
             num_warps=ATTENTION_WARPS, num_stages=1, **self.launch,
         )  # fmt: skip
         return out

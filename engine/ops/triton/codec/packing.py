@@ -228,13 +228,14 @@ class _Packer:
         snake: str | None = None,
         columns: int = COLUMNS,
     ) -> Conv:
-        """weight (taps C, N), with padded rows, columns.
+        """weight (taps C, N), with padded rows, columns; contiguous along its rows but for fused units.
 
         A Snake of fewer channels is repeated up to N.
         """
         depth, width = weight.shape
         more = -width % columns
-        padded = F.pad(weight, (0, more, 0, -depth % DEPTHS)).to(self.dtype).contiguous()
+        padded = F.pad(weight, (0, more, 0, -depth % DEPTHS)).to(self.dtype)
+        padded = padded.contiguous() if columns == 1 else padded.T.contiguous().T
         repeated = self.snake(snake, width, more) if snake else None
         return Conv(padded, F.pad(bias, (0, more)), taps, dilation, width, repeated, depth)
 

@@ -84,13 +84,14 @@ def attention_kernel(
     qkv, keys, values, out, rows, position, turns, frames, slot_stride, heads, ring, window, softmax_scale,
     HALF: tl.constexpr, BQ: tl.constexpr, BR: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """One head of one stream: rotate, attend to the ring's window and to the new positions, then write the ring.
+    """One head of one stream: rotate, attend to the window before each new position, write the ring.
 
     qkv (B, n, 3 H D) fp32 -> out (B, n, H D) fp32, D = 2 HALF. keys, values: this layer's part of slot 0, a slot
     being slot_stride apart: (H, ring, D), keys already rotated; position p lives at p % ring. position (slots,)
     counts what came before; turns (HALF,) fp64 is how far a position turns each pair, in full turns, so that no
     speech is too long for fp32. ring >= window - 1 + n, so what is written is never what a query of this call still
-    reads. Positions and ring are those that earlier calls left, and the call's first kernel waited for all of these:
+    reads. Every position is taken at its place in the ring, so that sums have one order, however many come in a call.
+    Positions and ring are those that earlier calls left, and the call's first kernel waited for all of these:
     they are read before `arrive`.
     """
     start(OVERLAP)
@@ -99,54 +100,57 @@ def attention_kernel(
     slot = tl.load(rows + stream)
     before = tl.load(position + slot)
     d = tl.arange(0, HALF)
-    j = before - BR + tl.arange(0, BR)
-    kept = (j >= 0) & (j > before - window)
-    home = slot.to(tl.int64) * slot_stride + head * ring * 2 * HALF
-    old = home + ((j + ring * BR) % ring)[:, None] * 2 * HALF + d[None, :]
-    old_key1 = tl.load(keys + old, mask=kept[:, None], other=0.0)
-    old_key2 = tl.load(keys + old + HALF, mask=kept[:, None], other=0.0)
-    old_value1 = tl.load(values + old, mask=kept[:, None], other=0.0)
-    old_value2 = tl.load(values + old + HALF, mask=kept[:, None], other=0.0)
+    c = tl.arange(0, BR)
+    last = before + frames - 1
+    j = last - (last - c + BR * ring) % ring  # the position at each place, once the new ones are there
+    old = (c < ring) & (j >= 0) & (j < before) & (j > before - window)
+    new = (c < ring) & (j >= before)
+    place = slot.to(tl.int64) * slot_stride + head * ring * 2 * HALF + c[:, None] * 2 * HALF + d[None, :]
+    old_key1 = tl.load(keys + place, mask=old[:, None], other=0.0)
+    old_key2 = tl.load(keys + place + HALF, mask=old[:, None], other=0.0)
+    old_value1 = tl.load(values + place, mask=old[:, None], other=0.0)
+    old_value2 = tl.load(values + place + HALF, mask=old[:, None], other=0.0)
     arrive(OVERLAP)
 
     width = heads * 2 * HALF
     q = tl.arange(0, BQ)
+    own = before + q
     real = (q < frames)[:, None]
-    new = qkv + (stream * frames + q)[:, None] * 3 * width + head * 2 * HALF + d[None, :]
-    turn = (before + q).to(tl.float64)[:, None] * tl.load(turns + d)[None, :]
+    query = qkv + (stream * frames + q)[:, None] * 3 * width + head * 2 * HALF + d[None, :]
+    query1, query2 = _rotated(query, own, real, turns, HALF)
+    taken = qkv + (stream * frames + j - before)[:, None] * 3 * width + head * 2 * HALF + d[None, :]
+    key1, key2 = _rotated(taken + width, j, new[:, None], turns, HALF)
+    key1 = tl.where(new[:, None], narrowed(key1, keys), old_key1)
+    key2 = tl.where(new[:, None], narrowed(key2, keys), old_key2)
+    value1 = narrowed(tl.load(taken + 2 * width, mask=new[:, None], other=0.0), keys)
+    value2 = narrowed(tl.load(taken + 2 * width + HALF, mask=new[:, None], other=0.0), keys)
+    value1 = tl.where(new[:, None], value1, old_value1)
+    value2 = tl.where(new[:, None], value2, old_value2)
+
+    scores = tl.dot(narrowed(query1, keys), tl.trans(key1))
+    scores = tl.dot(narrowed(query2, keys), tl.trans(key2), scores) * softmax_scale
+    seen = (old | new)[None, :] & (j[None, :] <= own[:, None]) & (j[None, :] > own[:, None] - window)
+    scores = tl.where(seen, scores, float("-inf"))
+    weights = tl.exp(scores - tl.max(scores, 1)[:, None])
+    total = tl.sum(weights, 1)[:, None]
+    weights = weights.to(value1.dtype)
+    result = out + (stream * frames + q)[:, None] * width + head * 2 * HALF + d[None, :]
+    tl.store(result, narrowed(tl.dot(weights, value1) / total, out), mask=real)
+    tl.store(result + HALF, narrowed(tl.dot(weights, value2) / total, out), mask=real)
+
+    tl.store(keys + place, key1, mask=new[:, None])
+    tl.store(keys + place + HALF, key2, mask=new[:, None])
+    tl.store(values + place, value1, mask=new[:, None])
+    tl.store(values + place + HALF, value2, mask=new[:, None])
+
+
+@triton.jit
+def _rotated(at, position, real, turns, HALF: tl.constexpr):
+    """Both halves of heads (n, 2 HALF) at `at`, turned by their positions (n,)."""
+    turn = position.to(tl.float64)[:, None] * tl.load(turns + tl.arange(0, HALF))[None, :]
     angle = (turn - tl.floor(turn)).to(tl.float32) * 6.283185307179586
     cos = sine(angle + 1.5707963267948966)
     sin = sine(angle)
-    q1 = tl.load(new, mask=real, other=0.0)
-    q2 = tl.load(new + HALF, mask=real, other=0.0)
-    k1 = tl.load(new + width, mask=real, other=0.0)
-    k2 = tl.load(new + width + HALF, mask=real, other=0.0)
-    v1 = narrowed(tl.load(new + 2 * width, mask=real, other=0.0), keys)
-    v2 = narrowed(tl.load(new + 2 * width + HALF, mask=real, other=0.0), keys)
-    query1 = narrowed(q1 * cos - q2 * sin, keys)
-    query2 = narrowed(q2 * cos + q1 * sin, keys)
-    key1 = narrowed(k1 * cos - k2 * sin, keys)
-    key2 = narrowed(k2 * cos + k1 * sin, keys)
-
-    past = tl.dot(query2, tl.trans(old_key2), tl.dot(query1, tl.trans(old_key1))) * softmax_scale
-    near = tl.dot(query2, tl.trans(key2), tl.dot(query1, tl.trans(key1))) * softmax_scale
-    own = before + q
-    past = tl.where(kept[None, :] & (j[None, :] > own[:, None] - window), past, float("-inf"))
-    near = tl.where((q[None, :] <= q[:, None]) & (q[None, :] > q[:, None] - window), near, float("-inf"))
-    largest = tl.maximum(tl.max(past, 1), tl.max(near, 1))
-    past = tl.exp(past - largest[:, None])
-    near = tl.exp(near - largest[:, None])
-    total = (tl.sum(past, 1) + tl.sum(near, 1))[:, None]
-    past = past.to(v1.dtype)
-    near = near.to(v1.dtype)
-    mixed1 = tl.dot(past, old_value1, tl.dot(near, v1)) / total
-    mixed2 = tl.dot(past, old_value2, tl.dot(near, v2)) / total
-    result = out + (stream * frames + q)[:, None] * width + head * 2 * HALF + d[None, :]
-    tl.store(result, narrowed(mixed1, out), mask=real)
-    tl.store(result + HALF, narrowed(mixed2, out), mask=real)
-
-    place = home + ((before + q) % ring)[:, None] * 2 * HALF + d[None, :]
-    tl.store(keys + place, key1, mask=real)
-    tl.store(keys + place + HALF, key2, mask=real)
-    tl.store(values + place, v1, mask=real)
-    tl.store(values + place + HALF, v2, mask=real)
+    low = tl.load(at, mask=real, other=0.0)
+    high = tl.load(at + HALF, mask=real, other=0.0)
+    return low * cos - high * sin, high * cos + low * sin
