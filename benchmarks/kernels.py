@@ -47,8 +47,8 @@ def build(kind: str, ops: Ops, rows: int, weights: dict[str, Tensor], config: Mo
     like = weights["talker.codec_head.weight"]
     state = SlotState(config, rows, blocks, ops.block_size, like)
     state.block_table[:rows] = 1 + torch.arange(rows * blocks, device=DEVICE).view(rows, blocks)
-    for side, temperature in enumerate((0.9, 0.9)):
-        state._temperature[side], state._top_k[side], state._top_p[side] = temperature, 50, 1.0
+    state._numbers[:] = torch.tensor((0.9, 1.0, 0.9, 1.0, 1.05), device=DEVICE)[:, None]
+    state._top_k[:] = 50
     text = TextTable(torch.randn(1000, config.talker.hidden, device=DEVICE).to(like.dtype))
     talker = Talker(config, weights, text, caches(config.talker, rows * blocks + 1, ops.block_size), 4096, ops)
     predictor = Predictor(config, weights, caches(config.predictor, rows, config.code_groups), ops)
@@ -131,7 +131,7 @@ def line(parts: Parts, rows: int) -> str:
     x = torch.randn(rows, config.talker.hidden, device=DEVICE, dtype=torch.bfloat16)
     first = torch.randint(config.predictor.vocab, (rows,), device=DEVICE)
     uniform = torch.rand(rows, config.code_groups, device=DEVICE)
-    picks = state.predictor_sampling(table[:, 0], uniform[:, 1])
+    _, picks, _ = state.sampling(table[:, 0], uniform.t().contiguous())
     talker = replayed(lambda: parts.talker.decode(x, state.block_table, table[:, 0], table[:, 1]))
     predictor = replayed(lambda: parts.predictor.forward(x, first, lambda _: picks))
     frame = replayed(lambda: parts.frame.forward(table))

@@ -23,6 +23,7 @@ ROWS = (1, 8, 32, 64)
 STREAMS = (1, 8, 32, 64)
 CHUNKS = (1, 2, 4, 12)  # frames
 COLUMNS = (16, 64)
+ARRIVAL = 16  # prompt columns of a newcomer
 CONTEXT = 60  # positions behind a row: its prompt, and half of a typical speech
 TEXT_ID = 11
 
@@ -33,7 +34,8 @@ AnyRunner = PipelinedRunner | EagerRunner
 class FrameTimes:
     """Milliseconds of a frame, its halves, a step.
 
-    `talker` includes codebook 0's sampling, `predictor` its own; `step`: with the host's work.
+    `talker` includes codebook 0's sampling, `predictor` its own; `step`: with the host's work; `arrival`: the
+    frame with ARRIVAL prompt columns in its talker's pass, None where they are read apart.
     """
 
     rows: int
@@ -41,6 +43,7 @@ class FrameTimes:
     predictor: float
     frame: float
     step: float
+    arrival: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +99,28 @@ def frame_times(runner: AnyRunner, defaults: Sampling, rows: int, repeats: int) 
     frame = milliseconds(_frame(runner, table), runner._device, repeats)
     talker = milliseconds(_talker(runner, table), runner._device, repeats)
     step = _step_time(runner, batch, repeats)
-    return FrameTimes(rows, talker, frame - talker, frame, step)
+    return FrameTimes(rows, talker, frame - talker, frame, step, _arrival_time(runner, table, repeats))
+
+
+def _arrival_time(runner: AnyRunner, rows: Tensor, repeats: int) -> float | None:
+    """Milliseconds of a frame that reads a newcomer's prompt too."""
+    if isinstance(runner, EagerRunner) or ARRIVAL not in runner._riding:
+        return None
+    graphs, size = runner._riding[ARRIVAL], ARRIVAL + len(rows)
+    graphs.table[:size] = torch.cat((_prompt_table(runner, ARRIVAL), rows))
+    return milliseconds(lambda: graphs.replay(size), runner._device, repeats)
+
+
+def _prompt_table(runner: AnyRunner, columns: int) -> Tensor:
+    """Prompt columns of a speech in slot 0."""
+    size = runner._state.block_size
+    work = Prefill(0, 0, [PromptToken(TEXT_ID, ())] * columns, [1 + position // size for position in range(columns)])
+    return torch.from_numpy(pack_prefills([work], runner._groups)).to(runner._device)
 
 
 def prefill_time(runner: AnyRunner, columns: int, repeats: int) -> float:
     """Milliseconds of one prompt of `columns` columns in slot 0."""
-    size = runner._state.block_size
-    work = Prefill(0, 0, [PromptToken(TEXT_ID, ())] * columns, [1 + position // size for position in range(columns)])
-    table = torch.from_numpy(pack_prefills([work], runner._groups)).to(runner._device)
+    table = _prompt_table(runner, columns)
     if isinstance(runner, PipelinedRunner):
         graphs = runner._prefill
         graphs.table[:columns] = table

@@ -116,7 +116,7 @@ class TimedGraphs(Graphs[Any]):
 
     def __init__(self, function: Callable[[Tensor], Any], table: Tensor, sizes: Sequence[int], pool: object) -> None:
         super().__init__(function, table, sizes, pool)
-        like = function(table[:1])
+        like = function(table[: self.sizes[0]])
         self._times = PREFILL if like is None else _times(like)
         self._outputs = {size: None if like is None else _noise(size, like) for size in sizes}
 

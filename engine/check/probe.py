@@ -53,6 +53,7 @@ class Probe:
     def __init__(self, ops: Ops) -> None:
         self._ops = ops
         self.name, self.attention, self.block_size = ops.name, ops.attention, ops.block_size
+        self.one_attention = ops.one_attention
         self.trace = Trace()
         self._record = self._following = False
         self._forced: Iterator[Half] = iter(())
@@ -88,17 +89,19 @@ class Probe:
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
         return self._seen(weight, self._ops.linear(x, weight))
 
-    def norm_linear(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
-        return self._seen(weight, self._ops.norm_linear(x, norm, weight, eps))
+    def norm_linear(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float, normed: Tensor | None = None) -> Tensor:
+        return self._seen(weight, self._ops.norm_linear(x, norm, weight, eps, normed))
 
-    def linear_residual(self, x: Tensor, weight: Tensor, residual: Tensor) -> Tensor:
+    def linear_residual(
+        self, x: Tensor, weight: Tensor, residual: Tensor, norm: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor | None]:
         if part := self._first.get(id(weight)):
             self._half(Half(self._input(part), residual, None))
-        out = self._seen(weight, self._ops.linear_residual(x, weight, residual))
-        return self._half(Half(self._names[id(weight)], out, residual))
+        out = self._seen(weight, self._ops.linear_residual(x, weight, residual, norm, eps)[0])
+        return self._half(Half(self._names[id(weight)], out, residual)), None  # what is forced has another norm
 
-    def norm_swiglu(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
-        return self._seen(weight, self._ops.norm_swiglu(x, norm, weight, eps))
+    def norm_swiglu(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float, normed: Tensor | None = None) -> Tensor:
+        return self._seen(weight, self._ops.norm_swiglu(x, norm, weight, eps, normed))
 
     def paged_decode(
         self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata

@@ -53,18 +53,16 @@ class DecoderStack:
         self.norm = weights[f"{prefix}.norm.weight"]
         self._ops = ops
 
-    def forward(self, x: Tensor, attend: Attend) -> Tensor:
-        """(R, K) -> (R, K), after the final norm."""
-        return self._ops.rms_norm(self.run_layers(x, attend), self.norm, self.eps)
-
-    def run_layers(self, x: Tensor, attend: Attend) -> Tensor:
-        """(R, K) -> (R, K), before the final norm."""
-        for number, layer in enumerate(self.layers):
-            qkv = self._ops.norm_linear(x, layer.input_norm, layer.qkv, self.eps)
-            x = self._ops.linear_residual(attend(number, qkv, layer.heads), layer.out, x)
-            hidden = self._ops.norm_swiglu(x, layer.output_norm, layer.gate_up, self.eps)
-            x = self._ops.linear_residual(hidden, layer.down, x)
-        return x
+    def run_layers(self, x: Tensor, attend: Attend) -> tuple[Tensor, Tensor | None]:
+        """(R, K) -> (R, K) before the final norm, and after it where that has been computed on the way."""
+        ops, eps, normed = self._ops, self.eps, None
+        following = [*(layer.input_norm for layer in self.layers[1:]), self.norm]
+        for number, (layer, norm) in enumerate(zip(self.layers, following, strict=True)):
+            qkv = ops.norm_linear(x, layer.input_norm, layer.qkv, eps, normed)
+            x, normed = ops.linear_residual(attend(number, qkv, layer.heads), layer.out, x, layer.output_norm, eps)
+            hidden = ops.norm_swiglu(x, layer.output_norm, layer.gate_up, eps, normed)
+            x, normed = ops.linear_residual(hidden, layer.down, x, norm, eps)
+        return x, normed
 
 
 def rope_tables(config: RotaryConfig, positions: int, like: Tensor) -> Rope:

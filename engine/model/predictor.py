@@ -48,8 +48,8 @@ class Predictor:
         cache = [LayerCache(layer.keys[: len(first)], layer.values[: len(first)]) for layer in self.cache]
         x = torch.stack((self._project(hidden), F.embedding(first, self.tables[0])), 1)
         for step in range(self.steps):
-            last = self._run(x, step + 2 - x.shape[1], cache)
-            logits = self._ops.norm_linear(last, self.stack.norm, self.heads[step], self.stack.eps)
+            last, normed = self._run(x, step + 2 - x.shape[1], cache)
+            logits = self._ops.norm_linear(last, self.stack.norm, self.heads[step], self.stack.eps, normed)
             if step == self.steps - 1:
                 codes.append(self._ops.sample(logits, params_at(step)))
             else:
@@ -58,8 +58,8 @@ class Predictor:
                 x = rows[:, None]
         return torch.stack(codes, 1)
 
-    def _run(self, x: Tensor, start: int, cache: list[LayerCache]) -> Tensor:
-        """State of the last position, before the final norm.
+    def _run(self, x: Tensor, start: int, cache: list[LayerCache]) -> tuple[Tensor, Tensor | None]:
+        """State of the last position, before the final norm, and after it where that is there.
 
         x (R, T, K) at positions start... -> (R, K).
         """
@@ -69,7 +69,9 @@ class Predictor:
             out = self._ops.dense_attention(qkv.view(rows, steps, -1), norms, self.rope, cache[layer], start)
             return out.view(rows * steps, -1)
 
-        return self.stack.run_layers(x.reshape(rows * steps, width), attend).view(rows, steps, width)[:, -1]
+        x, normed = self.stack.run_layers(x.reshape(rows * steps, width), attend)
+        last = x.view(rows, steps, width)[:, -1]
+        return last, None if normed is None else normed.view(rows, steps, width)[:, -1]
 
     def _project(self, x: Tensor) -> Tensor:
         return x if self._projection is None else F.linear(x, *self._projection)

@@ -57,24 +57,24 @@ class CodecEmbedding:
     """Embeddings of all sixteen codebooks as one table.
 
     A frame is then one lookup of sixteen rows.
-    Codebook 0 has the control, language and speaker ids too; the last row is zero and stands for an absent id.
+    Codebook 0 has the control, language and speaker ids too. A row of zeros precedes each codebook's: id -1, an absent
+    one, is its embedding.
     """
 
     def __init__(self, config: ModelConfig, weights: Tensors) -> None:
         names = ["talker.model.codec_embedding.weight"]
         names += [f"talker.code_predictor.model.codec_embedding.{g}.weight" for g in range(config.code_groups - 1)]
         tables = [weights[name] for name in names]
-        self.table = torch.cat([*tables, torch.zeros_like(tables[0][:1])])
-        sizes = torch.tensor([0] + [len(table) for table in tables[:-1]], device=self.table.device)
+        self.table = torch.cat([F.pad(table, (0, 0, 1, 0)) for table in tables])
+        sizes = torch.tensor([1] + [len(table) + 1 for table in tables[:-1]], device=self.table.device)
         self._offsets = sizes.cumsum(0)
-        self._absent = len(self.table) - 1
 
     def rows(self, codes: Tensor) -> Tensor:
         """Rows of `table` for codes (R, code groups).
 
         A code is -1 where absent.
         """
-        return torch.where(codes < 0, self._absent, codes + self._offsets)
+        return codes + self._offsets
 
 
 class Talker:
@@ -107,17 +107,23 @@ class Talker:
         """
         return self._ops.embed(self.codec.table, self.codec.rows(codes), self.text(text))
 
-    def decode(self, x: Tensor, block_table: Tensor, slots: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def decode(
+        self, x: Tensor, block_table: Tensor, slots: Tensor, positions: Tensor, prompt: int = 0
+    ) -> tuple[Tensor, Tensor]:
         """Hidden states, logits of one position a row.
 
-        x (R, K) -> hidden state after the final norm (R, K), logits (R, V).
+        x (P + R, K) -> hidden state after the final norm (R, K), logits (R, V).
+        The first `prompt` = P rows are prompt tokens, of which keys, values alone are kept.
         """
         metadata = AttentionMetadata(block_table, slots, positions)
+        paged = self._ops.paged_prefill if prompt else self._ops.paged_decode
 
         def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
-            return self._ops.paged_decode(qkv, norms, self.rope, self.cache[layer], metadata)
+            return paged(qkv, norms, self.rope, self.cache[layer], metadata)
 
-        hidden = self.stack.forward(x, attend)
+        x, normed = self.stack.run_layers(x, attend)
+        stack = self.stack
+        hidden = self._ops.rms_norm(x[prompt:], stack.norm, stack.eps) if normed is None else normed[prompt:]
         return hidden, self._ops.linear(hidden, self.head)
 
     def prefill(self, x: Tensor, block_table: Tensor, slots: Tensor, positions: Tensor) -> None:

@@ -64,12 +64,14 @@ class SamplingTensors:
 class Ops(Protocol):
     """Operations of the language models.
 
-    `block_size`: positions of a block that suit the attention.
+    `block_size`: positions of a block that suit the attention. `one_attention`: `paged_prefill` gives a row whose
+    past is stored what `paged_decode` gives it, bit for bit.
     """
 
     name: str
     attention: str
     block_size: int
+    one_attention: bool
 
     def rms_norm(self, x: Tensor, norm: Tensor, eps: float) -> Tensor:
         """RMS norm: (R, K) -> (R, K).
@@ -83,22 +85,24 @@ class Ops(Protocol):
         x (R, K), weight (N, K) -> (R, N).
         """
 
-    def norm_linear(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
+    def norm_linear(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float, normed: Tensor | None = None) -> Tensor:
         """RMS norm, then a linear map.
 
-        x (R, K), norm (K,), weight (N, K) -> (R, N).
+        x (R, K), norm (K,), weight (N, K) -> (R, N). `normed`: the RMS norm of x, where it is there already.
         """
 
-    def linear_residual(self, x: Tensor, weight: Tensor, residual: Tensor) -> Tensor:
+    def linear_residual(
+        self, x: Tensor, weight: Tensor, residual: Tensor, norm: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor | None]:
         """Linear map with residual: `residual + x @ weight.T`.
 
-        x (R, K), weight (N, K), residual (R, N) -> (R, N).
+        x (R, K), weight (N, K), residual (R, N) -> (R, N), and its RMS norm where that costs less here than later.
         """
 
-    def norm_swiglu(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
+    def norm_swiglu(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float, normed: Tensor | None = None) -> Tensor:
         """RMS norm, projection, then `silu(gate) * up`.
 
-        x (R, K), weight (2 I, K), gate rows first -> (R, I).
+        x (R, K), weight (2 I, K), gate rows first -> (R, I). `normed` as in `norm_linear`.
         """
 
     def paged_decode(

@@ -26,6 +26,7 @@ class ReferenceOps:
     name = "reference"
     attention = "torch"
     block_size = 16
+    one_attention = True
 
     def rms_norm(self, x: Tensor, norm: Tensor, eps: float) -> Tensor:
         return torch.rms_norm(x, x.shape[-1:], eps=eps) * norm
@@ -33,14 +34,16 @@ class ReferenceOps:
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.linear(x, weight)
 
-    def norm_linear(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
-        return F.linear(self.rms_norm(x, norm, eps), weight)
+    def norm_linear(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float, normed: Tensor | None = None) -> Tensor:
+        return F.linear(self.rms_norm(x, norm, eps) if normed is None else normed, weight)
 
-    def linear_residual(self, x: Tensor, weight: Tensor, residual: Tensor) -> Tensor:
-        return torch.addmm(residual, x, weight.t())
+    def linear_residual(
+        self, x: Tensor, weight: Tensor, residual: Tensor, norm: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor | None]:
+        return torch.addmm(residual, x, weight.t()), None
 
-    def norm_swiglu(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
-        gate, up = self.norm_linear(x, norm, weight, eps).chunk(2, -1)
+    def norm_swiglu(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float, normed: Tensor | None = None) -> Tensor:
+        gate, up = self.norm_linear(x, norm, weight, eps, normed).chunk(2, -1)
         return F.silu(gate) * up
 
     def paged_decode(

@@ -13,6 +13,7 @@ from engine.model.predictor import Predictor
 from engine.model.talker import Talker
 from engine.ops.base import Ops, SamplingTensors
 from engine.runner.inputs import Inputs
+from engine.runner.prefill import embed_prompt
 from engine.runner.slot_state import RING, SlotState
 
 
@@ -20,50 +21,51 @@ class FrameStage:
     """Frame as a function of an integer table.
 
     (R, FIELDS + code groups) -> (R, code groups + 1), all else being slot state.
-    `halfway` is called between talker and predictor, for timing.
+    `halfway` is called between talker and predictor, for timing. `takes_prompts`: whether a frame comes out the same
+    where prompt tokens are read with it.
     """
 
     def __init__(self, config: ModelConfig, talker: Talker, predictor: Predictor, state: SlotState, ops: Ops) -> None:
         self._talker, self._predictor, self._state, self._ops = talker, predictor, state, ops
+        self.takes_prompts = ops.one_attention
         self._groups, self._audio_ids, self._end = config.code_groups, config.predictor.vocab, config.codec.eos
         ids = torch.arange(config.talker.vocab, device=state.generated_mask.device)
         # Audio ids, end of speech; the others are control ids that the talker must never draw.
         self._allowed = (ids < config.predictor.vocab) | (ids == config.codec.eos)
 
-    def forward(self, table: Tensor, halfway: Callable[[], None] = lambda: None) -> Tensor:
+    def forward(self, table: Tensor, halfway: Callable[[], None] = lambda: None, prompt: int = 0) -> Tensor:
         """Codes of one frame a row, with a flag.
 
-        table (R, FIELDS + code groups) int64 -> (R, code groups + 1) int32: codes, then 1 where logits were finite.
+        table (P + R, FIELDS + code groups) int64 -> (R, code groups + 1) int32: codes, then 1 where logits were finite.
         Codes 1..15 are undefined where code 0 is the end-of-speech id.
+        The first `prompt` = P rows are prompt tokens, as `PrefillStage` takes: the talker reads them in the same pass.
         """
-        inputs, state = Inputs.of(table), self._state
+        every, state = Inputs.of(table), self._state
+        inputs = Inputs.of(table[prompt:]) if prompt else every
         slots = inputs.slots
-        state.map_blocks(slots, inputs.positions, inputs.blocks)
-        hidden, logits = self._talk(inputs)
+        state.map_blocks(every.slots, every.positions, every.blocks)
+        x = self._embed(inputs)
+        if prompt:
+            x = torch.cat((embed_prompt(self._talker, state, Inputs.of(table[:prompt])), x))
+        hidden, logits = self._talker.decode(x, state.block_table, every.slots, every.positions, prompt)
         uniform = self._ops.uniforms(state.seed[slots], inputs.frame, self._groups).t().contiguous()
-        first = self._first(logits, slots, uniform[0], inputs.may_end.bool())
+        talker, predictor, penalty = state.sampling(slots, uniform)
+        first = self._ops.sample_talker(
+            logits, talker, penalty, state.generated_mask, slots, inputs.may_end.bool(), self._allowed, self._end
+        )
         halfway()
         audible = torch.where(first < self._audio_ids, first, 0)  # the end's id has no embedding
-        codes = self._predict(hidden, audible, slots, uniform)
+        codes = self._predict(hidden, audible, predictor, uniform)
         state.codes[slots] = codes
         state.frames[slots, inputs.index % RING] = codes
-        return torch.cat((first[:, None], codes[:, 1:], logits.isfinite().all(-1, keepdim=True)), 1).int()
+        finite = torch.linalg.vector_norm(logits, torch.inf, -1, keepdim=True) < torch.inf  # not of NaN either
+        return torch.cat((first[:, None], codes[:, 1:], finite), 1).int()
 
-    def _talk(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    def _embed(self, inputs: Inputs) -> Tensor:
         codes = torch.where(inputs.flag[:, None] > 0, inputs.codes, self._state.codes[inputs.slots])
-        x = self._talker.embed(inputs.text, codes)
-        return self._talker.decode(x, self._state.block_table, inputs.slots, inputs.positions)
+        return self._talker.embed(inputs.text, codes)
 
-    def _first(self, logits: Tensor, slots: Tensor, uniform: Tensor, may_end: Tensor) -> Tensor:
-        state = self._state
-        params = state.talker_sampling(slots, uniform)
-        return self._ops.sample_talker(
-            logits, params, state.penalty[slots], state.generated_mask, slots, may_end, self._allowed, self._end
-        )
-
-    def _predict(self, hidden: Tensor, first: Tensor, slots: Tensor, uniform: Tensor) -> Tensor:
-        params = self._state.predictor_sampling(slots, uniform[1])
-
+    def _predict(self, hidden: Tensor, first: Tensor, params: SamplingTensors, uniform: Tensor) -> Tensor:
         def sampling_at(step: int) -> SamplingTensors:
             return SamplingTensors(params.temperature, params.top_k, params.top_p, uniform[step + 1])
 

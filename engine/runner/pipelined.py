@@ -6,6 +6,7 @@ Audio is decoded beside the next frame.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle
 
 import numpy as np
@@ -17,16 +18,22 @@ from engine.api.observer import StageTiming
 from engine.api.types import Pcm
 from engine.runner import nvtx
 from engine.runner.codec import CodecStage
-from engine.runner.cuda_graphs import Graphs, Output, build, sizes_up_to
+from engine.runner.cuda_graphs import Graphs, Output, Pool, build, sizes_up_to
 from engine.runner.frame import FrameStage
 from engine.runner.inputs import pack_prefills, pack_rows, padding
 from engine.runner.pacer import StepPacer
 from engine.runner.prefill import PrefillStage
 from engine.runner.slot_state import RING, SlotState
-from engine.scheduler.batch import NOTHING, Batch, Chunk, StepOutput
+from engine.scheduler.batch import NOTHING, Batch, Chunk, Prefill, StepOutput
 from engine.scheduler.chunk_policy import SIZES, by_size
 
 PREFILL_SIZES = (16, 32, 64, 128)
+RIDING_SIZES = (
+    16,
+    32,
+    64,
+)  # prompt tokens of a frame's own pass; where there are more, reading weights twice is little
+RIDDEN_SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)  # rows of such a frame
 STREAM_SIZES = (1, 2, 4, 8, 16, 32, 64)
 DEPTH = 3  # sets of host buffers: the step being filled, the one in flight, the one being read
 
@@ -60,6 +67,7 @@ class StepBuffers:
 
     tokens: StagingBuffer
     rows: StagingBuffer
+    riding: dict[int, StagingBuffer]  # by prompt tokens: these, then rows
     chunks: dict[int, StagingBuffer]  # by chunk size: slot, first frame
     frames: Tensor  # (slots, code groups + 1) int32
     audio: Tensor  # (samples,) int16: one chunk after the other
@@ -88,12 +96,12 @@ class Group:
 class Launched:
     """A batch on the device since `at`.
 
-    It holds `tokens` of prompts; `kind` determines its duration.
+    Its rows' graph has room for `riding` prompt tokens; `kind` determines its duration.
     """
 
     batch: Batch
     buffers: StepBuffers
-    tokens: int
+    riding: int
     groups: Sequence[Group]
     kind: tuple[int, int]
     at: float
@@ -119,8 +127,9 @@ class PipelinedRunner:
         self._frames = Graphs(frame.forward, rows, sizes_up_to(state.dummy), pool)
         prompt = self._padded(tokens)
         self._prefill = Graphs(prefill.forward, prompt, sizes_up_to(tokens, PREFILL_SIZES), pool)
+        self._riding = self._riding_graphs(tokens, pool)
         self._decoders = self._codec_graphs()
-        build([self._frames, self._prefill, *self._decoders.values()])
+        build([self._frames, self._prefill, *self._riding.values(), *self._decoders.values()])
         self._buffers = cycle([self._new_buffers() for _ in range(DEPTH)])
         self._in_flight: Launched | None = None
         self._pacer = StepPacer()
@@ -147,11 +156,16 @@ class PipelinedRunner:
         start, filled, framed, decoding, decoded = buffers.marks
         with torch.cuda.stream(self._main):
             start.record()
+            for init in batch.inits:
+                self._state.load_prompt_inputs(init)
+            riding = self._riding_size(batch)
             with nvtx.stage("prefill"):
-                tokens = self._run_prefill(batch, buffers)
+                self._run_prefill([] if riding else batch.prefills, buffers)
             filled.record()
+            for init in batch.inits:
+                self._state.load_sampling_params(init)
             with nvtx.stage("frame"):
-                self._run_rows(batch, buffers)
+                self._run_rows(batch, riding, buffers)
             framed.record()
             if self._in_flight is not None:
                 self._pacer.record_launch(underran=self._in_flight.buffers.framed.query())
@@ -164,27 +178,44 @@ class PipelinedRunner:
             with nvtx.stage("codec"):
                 groups = self._run_chunks(batch.chunks, buffers)
             decoded.record()
-        kind = _size(self._frames, len(batch.rows)), _size(self._prefill, tokens)
-        return Launched(batch, buffers, tokens, groups, kind, at)
+        return Launched(batch, buffers, riding, groups, self._kind(batch, riding), at)
 
-    def _run_prefill(self, batch: Batch, buffers: StepBuffers) -> int:
-        for init in batch.inits:
-            self._state.load_prompt_inputs(init)
-        if not batch.prefills:
+    def _kind(self, batch: Batch, riding: int) -> tuple[int, int]:
+        """Sizes of the graphs for rows and prompt tokens."""
+        rows = len(batch.rows)
+        if riding:
+            return self._riding[riding].size(riding + rows) - riding, riding
+        return _size(self._frames, rows), _size(self._prefill, batch.tokens)
+
+    def _riding_size(self, batch: Batch) -> int:
+        """Prompt tokens of the graph that reads prompts with the rows; 0 where they are read apart."""
+        if not (batch.rows and batch.prefills):
             return 0
-        packed = pack_prefills(batch.prefills, self._groups)
-        buffers.tokens.load(packed, self._prefill)
-        self._prefill.replay(len(packed))
-        return len(packed)
+        return next((size for size in self._riding if size >= batch.tokens), 0)
 
-    def _run_rows(self, batch: Batch, buffers: StepBuffers) -> None:
-        for init in batch.inits:
-            self._state.load_sampling_params(init)
+    def _run_prefill(self, prefills: Sequence[Prefill], buffers: StepBuffers) -> None:
+        if prefills:
+            packed = pack_prefills(prefills, self._groups)
+            buffers.tokens.load(packed, self._prefill)
+            self._prefill.replay(len(packed))
+
+    def _run_rows(self, batch: Batch, riding: int, buffers: StepBuffers) -> None:
+        """One frame a row, after `riding` prompt tokens of the same pass."""
         if not batch.rows:
             return
-        count = len(batch.rows)
-        buffers.rows.load(pack_rows(batch.rows, self._groups), self._frames)
-        buffers.frames[:count].copy_(self._frames.replay(count)[:count], non_blocking=True)
+        count, table = len(batch.rows), pack_rows(batch.rows, self._groups)
+        graphs, staging = self._frames, buffers.rows
+        if riding:
+            graphs, staging = self._riding[riding], buffers.riding[riding]
+            table = np.concatenate((self._padded_prompt(batch, riding), table))
+        staging.load(table, graphs)
+        buffers.frames[:count].copy_(graphs.replay(len(table))[:count], non_blocking=True)
+
+    def _padded_prompt(self, batch: Batch, size: int) -> npt.NDArray[np.int64]:
+        """Table of the batch's prompt tokens, filled up to `size`."""
+        packed = pack_prefills(batch.prefills, self._groups)
+        surplus = np.array([self._padding], np.int64).repeat(size - len(packed), 0)
+        return np.concatenate((packed, surplus))
 
     def _run_chunks(self, chunks: Sequence[Chunk], buffers: StepBuffers) -> list[Group]:
         """One codec call a size, in order of the chunks.
@@ -219,8 +250,9 @@ class PipelinedRunner:
         self._pacer.observe(launched.kind, start.elapsed_time(framed) / 1e3)
         decoded.synchronize()
         frames = buffers.frames[: len(batch.rows)].numpy().copy()
+        apart = 0 if launched.riding else batch.tokens
         timings = [
-            StageTiming("prefill", launched.tokens, start.elapsed_time(filled) / 1e3, graph=True),
+            StageTiming("prefill", apart, start.elapsed_time(filled) / 1e3, graph=True),
             StageTiming("frame", len(batch.rows), filled.elapsed_time(framed) / 1e3, graph=True),
             StageTiming("codec", len(batch.chunks), decoding.elapsed_time(decoded) / 1e3, graph=True),
         ]
@@ -246,6 +278,22 @@ class PipelinedRunner:
 
     def _padded(self, rows: int) -> Tensor:
         return torch.tensor(self._padding, device=self._device).repeat(rows, 1)
+
+    def _riding_graphs(self, tokens: int, pool: Pool) -> dict[int, Graphs[Tensor]]:
+        """Graphs of frames with prompt tokens, by these; none where a frame would come out differently."""
+        if not self._frame.takes_prompts:
+            return {}
+        slots = self._state.dummy
+        return {
+            size: Graphs(
+                partial(self._frame.forward, prompt=size),
+                self._padded(size + slots),
+                [size + rows for rows in sizes_up_to(slots, RIDDEN_SIZES)],
+                pool,
+            )
+            for size in RIDING_SIZES
+            if size <= tokens
+        }
 
     def _codec_graphs(self) -> dict[int, Graphs[Tensor]]:
         """Codec graphs by frames a chunk.
@@ -280,6 +328,7 @@ class PipelinedRunner:
         return StepBuffers(
             tokens=StagingBuffer(self._padding, self._prefill.sizes),
             rows=StagingBuffer(self._padding, self._frames.sizes),
+            riding={size: StagingBuffer(self._padding, graphs.sizes) for size, graphs in self._riding.items()},
             chunks=staging,
             frames=frames,
             audio=audio,

@@ -24,6 +24,11 @@ class PrefillStage:
         """Write keys, values of the tokens at their positions."""
         inputs, state = Inputs.of(table), self._state
         state.map_blocks(inputs.slots, inputs.positions, inputs.blocks)
-        vectors = torch.where(inputs.flag[:, None] > 0, state.vector[inputs.slots], 0)
-        x = self._talker.embed(inputs.text, inputs.codes) + vectors
+        x = embed_prompt(self._talker, state, inputs)
         self._talker.prefill(x, state.block_table, inputs.slots, inputs.positions)
+
+
+def embed_prompt(talker: Talker, state: SlotState, inputs: Inputs) -> Tensor:
+    """Embeddings (R, K) of prompt tokens, with the speaker's vector."""
+    vectors = torch.where(inputs.flag[:, None] > 0, state.vector[inputs.slots], 0)
+    return talker.embed(inputs.text, inputs.codes) + vectors

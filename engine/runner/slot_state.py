@@ -34,10 +34,9 @@ class SlotState:
         self.vector = like.new_zeros(rows, config.talker.hidden)
         self.generated_mask = torch.zeros(rows, config.talker.vocab, dtype=torch.bool, device=device)
         self.seed = torch.zeros(rows, dtype=torch.int64, device=device)
-        self.penalty = torch.ones(rows, device=device)
-        self._temperature = torch.zeros(2, rows, device=device)  # row 0: talker, row 1: predictor
-        self._top_k = torch.zeros(2, rows, dtype=torch.int32, device=device)
-        self._top_p = torch.ones(2, rows, device=device)
+        # Side by side, so that a frame fetches all at once: temperature and top_p of talker and predictor, penalty.
+        self._numbers = torch.ones(5, rows, device=device)
+        self._top_k = torch.zeros(2, rows, dtype=torch.int32, device=device)  # row 0: talker, row 1: predictor
 
     def load_prompt_inputs(self, init: SlotInit) -> None:
         """Load what prefills read: the speaker's vector."""
@@ -51,10 +50,9 @@ class SlotState:
         """
         slot, sampling = init.slot, init.sampling
         for side, pick in enumerate((sampling.talker, sampling.predictor)):
-            self._temperature[side, slot] = pick.temperature
+            self._numbers[2 * side, slot], self._numbers[2 * side + 1, slot] = pick.temperature, pick.top_p
             self._top_k[side, slot] = pick.top_k
-            self._top_p[side, slot] = pick.top_p
-        self.penalty[slot] = sampling.repetition_penalty
+        self._numbers[4, slot] = sampling.repetition_penalty
         self.seed[slot] = init.seed - (1 << 64) if init.seed >= 1 << 63 else init.seed
         self.generated_mask[slot] = False
         if init.generated:
@@ -73,21 +71,11 @@ class SlotState:
     def _to_device(self, values: Sequence[object]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=self.codes.device)
 
-    def talker_sampling(self, slots: Tensor, uniform: Tensor) -> SamplingTensors:
-        """Sampling parameters of codebook 0 for rows at `slots`.
+    def sampling(self, slots: Tensor, uniform: Tensor) -> tuple[SamplingTensors, SamplingTensors, Tensor]:
+        """Sampling parameters of codebook 0, those of codebook 1, and repetition penalties (R,).
 
-        `uniform`: their random numbers (R,).
+        For rows at `slots`; `uniform`: random numbers of all codebooks (code groups, R).
         """
-        return self._sampling(0, slots, uniform)
-
-    def predictor_sampling(self, slots: Tensor, uniform: Tensor) -> SamplingTensors:
-        """Sampling parameters of codebooks 1 to 15 at `slots`.
-
-        `uniform`: their random numbers (R,).
-        """
-        return self._sampling(1, slots, uniform)
-
-    def _sampling(self, side: int, slots: Tensor, uniform: Tensor) -> SamplingTensors:
-        return SamplingTensors(
-            self._temperature[side, slots], self._top_k[side, slots], self._top_p[side, slots], uniform
-        )
+        numbers, top_k = self._numbers[:, slots], self._top_k[:, slots]
+        talker = SamplingTensors(numbers[0], top_k[0], numbers[1], uniform[0])
+        return talker, SamplingTensors(numbers[2], top_k[1], numbers[3], uniform[1]), numbers[4]

@@ -94,6 +94,11 @@ class Batch:
     chunks: Sequence[Chunk] = ()
 
     @property
+    def tokens(self) -> int:
+        """Prompt tokens to prefill."""
+        return sum(len(work.tokens) for work in self.prefills)
+
+    @property
     def empty(self) -> bool:
         """Whether the step only fetches outstanding results."""
         return not (self.inits or self.prefills or self.rows or self.chunks)

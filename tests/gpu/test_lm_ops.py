@@ -21,7 +21,7 @@ pytestmark = [
 DEVICE = "cpu" if INTERPRETED else "cuda"
 HALF = torch.float16 if INTERPRETED else torch.bfloat16  # the interpreter knows no bf16 arithmetic
 HEADS, GROUPS, WIDTH = 16, 8, 128
-ROWS = (1, 5, 8, 16, 33, 64) if not INTERPRETED else (3, 17)
+ROWS = (1, 5, 8, 16, 24, 33, 64, 80) if not INTERPRETED else (3, 17)
 # name, outputs, K: what the talker and the predictor of the 1.7B models multiply
 PRODUCTS = [
     ("norm_linear", 4096, 2048),
@@ -54,6 +54,12 @@ def error(out: Tensor, exact: Tensor) -> float:
     return float((out.double() - exact.double()).norm() / exact.double().norm())
 
 
+def product(ops: ReferenceOps, name: str, given: tuple[Tensor | float, ...]) -> Tensor:
+    """The result, without the norm that may come with it."""
+    made: Tensor | tuple[Tensor, Tensor | None] = getattr(ops, name)(*given)
+    return made if isinstance(made, Tensor) else made[0]
+
+
 def report(name: str, ours: float, theirs: float) -> None:
     print(f"{name:<44} fused {ours:.2e}  reference {theirs:.2e}")
     assert ours <= 1.25 * theirs + 1e-4, name
@@ -66,7 +72,7 @@ def operands(name: str, rows: int, columns: int, width: int) -> tuple[Tensor | f
         case "linear":
             return x, weight
         case "linear_residual":
-            return x, weight, normal(rows, columns)
+            return x, weight, normal(rows, columns), normal(columns), 1e-6
         case _:
             return x, norm, weight, 1e-6
 
@@ -75,8 +81,8 @@ def operands(name: str, rows: int, columns: int, width: int) -> tuple[Tensor | f
 def test_products_are_as_exact_as_the_reference(name: str, columns: int, width: int) -> None:
     for rows in ROWS:
         given = operands(name, rows, columns, width)
-        truth = getattr(reference, name)(*(value.double() if isinstance(value, Tensor) else value for value in given))
-        ours, theirs = getattr(fused, name)(*given), getattr(reference, name)(*given)
+        truth = product(reference, name, tuple(v.double() if isinstance(v, Tensor) else v for v in given))
+        ours, theirs = product(fused, name, given), product(reference, name, given)
         report(f"{name} {rows} x {width} -> {columns}", error(ours, truth), error(theirs, truth))
 
 
@@ -84,10 +90,26 @@ def test_products_are_as_exact_as_the_reference(name: str, columns: int, width: 
 @pytest.mark.parametrize(("name", "columns", "width"), PRODUCTS)
 def test_a_row_does_not_feel_its_neighbours(name: str, columns: int, width: int) -> None:
     given = operands(name, ROWS[-1], columns, width)
-    together = getattr(fused, name)(*given)
+    together = product(fused, name, given)
     for rows in ROWS:
         few = [value[:rows] if isinstance(value, Tensor) and len(value) == ROWS[-1] else value for value in given]
-        assert torch.equal(getattr(fused, name)(*few), together[:rows]), rows
+        assert torch.equal(product(fused, name, tuple(few)), together[:rows]), rows
+
+
+@pytest.mark.skipif(INTERPRETED, reason="the interpreter adds in another order")
+@pytest.mark.parametrize(("name", "columns", "width"), [each for each in PRODUCTS if each[0] == "linear_residual"])
+def test_a_norm_that_comes_with_a_sum_is_the_norm(name: str, columns: int, width: int) -> None:
+    """The same bits, whether rows are normed with the sum before, by themselves, or by the product that takes them."""
+    taker, eps = normal(4096, columns, scale=columns**-0.5), 1e-6
+    for rows in ROWS:
+        x, weight, residual, norm = (normal(*s) for s in ((rows, width), (columns, width), (rows, columns), (columns,)))
+        summed, normed = fused.linear_residual(x, weight, residual, norm, eps)
+        alone = fused.rms_norm(summed, norm, eps)
+        taken = fused.norm_linear(summed, norm, taker, eps)
+        assert torch.equal(taken, fused.linear(alone, taker))
+        if normed is not None:
+            assert torch.equal(normed, alone)
+            assert torch.equal(taken, fused.norm_linear(summed, norm, taker, eps, normed))
 
 
 def heads_and_rope(positions: int) -> tuple[HeadNorms, Rope]:

@@ -19,6 +19,7 @@ class FlashOps(TritonOps):
 
     attention = f"flash-attn {version('flash_attn')}"
     block_size = paged.PAGE
+    one_attention = False
     misfit = staticmethod(paged.misfit)
 
     def paged_decode(

@@ -32,20 +32,22 @@ class TritonOps(ReferenceOps):
             return super().linear(x, weight)
         return plan.linear(x, weight)
 
-    def norm_linear(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
+    def norm_linear(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float, normed: Tensor | None = None) -> Tensor:
         if self._plain("norm_linear", plan.misfit(x)):
-            return super().norm_linear(x, norm, weight, eps)
-        return plan.linear(x, weight, norm=norm, eps=eps)
+            return super().norm_linear(x, norm, weight, eps, normed)
+        return plan.linear(x, weight, norm, eps=eps, normed=normed)
 
-    def linear_residual(self, x: Tensor, weight: Tensor, residual: Tensor) -> Tensor:
+    def linear_residual(
+        self, x: Tensor, weight: Tensor, residual: Tensor, norm: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor | None]:
         if self._plain("linear_residual", plan.misfit(x)):
-            return super().linear_residual(x, weight, residual)
-        return plan.linear(x, weight, residual=residual)
+            return super().linear_residual(x, weight, residual, norm, eps)
+        return plan.linear_residual(x, weight, residual, norm, eps)
 
-    def norm_swiglu(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float) -> Tensor:
+    def norm_swiglu(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float, normed: Tensor | None = None) -> Tensor:
         if self._plain("norm_swiglu", plan.misfit(x)):
-            return super().norm_swiglu(x, norm, weight, eps)
-        return plan.linear(x, weight, norm=norm, gated=True, eps=eps)
+            return super().norm_swiglu(x, norm, weight, eps, normed)
+        return plan.linear(x, weight, norm, gated=True, eps=eps, normed=normed)
 
     def paged_decode(
         self, qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata

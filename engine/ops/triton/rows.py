@@ -1,6 +1,6 @@
 """Operations on whole rows without products.
 
-The norm by itself, and the sum of looked-up rows.
+The norm by itself, the sum of a product's parts, and the sum of looked-up rows.
 """
 
 import torch
@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from engine.ops.triton.gemm.small_batch import SLICES, piece_of, slice_width, take
+from engine.ops.triton.gemm.small_batch import SLICES, norm_piece, slice_width, take
 from engine.ops.triton.launch import arrive, overlap, start
 
 
@@ -39,7 +39,24 @@ def _rms_norm(
         scales = scales + (scale,)  # type: ignore[assignment]  # noqa: RUF005
     arrive(OVERLAP)
     r = (tl.program_id(0) * BR + tl.arange(0, BR))[None, None, :]
-    x_at, out_at, is_row = x_ptr + r * x_stride + k, out_ptr + r * K + k, r < R
+    _norm_rows(x_ptr + r * x_stride + k, out_ptr + r * K + k, scales, k, r < R, eps, K, S, BR, PIECES, KS)
+
+
+@triton.jit
+def _norm_rows(
+    x_at,  # (S, KS, BR)
+    out_at,
+    scales,
+    k,
+    is_row,
+    eps,
+    K: tl.constexpr,
+    S: tl.constexpr,
+    BR: tl.constexpr,
+    PIECES: tl.constexpr,
+    KS: tl.constexpr,
+):  # type: ignore[no-untyped-def]
+    EVEN: tl.constexpr = S * PIECES * KS == K
     squares = tl.zeros((S, BR), tl.float32)
     for piece in tl.static_range(PIECES):
         inside = is_row if EVEN else is_row & (k + piece * KS < K)
@@ -50,6 +67,74 @@ def _rms_norm(
         inside = is_row if EVEN else is_row & (k + piece * KS < K)
         x = tl.load(x_at + piece * KS, mask=inside, other=0.0)
         tl.store(out_at + piece * KS, (x.to(tl.float32) * rate).to(x.dtype) * scales[piece], mask=inside)
+
+
+@triton.jit
+def _add(at, inside, i, stride, COUNT: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The sum of parts i to i + COUNT - 1, as a tree."""
+    if COUNT == 1:
+        return tl.load(at + i * stride, mask=inside, other=0.0)
+    else:
+        return _add(at, inside, i, stride, COUNT // 2) + _add(at, inside, i + COUNT // 2, stride, COUNT // 2)
+
+
+@triton.jit
+def _add_parts(
+    parts_ptr,  # (SPLIT, R, N) fp32
+    residual_ptr,  # (R, N)
+    norm_ptr,  # (N,)
+    out_ptr,  # (R, N)
+    normed_ptr,  # (R, N)
+    eps,
+    N: tl.constexpr,
+    BR: tl.constexpr,
+    S: tl.constexpr,
+    WIDTH: tl.constexpr,  # of a slice
+    KS: tl.constexpr,
+    SPLIT: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):  # type: ignore[no-untyped-def]
+    """A row a program, normed as it is read again, in a tile of `_rms_norm`, so that squares are added in its order."""
+    start(OVERLAP)
+    PIECES: tl.constexpr = WIDTH // KS
+    EVEN: tl.constexpr = S * WIDTH == N
+    k = tl.arange(0, S)[:, None, None] * WIDTH + tl.arange(0, KS)[None, :, None]
+    scales = ()
+    for piece in tl.static_range(PIECES):
+        scale = take(norm_ptr + k + piece * KS, k + piece * KS < N, EVEN)
+        scales = scales + (scale,)  # type: ignore[assignment]  # noqa: RUF005
+    arrive(OVERLAP)
+    row = tl.program_id(0).to(tl.int64) * N
+    stride = tl.num_programs(0).to(tl.int64) * N
+    for piece in tl.static_range(PIECES):
+        at, inside = row + k + piece * KS, k + piece * KS < N
+        out = _add(parts_ptr + at, inside, 0, stride, SPLIT)
+        out += tl.load(residual_ptr + at, mask=inside, other=0.0).to(tl.float32)
+        tl.store(out_ptr + at, out.to(out_ptr.dtype.element_ty), mask=inside)
+    tl.debug_barrier()
+    r = tl.arange(0, BR)[None, None, :]  # the first is the row, the others fill the tile
+    at = row + r * 0 + k
+    _norm_rows(out_ptr + at, normed_ptr + at, scales, k, r < 1, eps, N, S, BR, PIECES, KS)
+
+
+@triton.jit(do_not_specialize=["size"])
+def _finish(
+    parts_ptr,  # (SPLIT, size) fp32
+    residual_ptr,  # (size,)
+    out_ptr,  # (size,)
+    size,
+    SPLIT: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+    PIECE: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):  # type: ignore[no-untyped-def]
+    start(OVERLAP)
+    arrive(OVERLAP)
+    at = tl.program_id(0) * PIECE + tl.arange(0, PIECE)
+    out = _add(parts_ptr + at, at < size, 0, size, SPLIT)
+    if RESIDUAL:
+        out += tl.load(residual_ptr + at, mask=at < size, other=0.0).to(tl.float32)
+    tl.store(out_ptr + at, out.to(out_ptr.dtype.element_ty), mask=at < size)
 
 
 @triton.jit
@@ -82,14 +167,15 @@ def misfit(x: Tensor) -> str | None:
     return None if x.dtype in (torch.bfloat16, torch.float16) else f"{x.dtype}"
 
 
-def rms_norm(x: Tensor, norm: Tensor, eps: float, piece: int | None = None) -> Tensor:
+def rms_norm(x: Tensor, norm: Tensor, eps: float) -> Tensor:
     """RMS norm of x (R, K) -> (R, K).
 
-    Rows contiguous, any stride between them; `piece` as in `small_batch_gemm`.
+    Rows contiguous, any stride between them.
     """
     rows, width = x.shape
     out = x.new_empty(rows, width)
-    _rms_norm[(triton.cdiv(rows, 2),)](
+    each = max(2, _rows_of(width))
+    _rms_norm[(triton.cdiv(rows, each),)](
         x,
         norm,
         out,
@@ -97,14 +183,62 @@ def rms_norm(x: Tensor, norm: Tensor, eps: float, piece: int | None = None) -> T
         x.stride(0),
         eps,
         K=width,
-        BR=2,
+        BR=each,
         S=SLICES,
         WIDTH=slice_width(width),
-        KS=piece or piece_of(width),
+        KS=norm_piece(width),
         num_warps=4,
         **overlap(x.device),
     )
     return out
+
+
+def add_parts(parts: Tensor, residual: Tensor, norm: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Sum of a product's parts (split, R, N) with `residual` (R, N), and its RMS norm by `norm` (N,)."""
+    split, rows, width = parts.shape
+    out, normed = torch.empty_like(residual), torch.empty_like(residual)
+    _add_parts[(rows,)](
+        parts,
+        residual,
+        norm,
+        out,
+        normed,
+        eps,
+        N=width,
+        BR=_rows_of(width),
+        S=SLICES,
+        WIDTH=slice_width(width),
+        KS=norm_piece(width),
+        SPLIT=split,
+        num_warps=4,
+        **overlap(parts.device),
+    )
+    return out, normed
+
+
+def finish(parts: Tensor, dtype: torch.dtype, residual: Tensor | None = None) -> Tensor:
+    """Sum of a product's parts (split, R, N), with `residual` (R, N) if any, in `dtype`."""
+    out = torch.empty(parts.shape[1:], dtype=dtype, device=parts.device)
+    _finish[(triton.cdiv(out.numel(), 512),)](
+        parts,
+        residual,
+        out,
+        out.numel(),
+        SPLIT=len(parts),
+        RESIDUAL=residual is not None,
+        PIECE=512,
+        num_warps=4,
+        **overlap(parts.device),
+    )
+    return out
+
+
+def _rows_of(width: int) -> int:
+    """Rows of a tile that is normed: so many that every thread of four warps has eight values.
+
+    Where it had fewer, as Triton deals them out, squares would be added in another order than in `small_batch_gemm`.
+    """
+    return max(1, 1024 // (SLICES * norm_piece(width)))
 
 
 def embed(table: Tensor, ids: Tensor, text: Tensor) -> Tensor:

@@ -174,21 +174,25 @@ def _store_kernel(
     eps,
     G: tl.constexpr,
     E: tl.constexpr,
+    HEADS: tl.constexpr,
     D: tl.constexpr,
     PAD: tl.constexpr,
-    GROUPS: tl.constexpr,  # a power of two, G or more
-    HEADS: tl.constexpr,  # a power of two, G E or more
     B: tl.constexpr,
     QUERIES: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
-    """Store the normed and rotated keys and the values of one row, and its queries if asked for."""
+    """Store the normed and rotated key and the value of one row and key-value head, and its queries if asked for.
+
+    In the tile of `_decode_kernel`, so that a key's squares are added in the same order.
+    """
     start(OVERLAP)
-    row = tl.program_id(0)
+    row, group = tl.program_id(0), tl.program_id(1)
     d = tl.arange(0, PAD)[None, :]
     mate_d = (d + D // 2) % D
-    norm, mate_norm = take(k_norm_ptr + d, d, D, PAD).to(tl.float32), tl.load(k_norm_ptr + mate_d).to(tl.float32)
-    q_norm, q_mate_norm = take(q_norm_ptr + d, d, D, PAD).to(tl.float32), tl.load(q_norm_ptr + mate_d).to(tl.float32)
+    h = tl.arange(0, HEADS)  # the queries, then the key
+    from_q = (h < E)[:, None]
+    norm = tl.where(from_q, take(q_norm_ptr + d, d, D, PAD), take(k_norm_ptr + d, d, D, PAD)).to(tl.float32)
+    mate_norm = tl.where(from_q, tl.load(q_norm_ptr + mate_d), tl.load(k_norm_ptr + mate_d)).to(tl.float32)
     position = tl.load(positions_ptr + row * positions_stride).to(tl.int32)
     cos = take(cos_ptr + position * D + d, d, D, PAD).to(tl.float32)
     sin = take(sin_ptr + position * D + d, d, D, PAD).to(tl.float32)
@@ -196,21 +200,16 @@ def _store_kernel(
     table = table_ptr + tl.load(slots_ptr + row * slots_stride).to(tl.int64) * table_stride
     block = tl.load(table + position // B).to(tl.int64)
     arrive(OVERLAP)
-    g = tl.arange(0, GROUPS)[:, None]
-    keep = within(g < G, d, D, PAD)
-    own = qkv_ptr + row.to(tl.int64) * ((G * E + 2 * G) * D)
-    heads = own + (G * E + g) * D
-    raw, mate = tl.load(heads + d, mask=keep, other=0.0), tl.load(heads + mate_d, mask=keep, other=0.0)
-    value = tl.load(heads + G * D + d, mask=keep, other=0.0)
-    at = ((block * B + position % B) * G + g) * D + d
-    tl.store(keys_ptr + at, rotate(raw, mate, norm, mate_norm, cos, sin, eps, D), mask=keep)
-    tl.store(values_ptr + at, value, mask=keep)
+    heads = qkv_ptr + row.to(tl.int64) * ((G * E + 2 * G) * D)
+    head_at = heads + (tl.where(h < E, group * E + h, G * E + group) * D)[:, None]
+    raw, mate = take(head_at + d, d, D, PAD), take(head_at + mate_d, d, D, PAD)
+    rotated = rotate(raw, mate, norm, mate_norm, cos, sin, eps, D)
+    at, keep = ((block * B + position % B) * G + group) * D + d, within(d >= 0, d, D, PAD)
+    tl.store(keys_ptr + at, pick(rotated, h == E), mask=keep)
+    tl.store(values_ptr + at, take(heads + (G * E + G + group) * D + d, d, D, PAD), mask=keep)
     if QUERIES:
-        h = tl.arange(0, HEADS)[:, None]
-        keep, heads = within(h < G * E, d, D, PAD), own + h * D
-        raw, mate = tl.load(heads + d, mask=keep, other=0.0), tl.load(heads + mate_d, mask=keep, other=0.0)
-        rotated = rotate(raw, mate, q_norm, q_mate_norm, cos, sin, eps, D)
-        tl.store(queries_ptr + row.to(tl.int64) * (G * E * D) + h * D + d, rotated, mask=keep)
+        query_at = queries_ptr + row.to(tl.int64) * (G * E * D) + (group * E + h[:, None]) * D + d
+        tl.store(query_at, rotated, mask=within(from_q, d, D, PAD))
 
 
 def decode(qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
@@ -242,7 +241,8 @@ def _store(
     qkv: Tensor, norms: HeadNorms, rope: Rope, cache: LayerCache, metadata: AttentionMetadata, queries: Tensor | None
 ) -> None:
     groups, width = cache.keys.shape[-2:]
-    _store_kernel[(len(qkv),)](
+    heads = query_heads(qkv, cache)
+    _store_kernel[(len(qkv), groups)](
         qkv,
         norms.query,
         norms.key,
@@ -259,14 +259,13 @@ def _store(
         metadata.positions.stride(0),
         norms.eps,
         G=groups,
-        E=query_heads(qkv, cache),
+        E=heads,
+        HEADS=triton.next_power_of_2(heads + 1),
         D=width,
         PAD=padded(width),
-        GROUPS=triton.next_power_of_2(groups),
-        HEADS=triton.next_power_of_2(groups * query_heads(qkv, cache)),
         B=cache.keys.shape[1],
         QUERIES=queries is not None,
-        num_warps=4,
+        num_warps=DECODE_WARPS,
         **overlap(qkv.device),
     )
 

@@ -5,14 +5,17 @@ Rows up to `few` go to `small_batch_gemm`, which norms on the way; more rows are
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from engine.ops.triton.gemm.large_batch import large_batch_gemm
+from engine.ops.triton.gemm.large_batch import Tile, large_batch_gemm, tall_of
 from engine.ops.triton.gemm.small_batch import PIECE, SLICES, piece_of, slice_width, small_batch_gemm
-from engine.ops.triton.rows import rms_norm
+from engine.ops.triton.launch import shared_memory
+from engine.ops.triton.rows import add_parts, finish, rms_norm
+
+DEFAULT = Tile()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,36 +23,31 @@ class Plan:
     """Launch parameters of the products with one weight.
 
     Weight rows a program of `small_batch_gemm` owns, the piece of K that it takes at a time, and the rows up to which
-    it is the better kernel (at most 16); for `large_batch_gemm` the weight rows of a tile, the programs that share it,
-    the chunks of weights it fetches ahead, columns of K a chunk, and the launch.
+    it is the better kernel (at most 16); the tiles of `large_batch_gemm` by their rows.
     """
 
     weight_rows: int = 16
     piece: int = PIECE
     few: int = 16
-    tile: int = 64
-    split: int = 1
-    ahead: int = 0
-    chunk: int = 128
-    stages: int = 4
-    warps: int = 4
+    low: Tile = DEFAULT  # 16 or 32 rows
+    high: Tile = DEFAULT  # 64
 
 
+WIDE = Tile(128, chunk=64, warps=8, stages=5)
 # (weight rows, K)
 PLANS: dict[tuple[int, int], Plan] = {
-    (4096, 1024): Plan(weight_rows=32, split=2),
-    (1024, 2048): Plan(split=8, ahead=2),
-    (6144, 1024): Plan(weight_rows=32),
-    (1024, 3072): Plan(split=8, ahead=3),
-    (2048, 1024): Plan(weight_rows=32, split=2, ahead=4),
-    (4096, 2048): Plan(weight_rows=32, few=8),
-    (2048, 2048): Plan(weight_rows=32, split=4),
-    # Half a piece, so that three programs share a processor: 18.9 us in a frame, with one program 21.7
-    (12288, 2048): Plan(piece=64, few=8, tile=128, chunk=64, stages=5, warps=8),
-    (2048, 6144): Plan(few=8, split=4),
-    (3072, 2048): Plan(split=2),
+    (4096, 1024): Plan(weight_rows=32, low=Tile(chunk=64, held=8), high=Tile(split=2)),
+    (1024, 2048): Plan(low=Tile(split=4, held=4, normed=True), high=Tile(split=8, ahead=2)),
+    (6144, 1024): Plan(weight_rows=32, low=Tile(chunk=64, held=4), high=Tile()),
+    (1024, 3072): Plan(low=Tile(split=8, ahead=3, normed=True), high=Tile(split=8, ahead=3)),
+    (2048, 1024): Plan(weight_rows=32, low=Tile(32, chunk=64, held=16), high=Tile(split=2, ahead=4)),
+    (4096, 2048): Plan(weight_rows=32, few=8, low=Tile(split=2, held=4), high=Tile()),
+    (2048, 2048): Plan(weight_rows=32, low=Tile(split=4), high=Tile(split=4)),
+    # Three programs of `small_batch_gemm` share a processor: 18.9 us in a frame, with one program 21.7
+    (12288, 2048): Plan(few=8, low=WIDE, high=WIDE),
+    (2048, 6144): Plan(few=8, low=Tile(split=4), high=Tile(split=4)),
+    (3072, 2048): Plan(low=Tile(split=2), high=Tile(split=2)),
 }
-MOST_RESIDENT = 16 * 6144  # weights that a program of `small_batch_gemm` holds in shared memory
 
 
 def misfit(x: Tensor) -> str | None:
@@ -61,34 +59,64 @@ def misfit(x: Tensor) -> str | None:
 
 
 @functools.cache
-def _plan(weights: int, width: int) -> Plan:
-    """Plan for a weight (weights, width).
+def _plan(weights: int, width: int, shared: int) -> Plan:
+    """Plan for a weight (weights, width) in `shared` bytes of shared memory.
 
-    As measured, or what is safe for a size without a measurement.
+    As measured, or what is safe for a size without a measurement, cut to what fits.
     """
-    if (weights, width) in PLANS:
-        return PLANS[weights, width]
-    held, piece = 16 * SLICES * slice_width(width), piece_of(width)
-    return Plan(piece=piece, few=16 if held <= MOST_RESIDENT else 0, chunk=piece)
+    tile = Tile(chunk=piece_of(width))
+    plan = PLANS.get((weights, width), Plan(piece=tile.chunk, low=tile, high=tile))
+    few = next((few for few in (plan.few, 8, 0) if few <= plan.few and _resident_bytes(plan, width, few) <= shared), 0)
+    low, high = plan.low.fitted(32, width, shared), plan.high.fitted(64, width, shared)
+    return replace(plan, few=few, low=low, high=high)
+
+
+def _resident_bytes(plan: Plan, width: int, rows: int) -> int:
+    """Shared memory of `small_batch_gemm`: weights, and a piece of so many rows."""
+    return 2 * SLICES * (plan.weight_rows * slice_width(width) + plan.piece * rows)
 
 
 def linear(
     x: Tensor,
     weight: Tensor,
     norm: Tensor | None = None,
-    residual: Tensor | None = None,
     gated: bool = False,
     eps: float = 0.0,
+    normed: Tensor | None = None,
 ) -> Tensor:
     """Matrix product, by the kernel for its rows.
 
     x (R, K), rows contiguous, any stride between them; weight (N, K), or (2 N, K) when gated by SwiGLU -> (R, N).
+    `normed`: x after `norm`, where it is there already.
     """
-    plan = _plan(*weight.shape)
+    plan = _plan(*weight.shape, shared_memory(x.device))
+    if normed is not None:
+        x, norm = normed, None
     if len(x) <= plan.few:
-        return small_batch_gemm(x, weight, norm, residual, gated, eps, plan.weight_rows, plan.piece)
+        return small_batch_gemm(x, weight, norm, None, gated, eps, plan.weight_rows, plan.piece)
     if norm is not None:
-        x = rms_norm(x, norm, eps, plan.piece)
-    return large_batch_gemm(
-        x, weight, residual, gated, plan.tile, plan.split, plan.chunk, plan.stages, plan.warps, plan.ahead
-    )
+        x = rms_norm(x, norm, eps)
+    tile = _tile(plan, len(x))
+    out = large_batch_gemm(x, weight, None, gated, tile)
+    return out if tile.split == 1 else finish(out, x.dtype)
+
+
+def linear_residual(
+    x: Tensor, weight: Tensor, residual: Tensor, norm: Tensor, eps: float
+) -> tuple[Tensor, Tensor | None]:
+    """Matrix product plus `residual` (R, N).
+
+    The RMS norm of the sum comes with it where rows are many; few are normed by the product that takes them.
+    """
+    plan = _plan(*weight.shape, shared_memory(x.device))
+    if len(x) <= plan.few:
+        return small_batch_gemm(x, weight, None, residual, False, 0.0, plan.weight_rows, plan.piece), None
+    tile = _tile(plan, len(x))
+    out = large_batch_gemm(x, weight, residual, False, tile)
+    if tile.split == 1:
+        return out, None
+    return add_parts(out, residual, norm, eps) if tile.normed else (finish(out, x.dtype, residual), None)
+
+
+def _tile(plan: Plan, rows: int) -> Tile:
+    return plan.high if tall_of(rows) > 32 else plan.low

@@ -17,7 +17,7 @@ from engine.ops.triton.launch import arrive, overlap, start
 
 SLICES = 8
 PIECE = 128  # K columns that a slice takes at a time: 256 bytes of a weight row
-LEAST_PIECE = 16
+WIDE = 2048  # columns from which a norm takes half a piece, so that three programs share a processor
 
 
 @functools.cache
@@ -28,6 +28,14 @@ def piece_of(width: int) -> int:
     """
     pieces = [PIECE >> i for i in range(4)]
     return min(pieces, key=lambda piece: (_padded(width, piece), -piece))
+
+
+def norm_piece(width: int) -> int:
+    """Columns of K that a slice takes at a time where rows are normed.
+
+    One for all kernels, for it decides in which order squares are added.
+    """
+    return piece_of(width) if width < WIDE else min(piece_of(width), PIECE // 2)
 
 
 def slice_width(width: int) -> int:
@@ -147,7 +155,7 @@ def small_batch_gemm(
     """Product of few rows with a weight.
 
     x (R <= 16, K), weight (N, K) or, gated, (2 N, K) -> (R, N).
-    A program owns `columns` weight rows and takes `piece` columns of K a slice at a time.
+    A program owns `columns` weight rows and takes `piece` columns of K a slice at a time, `norm_piece` with a norm.
     """
     rows, width = x.shape
     outputs = len(weight) // 2 if gated else len(weight)
@@ -167,7 +175,7 @@ def small_batch_gemm(
         BN=columns,
         S=SLICES,
         WIDTH=slice_width(width),
-        KS=piece,
+        KS=piece if norm is None else norm_piece(width),
         NORM=norm is not None,
         SWIGLU=gated,
         RESIDUAL=residual is not None,
