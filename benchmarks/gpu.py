@@ -1,4 +1,7 @@
-"""`make bench-gpu`: frames, one stream, served rate, in one table."""
+"""`make bench-gpu`: frames, one stream, served rate, in one table.
+
+Exits with 1 where a figure is more than 5 % slower than the one kept of the same card.
+"""
 
 import argparse
 import asyncio
@@ -11,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parts import machine
+from benchmarks.parts import gate, machine
 from benchmarks.parts.inside import measure
 from benchmarks.parts.server import Served, serving
 from benchmarks.parts.single import over_grpc
@@ -39,6 +42,21 @@ def main() -> None:
                 print(" | ".join(row.cells), flush=True)
                 _write(options.out, about, rows)
     print(markdown(rows))
+    sys.exit(_judge(rows, about["gpu"], options))
+
+
+def _judge(rows: Sequence[Row], card: str, options: argparse.Namespace) -> int:
+    """Exit code: 1 where a figure is more than 5 % slower than the one kept of this card, or failed."""
+    measured, models = gate.figures(rows), [Target(m, "", 0, 0, None).name for m in options.models.split(",")]
+    if options.keep:
+        gate.keep(card, measured)
+    before = {name: old for name, old in gate.kept(card).items() if name in measured or options.only == set(SECTIONS)}
+    if not before:
+        print(f"no figures of {card} are kept")
+    slower = list(gate.regressions(measured, before, models))
+    slower += [f"{row.figure}: {row.ours}" for row in rows if row.ours.startswith("failed")]
+    print(*(slower or [f"{len(before)} figures are within 5 % of those kept"]), sep="\n")
+    return int(bool(slower))
 
 
 def _attempt(rows: Iterator[Row], section: str) -> Iterator[Row]:
@@ -134,6 +152,7 @@ def _options() -> argparse.Namespace:
     add("--max-speeches", type=int, default=128, help="default %(default)s")
     add("--max-queue", type=int, default=512, help="default %(default)s")
     add("--fronts", type=int, help="front processes; 0: one process for all (default: the server's)")
+    add("--keep", action="store_true", help="keep the figures as those of this card")
     add("--out", type=Path, default=Path("build/bench"), help="folder for results (default %(default)s)")
     return parser.parse_args()
 
