@@ -22,13 +22,13 @@ FROM build AS build-cpu
 RUN sed '/^\(torch\|triton\|cuda-\|nvidia-\)/,/[^\\]$/d' deploy/requirements.txt > /tmp/requirements.txt \
     && /opt/qwentts/bin/pip install --no-cache-dir --require-hashes --only-binary :all: \
         -r /tmp/requirements.txt -r deploy/requirements-cpu.txt \
-    && rm -r $TORCH/include $TORCH/test $TORCH/bin/protoc* $TORCH/bin/test_* $TORCH/bin/*Test
+    && rm -rf $TORCH/include $TORCH/test $TORCH/bin/protoc* $TORCH/bin/test_* $TORCH/bin/*Test
 COPY . .
 RUN /opt/qwentts/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation -w /wheels ./clients/python .
 
 FROM build AS build-cuda
 RUN /opt/qwentts/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r deploy/requirements.txt \
-    && rm -r $TORCH/include $TORCH/test $TORCH/bin/protoc* $TORCH/bin/test_* $TORCH/bin/*Test
+    && rm -rf $TORCH/include $TORCH/test $TORCH/bin/protoc* $TORCH/bin/test_* $TORCH/bin/*Test
 COPY . .
 RUN /opt/qwentts/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation -w /wheels ./clients/python .
 
