@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from qwentts_grpc.http import models, status, voices
+from qwentts_grpc.http.bodies import MOST_LARGE
 from qwentts_grpc.http.calls import Calls
 from qwentts_grpc.http.errors import HANDLERS
 from qwentts_grpc.http.guards import SameOrigin
@@ -52,6 +53,7 @@ def make_app(settings: Settings) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.settings, app.state.calls = settings, Calls(settings.max_calls)
+    app.state.large_bodies = Calls(MOST_LARGE)
     return app
 
 

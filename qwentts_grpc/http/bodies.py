@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator
+from contextlib import ExitStack
 from typing import Any
 
 from python_multipart.exceptions import FormParserError
@@ -16,6 +17,8 @@ LONGEST_JSON = 16 * 2**20  # bytes: a recording of 10 MiB in base64, a text besi
 LONGEST_FORM = 11 * 2**20
 LONGEST_FIELD = 2**16
 MOST_FIELDS = 16
+SMALL = 2**18  # bytes; larger ones are received a few at once
+MOST_LARGE = 16
 BODY_TIMEOUT = 60.0  # seconds
 
 
@@ -50,12 +53,15 @@ async def _bounded(request: Request, most: int) -> AsyncGenerator[bytes, None]:
     if int(request.headers.get("content-length", "0")) > most:
         raise too_large
     try:
-        async with asyncio.timeout(BODY_TIMEOUT):
-            async for chunk in request.stream():
-                total += len(chunk)
-                if total > most:
-                    raise too_large
-                yield chunk
+        with ExitStack() as place:
+            async with asyncio.timeout(BODY_TIMEOUT):
+                async for chunk in request.stream():
+                    if total <= SMALL < total + len(chunk):
+                        place.enter_context(request.app.state.large_bodies.open())
+                    total += len(chunk)
+                    if total > most:
+                        raise too_large
+                    yield chunk
     except TimeoutError:
         raise RefusedError(408, "the body did not come in time") from None
     except ClientDisconnect:

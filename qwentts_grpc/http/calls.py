@@ -1,4 +1,4 @@
-"""Open turns of this process: counted, bounded."""
+"""What is open in this process, turns foremost: counted, bounded."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +35,7 @@ class Calls:
     def open(self) -> Iterator[Call]:
         """Count a turn while it is open; raises `RefusedError`."""
         if len(self._open) >= self._most:
-            raise RefusedError(429, f"{self._most} calls are open already", retry=RETRY_AFTER)
+            raise RefusedError(429, f"{self._most} such calls are open already", retry=RETRY_AFTER)
         call = Call()
         self._open.add(call)
         try:

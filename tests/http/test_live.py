@@ -1,6 +1,7 @@
 """The WebSocket: text in as it comes, audio out."""
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -8,9 +9,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from qwentts_client.v1 import tts_pb2 as pb
 from tests.client import fake as scripts
 from tests.client.background import Background
-from tests.client.fake import PCM, Fake, refusing
+from tests.client.fake import PCM, Context, Fake, Requests, refusing
 
 from .conftest import Door
 from .test_speech import eventually
@@ -66,6 +68,19 @@ def test_leaving_ends_the_turn() -> None:
             send(socket, {}, {"text": "Hello."})
             socket.recv()
         eventually(lambda: fake.left == 1, 2.0)
+
+
+def test_a_reader_who_stops_ends_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qwentts_grpc.http.live.WRITE_TIMEOUT", 0.3)
+
+    async def flood(fake: Fake, requests: Requests, context: Context) -> AsyncIterator[pb.SynthesizeResponse]:
+        yield scripts.STARTED
+        while True:
+            yield pb.SynthesizeResponse(audio=pb.AudioFrame(data=bytes(100_000)))
+
+    with Background(flood) as fake, Door(fake.address) as door, opened(door, max_queue=1) as socket:
+        send(socket, {}, {"text": "Hello."})
+        eventually(lambda: fake.left == 1)
 
 
 def test_a_recording(fake: Fake, door: Door) -> None:

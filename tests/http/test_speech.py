@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import select
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import grpc
@@ -114,6 +116,17 @@ def test_a_body_beyond_the_limit(door: Door, monkeypatch: pytest.MonkeyPatch) ->
     assert httpx.post(f"{door.url}/v1/audio/speech", content=large).status_code == 413
     chunked = httpx.post(f"{door.url}/v1/audio/speech", content=iter([large[:9_000]] * 4))
     assert chunked.status_code == 413 and error(chunked)
+
+
+def test_large_bodies_come_a_few_at_once(fake: Fake, door: Door) -> None:
+    head = b"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
+    with ExitStack() as opened:
+        sockets = [opened.enter_context(door.connected()) for _ in range(17)]
+        for stalled in sockets:
+            stalled.sendall(head + bytes(300_000))
+        answered, _, _ = select.select(sockets, [], [], 10)
+        assert answered[0].recv(100).startswith(b"HTTP/1.1 429")
+        assert post(door, WANTED).content == PCM  # a small one comes through
 
 
 def test_a_body_that_does_not_come(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
