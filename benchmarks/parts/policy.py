@@ -26,7 +26,7 @@ from engine.checkpoint.embedded import embedded_checkpoint
 from engine.prompt.builder import PromptLayout
 from engine.prompt.tokenizer import TextTokenizer
 from engine.runner.cuda_graphs import ROW_SIZES, sizes_up_to
-from engine.runner.pipelined import PREFILL_SIZES, STREAM_SIZES
+from engine.runner.pipelined import PREFILL_SIZES, RIDING_SIZES, STREAM_SIZES
 from engine.scheduler.batch import Batch, StepOutput
 from engine.scheduler.batch_builder import Limits
 from engine.scheduler.block_pool import BlockPool
@@ -148,9 +148,11 @@ def _requests(rate: float, length: float) -> list[tuple[float, Prompt]]:
 
 def _work(batch: Batch) -> float:
     """Seconds of the device for `batch`."""
-    columns = sum(len(prefill.tokens) for prefill in batch.prefills)
-    work = _replay(PREFILL, columns, sizes_up_to(COLUMNS, PREFILL_SIZES))
-    work += _replay(FRAME, len(batch.rows), ROW_SIZES)
+    rows, columns = len(batch.rows), batch.tokens
+    if rows and 0 < columns <= RIDING_SIZES[-1]:
+        work = seconds(FRAME, rows + next(size for size in RIDING_SIZES if size >= columns))
+    else:
+        work = _replay(PREFILL, columns, sizes_up_to(COLUMNS, PREFILL_SIZES)) + _replay(FRAME, rows, ROW_SIZES)
     calls = Counter(fit(chunk.count) for chunk in batch.chunks)
     return work + sum(_replay(CODEC[size], count, sizes_up_to(SLOTS, STREAM_SIZES)) for size, count in calls.items())
 
