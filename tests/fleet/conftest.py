@@ -148,6 +148,10 @@ class Load:
     unbegun_lost: list[TTSError] = field(default_factory=list)
     first_audio: list[float] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        lost = f"{len(self.begun_lost)} lost after they had begun, {len(self.unbegun_lost)} before"
+        return f"{self.whole} turns whole, {lost}, longest wait for audio {max(self.first_audio):.1f} s"
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Load"]:
         over = asyncio.Event()

@@ -32,6 +32,7 @@ async def test_a_lost_host_loses_its_open_turns_alone_and_is_replaced(cluster: A
             await load.until(whole=spoken + 4)
             await running.until(lambda now: len(running.addresses(now)) == 2 and lost not in running.pids(now))
             await load.until(whole=load.whole + 4)
+        print(f"a host lost: {load}")
         assert not load.unbegun_lost
         assert {error.code() for error in load.begun_lost} <= {grpc.StatusCode.UNAVAILABLE}
         assert len(load.begun_lost) <= load.callers
@@ -45,6 +46,7 @@ async def test_a_rolling_restart_under_load_loses_no_turn(fleet: Callable[..., A
             await running.controller.restart.remote()
             await load.until(whole=load.whole + 4)
         after = await running.serving(2)
+        print(f"a rolling restart: {load}")
         assert not before & {server.pid for server in after.servers.values()}
         assert load.whole and not load.begun_lost and not load.unbegun_lost
 
