@@ -52,6 +52,8 @@ class RefusedError(Exception):
 def refused(error: TTSError) -> RefusedError:
     """A failed call of the server as a refusal."""
     status, retry = error.http_status, error.retry_after
+    if _param(error) == "model" and error.reason == "FIELD_INVALID":
+        return RefusedError(HTTPStatus.NOT_FOUND, _message(error), "model", "model_not_found")
     if error.reason == "REQUEST_TOO_LARGE":
         status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -59,7 +61,7 @@ def refused(error: TTSError) -> RefusedError:
     if not error.answered and status >= 500:  # its text is of addresses, which are no caller's business
         log.warning("%s", error)
         return RefusedError(status, _unanswered(status), None, None, retry)
-    return RefusedError(status, error.details() or status_phrase(status), _param(error), _code(error), retry)
+    return RefusedError(status, _message(error) or status_phrase(status), _param(error), _code(error), retry)
 
 
 def unreachable(error: OSError) -> RefusedError:
@@ -124,10 +126,19 @@ def _unanswered(status: int) -> str:
     return "the speech server cannot be reached" if status == 503 else "the speech server failed"
 
 
+def _message(error: TTSError) -> str:
+    return _bare(error.details() or "")
+
+
+def _bare(name: str) -> str:
+    """A field's name without the message of the contract that it is in."""
+    return name.removeprefix("config.").removeprefix("spec.")
+
+
 def _param(error: TTSError) -> str | None:
     if not error.fields:
         return "voice" if error.reason == "VOICE_NOT_FOUND" else None
-    field = error.fields[0].removeprefix("spec.")
+    field = _bare(error.fields[0])
     return PARAMS.get(field.partition(".")[0], field)
 
 

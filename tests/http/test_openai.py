@@ -94,6 +94,16 @@ async def test_models(speaking: Door) -> None:
     await api.audio.speech.create(input="Yes.", model=found.id, voice="alloy")
     with pytest.raises(openai.NotFoundError):
         await api.models.retrieve("no/such")
+    with pytest.raises(openai.NotFoundError) as raised:
+        await api.audio.speech.create(input="Yes.", model="no/such", voice="alloy")
+    assert (raised.value.code, raised.value.param) == ("model_not_found", "model")
+
+
+async def test_a_wrong_field_is_named_as_it_was_given(speaking: Door) -> None:
+    call = client(speaking).audio.speech.create
+    with pytest.raises(openai.BadRequestError, match="400 - language: 'zz'") as raised:
+        await call(input="Yes.", model="tts-1", voice="alloy", extra_body={"language": "zz"})
+    assert raised.value.param == "language"
 
 
 async def test_a_voice_by_its_name_or_its_id(speaking: Door) -> None:
