@@ -5,7 +5,7 @@ One step's work, and its output.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -53,8 +53,7 @@ class Prefill:
     blocks: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
-class DecodeRow:
+class DecodeRow(NamedTuple):
     """One frame of one speech.
 
     The talker reads `text` and the slot's last codes at `position`, held in `block`.
@@ -72,8 +71,7 @@ class DecodeRow:
     may_end: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """Frames of a slot's segment to decode: `count` from `first`."""
 
     slot: int

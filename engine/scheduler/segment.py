@@ -42,6 +42,8 @@ class Segment:
         self._prefix: list[PromptToken] | None = None
         self._start = 0  # position of the first frame's input, set with the prefix
         self._ids_complete = False  # whether `_final_ids` is complete
+        self._last_text: int | None = None  # frame that follows all text, once text and mode are fixed
+        self._cap: int | None = None  # once the text is complete
         self._input_codes = ((layout.config.codec.bos,), *layout.voice.frames)
 
     def set_layout(self, layout: PromptLayout) -> None:
@@ -75,7 +77,11 @@ class Segment:
     @property
     def cap(self) -> int:
         """Frames after which this much text counts as a runaway."""
-        return round((CAP_SECONDS + CAP_SECONDS_PER_TOKEN * self.tokens) / self._layout.config.frame_seconds)
+        if self._cap is not None:
+            return self._cap
+        cap = round((CAP_SECONDS + CAP_SECONDS_PER_TOKEN * self.tokens) / self._layout.config.frame_seconds)
+        self._cap = cap if self._ids_complete else None
+        return cap
 
     @property
     def mode(self) -> TextMode:
@@ -101,7 +107,8 @@ class Segment:
     @property
     def text_consumed(self) -> bool:
         """Whether the next frame follows all text, end-of-text included."""
-        return self._consumed(self.launched)
+        last = self._last_text
+        return self._consumed(self.launched) if last is None else self.launched >= last
 
     def stop(self) -> None:
         """Finish the segment after its frames so far."""
@@ -133,10 +140,13 @@ class Segment:
     def inputs(self, start: int, stop: int) -> list[PromptToken]:
         """Inputs at positions start...stop-1; fixes the text mode."""
         self._fixed_mode = self.mode
+        self._fix_last_text()
         return [self._token(position) for position in range(start, stop)]
 
     def next_text(self) -> int:
         """Text id of the next frame; legal while ready."""
+        if self._last_text is not None and self.launched > self._last_text:
+            return self._layout.config.text.tts_pad
         text = self._text(self._index(self.launched))
         assert text is not None
         return text
@@ -178,6 +188,7 @@ class Segment:
         if self.ended and not self._ids_complete:
             self._final_ids += self._stream.end()
             self._ids_complete = True
+            self._fix_last_text()
         return self._final_ids
 
     @property
@@ -191,6 +202,11 @@ class Segment:
         None in whole mode, else reference, body and end-of-text.
         """
         return 0 if self._whole else len(self._layout.reference_text) + self.tokens + int(self.ended)
+
+    def _fix_last_text(self) -> None:
+        """Note the last frame with a text of its own, when nothing can change it any more."""
+        if self._ids_complete and self._fixed_mode is not None:
+            self._last_text = self._texts - len(self._input_codes)
 
     def _consumed(self, frame: int) -> bool:
         return self.ended and self._index(frame) >= self._texts - 1

@@ -39,6 +39,7 @@ class Sequence:
     arrived: float = field(default_factory=time.monotonic)
     queued: float | None = None  # when it joined the queue, after its recording was encoded
     segments: deque[Segment] = field(default_factory=deque)
+    segment: Segment = field(init=False)  # the current one, which is the first
     text_ended: bool = False
     slot: int | None = None
     blocks: list[Block] = field(default_factory=list)
@@ -65,11 +66,6 @@ class Sequence:
         self.frame_seconds = self.layout.config.frame_seconds
         self.playback = Playback(self.frame_seconds)
         self._open_segment(0, 0)
-
-    @property
-    def segment(self) -> Segment:
-        """The current segment."""
-        return self.segments[0]
 
     @property
     def text_mode(self) -> TextMode:
@@ -132,8 +128,8 @@ class Sequence:
         done = self.segments.popleft()
         self.total_frames += len(done.frames)
         self.tokens += done.tokens
-        if self.segments:
-            self.segment.first_frame = self.total_frames
+        self.segment = self.segments[0]
+        self.segment.first_frame = self.total_frames
         self.reset_slot()
 
     def reset_slot(self) -> None:
@@ -173,7 +169,7 @@ class Sequence:
 
         It is in the midst of a segment whose text is complete.
         """
-        segment = self.segments[0]
+        segment = self.segment
         return segment.finish is None and segment.ended and bool(segment.frames) and self.waits.starved_since is None
 
     @property
@@ -190,8 +186,8 @@ class Sequence:
 
         None before the first chunk.
         """
-        coming = (self.segment.decoded - self.segment.delivered) * self.frame_seconds
-        slack = self.playback.slack(now)
+        segment, slack = self.segment, self.playback.slack(now)
+        coming = (segment.decoded - segment.delivered) * self.frame_seconds
         return slack + coming if slack is not None else coming or None
 
     def lead(self, now: float) -> float:
@@ -206,15 +202,18 @@ class Sequence:
 
         Before the first chunk nothing holds it back.
         """
-        far = self.lead(now) >= self.request.delivery.max_lead or self._unread >= self.outboxes.most
-        return self.playback.frames > 0 and far
+        if not self.playback.frames:
+            return False
+        made = self.total_frames + self.segment.launched
+        lead = (made - min(self.playback.played(now), self.taken)) * self.frame_seconds
+        return lead >= self.request.delivery.max_lead or made - self.taken >= self.outboxes.most
 
     def paced(self, now: float) -> bool:
         """Whether it may pause.
 
         It is far enough ahead, or its text may still become whole.
         """
-        return self.ahead(now) or self._patience(now) > 0
+        return self.ahead(now) or (self.segment.undecided and self._patience(now) > 0)
 
     def ready_in(self, now: float) -> float | None:
         """Seconds until playback alone ends the pause.
@@ -283,3 +282,4 @@ class Sequence:
 
     def _open_segment(self, number: int, place: int) -> None:
         self.segments.append(Segment(self.layout, self.tokenizer, number, self.total_frames, place))
+        self.segment = self.segments[0]
