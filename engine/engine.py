@@ -31,6 +31,7 @@ from engine.speech import Speech
 
 HOUSEKEEPING = 0.25  # seconds between checks of time limits while idle
 CHECK_INTERVAL = 0.02  # seconds between such checks while steps run
+DECODING = 1  # steps whose audio waits for that of an earlier one
 MAX_PREPARING = 32  # recordings in memory that wait to be encoded
 UNKNOWN_WAIT = 1.0  # seconds: the retry hint while no wait can be estimated
 
@@ -78,8 +79,11 @@ class Engine:
         self._closing = False
         self._last_check = 0.0  # of time limits
         self._device = ThreadPoolExecutor(1, "device")
+        self._codec = ThreadPoolExecutor(1, "codec")  # waits for audio beside the next steps
+        self._decoding: asyncio.Queue[StepOutput] = asyncio.Queue(DECODING)
         self._encoder = ThreadPoolExecutor(1, "encoder")
         self._task = asyncio.get_running_loop().create_task(self._run(), name="engine")
+        self._listening = asyncio.get_running_loop().create_task(self._listen(), name="codec")
 
     # ---- the caller's side
 
@@ -161,9 +165,11 @@ class Engine:
         for task in self._preparing:
             task.cancel()
         _, late = await asyncio.wait([self._task, *self._preparing], timeout=self._config.step_timeout)
-        for task in late:
+        for task in (*late, self._listening):
             task.cancel()
+        await asyncio.wait((self._listening,))
         self._device.shutdown(wait=False, cancel_futures=True)
+        self._codec.shutdown(wait=False, cancel_futures=True)
         self._encoder.shutdown(wait=False, cancel_futures=True)
 
     async def __aenter__(self) -> Self:
@@ -182,8 +188,26 @@ class Engine:
                 output = await self._run_step(batch)
                 outcomes = self._scheduler.commit(output)
                 self._deliver(outcomes)
+                if output.decoding is not None:
+                    await self._decoding.put(output)
         except Exception as error:  # a broken step ends the engine with every speech
             self._fail(error)
+
+    async def _listen(self) -> None:
+        """Deliver audio that is decoded beside later steps, in their order."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                output = await self._decoding.get()
+                assert output.decoding is not None
+                async with asyncio.timeout(self._config.step_timeout):
+                    audio, timings = await loop.run_in_executor(self._codec, output.decoding)
+                record_step(self._observer, timings)
+                self._deliver(self._scheduler.commit_audio(replace(output, audio=audio)))
+                self._wake.set()
+        except Exception as error:
+            self._fail(error)
+            self._task.cancel()
 
     async def _next_batch(self) -> Batch | None:
         """The next batch, awaited; None when the engine closes."""

@@ -36,13 +36,13 @@ def gpu_memory() -> int | None:
     return int(answer) if answer else None
 
 
-def share_cores() -> tuple[Set[int], Set[int]]:
+def share_cores(gpus: int = 1) -> tuple[Set[int], Set[int]]:
     """Cores of the server, cores of the generator.
 
-    The generator gets a quarter, at most four; disjoint where there are two.
+    The generator gets a quarter, at most four a GPU; disjoint where there are two.
     """
     cores = sorted(os.sched_getaffinity(0))
-    own = min(4, max(1, len(cores) // 4))
+    own = min(4 * gpus, max(1, len(cores) // 4))
     return set(cores[:-own] or cores), set(cores[-own:])
 
 

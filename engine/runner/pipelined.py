@@ -35,7 +35,7 @@ RIDING_SIZES = (
 )  # prompt tokens of a frame's own pass; where there are more, reading weights twice is little
 RIDDEN_SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)  # rows of such a frame
 STREAM_SIZES = (1, 2, 4, 8, 16, 32, 64)
-DEPTH = 3  # sets of host buffers: the step being filled, the one in flight, the one being read
+DEPTH = 4  # sets of host buffers: the step being filled, the one in flight, two whose audio is still to be read
 
 
 class StagingBuffer:
@@ -79,6 +79,11 @@ class StepBuffers:
     def framed(self) -> torch.cuda.Event:
         """Event at the end of the frames."""
         return self.marks[2]
+
+    @property
+    def decoded(self) -> torch.cuda.Event:
+        """Event at the end of the audio."""
+        return self.marks[4]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,7 @@ class PipelinedRunner:
         build([self._frames, self._prefill, *self._riding.values(), *self._decoders.values()])
         self._buffers = cycle([self._new_buffers() for _ in range(DEPTH)])
         self._in_flight: Launched | None = None
+        self._read: Launched | None = None  # the step whose frames were read last
         self._pacer = StepPacer()
 
     @torch.inference_mode()
@@ -143,6 +149,7 @@ class PipelinedRunner:
         with torch.cuda.device(self._device):
             launched = None if batch.empty else self._launch(batch)
             before, self._in_flight = self._in_flight, launched
+            self._read = before
             return NOTHING if before is None else self._output(before)
 
     # ---- launch
@@ -155,6 +162,8 @@ class PipelinedRunner:
         buffers = next(self._buffers)
         start, filled, framed, decoding, decoded = buffers.marks
         with torch.cuda.stream(self._main):
+            if self._read is not None:  # slots and rings that its audio came from may be written again from here on
+                self._main.wait_event(self._read.buffers.decoded)
             start.record()
             for init in batch.inits:
                 self._state.load_prompt_inputs(init)
@@ -244,26 +253,25 @@ class PipelinedRunner:
 
     def _output(self, launched: Launched) -> StepOutput:
         batch, buffers = launched.batch, launched.buffers
-        start, filled, framed, decoding, decoded = buffers.marks
+        start, filled, framed, *_ = buffers.marks
         framed.synchronize()
         sampled_at = time.monotonic()
         self._pacer.observe(launched.kind, start.elapsed_time(framed) / 1e3)
-        decoded.synchronize()
         frames = buffers.frames[: len(batch.rows)].numpy().copy()
         apart = 0 if launched.riding else batch.tokens
         timings = [
             StageTiming("prefill", apart, start.elapsed_time(filled) / 1e3, graph=True),
             StageTiming("frame", len(batch.rows), filled.elapsed_time(framed) / 1e3, graph=True),
-            StageTiming("codec", len(batch.chunks), decoding.elapsed_time(decoded) / 1e3, graph=True),
         ]
         return StepOutput(
             batch,
             codes=frames[:, :-1],
             finite=frames[:, -1].astype(bool),
-            audio=_audio(launched),
+            audio=(),
             sampled_at=sampled_at,
             timings=tuple(timing for timing in timings if timing.batch),
             next_by=self._next_by(sampled_at),
+            decoding=partial(_decoded, launched) if batch.chunks else None,
         )
 
     def _next_by(self, sampled_at: float) -> float:
@@ -333,6 +341,14 @@ class PipelinedRunner:
             frames=frames,
             audio=audio,
         )
+
+
+def _decoded(launched: Launched) -> tuple[list[Pcm], tuple[StageTiming, ...]]:
+    """Audio of a step, awaited, with the codec's timing."""
+    *_, decoding, decoded = launched.buffers.marks
+    decoded.synchronize()
+    seconds = decoding.elapsed_time(decoded) / 1e3
+    return _audio(launched), (StageTiming("codec", len(launched.batch.chunks), seconds, graph=True),)
 
 
 def _audio(launched: Launched) -> list[Pcm]:

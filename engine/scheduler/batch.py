@@ -3,9 +3,9 @@
 One step's work, and its output.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +53,8 @@ class Prefill:
     blocks: Sequence[int]
 
 
-class DecodeRow(NamedTuple):
+@dataclass(slots=True)  # not frozen, which would cost more than half of making one
+class DecodeRow:
     """One frame of one speech.
 
     The talker reads `text` and the slot's last codes at `position`, held in `block`.
@@ -71,7 +72,8 @@ class DecodeRow(NamedTuple):
     may_end: bool
 
 
-class Chunk(NamedTuple):
+@dataclass(slots=True)
+class Chunk:
     """Frames of a slot's segment to decode: `count` from `first`."""
 
     slot: int
@@ -108,6 +110,7 @@ class StepOutput:
 
     codes (rows, code groups); finite (rows,): False where the model's values broke down;
     audio: int16 samples a chunk, which may be longer than `count` frames, the surplus at the end;
+    `decoding` waits for the audio on another thread and returns it with the stage's timings, None where it is here;
     `sampled_at`: `time.monotonic()` when the codes were sampled; `next_by`: until when
     the next batch may wait for newcomers, because the device has work till then.
     """
@@ -119,8 +122,10 @@ class StepOutput:
     sampled_at: float
     timings: tuple[StageTiming, ...] = field(default=())
     next_by: float = 0.0
+    decoding: "Decoding | None" = None
 
 
+Decoding = Callable[[], tuple[Sequence[Pcm], tuple[StageTiming, ...]]]
 NOTHING = StepOutput(Batch(), np.empty((0, 0), np.int32), np.empty(0, np.bool_), (), 0.0)  # before any step has ended
 
 

@@ -29,6 +29,7 @@ class Scheduler(Admission):
     def __init__(self, limits: Limits, pool: BlockPool, observer: Observer) -> None:
         super().__init__(limits, pool, observer)
         self._flights: deque[InFlightBatch] = deque()
+        self._decoding: deque[InFlightBatch] = deque()  # committed, their audio still to come
         self._last_scheduled = 0.0  # time of the last step
 
     def schedule(self, now: float) -> Batch | None:
@@ -53,7 +54,7 @@ class Scheduler(Admission):
     def commit(self, output: StepOutput) -> list[tuple[Sequence, Outcome]]:
         """Append a step's frames to their sequences; return outcomes.
 
-        Steps come oldest first.
+        Steps come oldest first. Audio that is still decoding follows by `commit_audio`.
         """
         if output.batch.empty:
             return []
@@ -72,6 +73,17 @@ class Scheduler(Admission):
                 used += self._commit_frame(sequence, segment, tuple(codes))
         self._observer.record(CODEC_FRAMES, used, "true")
         self._observer.record(CODEC_FRAMES, discarded, "discarded")
+        if flight.chunks:
+            self._decoding.append(flight)
+        return outcomes if output.decoding is not None else outcomes + self.commit_audio(output)
+
+    def commit_audio(self, output: StepOutput) -> list[tuple[Sequence, Outcome]]:
+        """Outcomes of a committed step's audio; steps with chunks come oldest first."""
+        if not output.batch.chunks:
+            return []
+        flight = self._decoding.popleft()
+        assert flight.batch is output.batch
+        outcomes: list[tuple[Sequence, Outcome]] = []
         for (sequence, segment), chunk, pcm in zip(flight.chunks, flight.batch.chunks, output.audio, strict=True):
             if not sequence.closed:
                 self._check_runaway(sequence, segment, chunk, pcm)

@@ -1,4 +1,4 @@
-"""Returns freed memory to the system.
+"""Collections at times that hold no step up; freed memory back to the system.
 
 The allocator would keep it for the process's lifetime.
 """
@@ -7,23 +7,44 @@ import asyncio
 import ctypes
 import gc
 import resource
+from collections.abc import Callable
 from pathlib import Path
 
 PERIOD = 10.0  # seconds between two checks
 GROWTH = 32 * 2**20  # bytes more than after the last trim
+URGENT = 256 * 2**20  # bytes after which a process that is never idle is trimmed too
+YOUNG = (1_000, 5, 1_000_000)  # thresholds of collections: those of new objects stay under a millisecond, full ones
+# would come often, for frozen objects do not count
 
+_DEFAULT = gc.get_threshold()
 _STATM = Path("/proc/self/statm")
 
 
-async def keep_small() -> None:
-    """Trim the heap on a thread after growth; never return."""
+def freeze() -> None:
+    """Leave the objects so far out of collections, full ones to `keep_small`."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*YOUNG)
+
+
+def unfreeze() -> None:
+    """Undo `freeze`, for a process that goes on without what it loaded."""
+    gc.unfreeze()
+    gc.set_threshold(*_DEFAULT)
+
+
+async def keep_small(idle: Callable[[], bool]) -> None:
+    """Collect, then trim the heap on a thread, after growth; never return.
+
+    A process that is not `idle` waits until it has grown by `URGENT`.
+    """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
     if trim is None or not _STATM.exists():
         return
     least = resident()
     while True:
         await asyncio.sleep(PERIOD)
-        if resident() > least + GROWTH:
+        if resident() > least + (GROWTH if idle() else URGENT):
             gc.collect()  # ended turns lie in cycles; the loaded model is frozen
             await asyncio.to_thread(trim, 0)
             least = resident()

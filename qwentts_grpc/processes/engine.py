@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 from dataclasses import replace
 from pathlib import Path
 
 from engine.api.errors import EngineFailed
 from engine.remote.server import EngineServer
+from qwentts_grpc.host import memory
 from qwentts_grpc.host.pauses import PauseWatcher
 from qwentts_grpc.processes import control
 from qwentts_grpc.processes.peer import Peer
@@ -46,11 +46,11 @@ class EngineRole:
         if await first(self._engines.load(self._metrics), self._drain.wait()) == 1:
             return 0
         engines = self._engines.engines
-        self._server = EngineServer(engines, self.config.engine)
-        gc.collect()
-        gc.freeze()
+        server = self._server = EngineServer(engines, self.config.engine)
+        memory.freeze()
         await self._server.start(self._path)
         self._pauses.start()
+        self._housekeeping = asyncio.create_task(memory.keep_small(lambda: not server.speeches))
         self._peer.send(control.Ready(True, ", ".join(engine.card.name for engine in engines)))
         try:
             if await first(self._engines.watch(), self._drain.wait()) == 1:

@@ -1,7 +1,6 @@
 """The server's life: ports first, then models, calls, drain."""
 
 import asyncio
-import gc
 import logging
 import threading
 import time
@@ -145,7 +144,7 @@ class Server:
         reset.install()
         port = self._listen(address(self.config.host, self.config.port))
         await self._grpc.start()
-        self._housekeeping = asyncio.create_task(memory.keep_small())
+        self._housekeeping = asyncio.create_task(memory.keep_small(lambda: not self.state.speeches))
         self._pauses.start()
         return port
 
@@ -190,8 +189,7 @@ class Server:
         catalog = VoiceCatalog(models, self.voices, self._voices_changed)
         await catalog.prewarm(PREWARM_SECONDS)
         self.state.serve(catalog)
-        gc.collect()
-        gc.freeze()  # a collection that scans the loaded objects again would delay a step for a tenth of a second
+        memory.freeze()  # a collection that scans the loaded objects would delay a step for a tenth of a second
         self.set_ready(True)
         seconds = time.monotonic() - began
         log.info("ready in %.1f s", seconds, extra=logs.fields(seconds=seconds))
@@ -248,7 +246,7 @@ class Server:
     async def close(self) -> None:
         """Close both ports, then the engines."""
         self._closed.set()
-        gc.unfreeze()  # or a process that goes on would keep the models for ever
+        memory.unfreeze()
         if self._housekeeping is not None:
             self._housekeeping.cancel()
             await asyncio.to_thread(self._pauses.stop)

@@ -1,7 +1,7 @@
 """The engine's loop without threads or waiting: a call is a step, and the clock is a number that the test moves."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from engine.api.request import Delivery, SpeechRequest, TextMode
 from engine.api.voice import Voice
 from engine.checkpoint.config import ModelConfig
 from engine.prompt.builder import PromptLayout
+from engine.scheduler.batch import StepOutput
 from engine.scheduler.batch_builder import Limits
 from engine.scheduler.block_pool import BlockPool
 from engine.scheduler.runaway import RunawayDetector
@@ -99,6 +100,7 @@ class Drive:
         positions = min(32_768, blocks * block_size)
         self.scheduler = Scheduler(Limits(slots, columns, positions, 7_500), self.pool, observer or NullObserver())
         self.device = FakeRunner(self.config, slots, block_size)
+        self._decoding: StepOutput | None = None
         self._runner = self.device if flavour == "at once" else OneAhead(self.device)
 
     def open(
@@ -129,11 +131,22 @@ class Drive:
         self.scheduler.check()
         batch = self.scheduler.schedule(self.now)
         if batch is None:
-            return False
+            return self._listen()
         output = self._runner.step(batch)
         self._deliver(self.scheduler.commit(output))
+        self._listen()
+        if output.decoding is not None:
+            audio, _ = output.decoding()
+            self._decoding = replace(output, audio=audio)
         self.scheduler.check()
         return True
+
+    def _listen(self) -> bool:
+        """Deliver the audio that was left over by the step before; False where there is none."""
+        output, self._decoding = self._decoding, None
+        if output is not None:
+            self._deliver(self.scheduler.commit_audio(output))
+        return output is not None
 
     def steps(self, count: int) -> None:
         for _ in range(count):
