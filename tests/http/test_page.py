@@ -28,7 +28,6 @@ LONG = "The sun is rising over the hills, and the birds are singing in the old t
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: Debian's package of that name has it"),
-    pytest.mark.xdist_group("browser"),
 ]
 
 
