@@ -18,6 +18,7 @@ debian() { # COMMAND PACKAGE
 
 debian promtool prometheus
 debian jq jq
+debian chromium chromium
 
 # Node's gRPC, in a folder outside the tree; nothing of it is run at installation.
 node=${XDG_CACHE_HOME:-$HOME/.cache}/qwentts-grpc/node
