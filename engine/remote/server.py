@@ -69,8 +69,13 @@ class EngineServer:
         path.unlink(missing_ok=True)
         self._server = await asyncio.get_running_loop().create_unix_server(self._connected, path)
 
+    @property
+    def connected(self) -> bool:
+        """Whether there are clients."""
+        return bool(self._clients)
+
     def stop_accepting(self) -> None:
-        """Refuse new speeches; clients go elsewhere."""
+        """Tell clients to go elsewhere; who has not heard of it yet is served."""
         self.accepting = False
         self.changed()
 
@@ -152,8 +157,6 @@ class _Client:
         self._server.changed()
         if number in self._speeches:
             raise EngineFailed("the number of the speech is taken")
-        if not self._server.accepting:
-            raise EngineFailed("the engine is about to stop")
         speech = self._known(message.model).open(message.request, message.arrived)
         self._speeches[number] = speech
         relay = asyncio.get_running_loop().create_task(self._relay(number, speech))

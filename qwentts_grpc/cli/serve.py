@@ -20,7 +20,7 @@ from qwentts_grpc.processes.supervisor import supervise
 from qwentts_grpc.rpc.tls import TlsFiles
 from qwentts_grpc.rpc.tracing import OpenTelemetry, Tracing
 from qwentts_grpc.server.config import ServerConfig
-from qwentts_grpc.server.process import serve
+from qwentts_grpc.server.process import one_line, serve
 from qwentts_grpc.telemetry import logs
 
 log = logging.getLogger(__name__)
@@ -41,9 +41,7 @@ def run(options: argparse.Namespace) -> NoReturn:
 
 def _explained(error: Exception, options: argparse.Namespace) -> str:
     """One line with the flag, for errors about a file."""
-    said = " ".join(str(error).split())
-    if isinstance(error, OSError) and error.filename is not None:
-        said = f"{error.filename}: {error.strerror}"
+    said = one_line(error)
     flags = (name for name, value in vars(options).items() if isinstance(value, Path) and str(value) in said)
     flag = next(flags, None)
     return f"--{flag.replace('_', '-')}: {said}" if flag else said

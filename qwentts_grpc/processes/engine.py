@@ -19,6 +19,7 @@ from qwentts_grpc.server.process import EXIT_FAULT
 from qwentts_grpc.server.server import CLOSE_TIMEOUT, first
 from qwentts_grpc.telemetry.metrics import ProcessMetrics
 
+HEARD = 0.5  # seconds for all fronts to know of a drain
 QUIET = 0.02  # seconds between two looks at open speeches while draining
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,8 @@ class EngineRole:
 
     async def _drained(self, server: EngineServer) -> None:
         server.stop_accepting()
+        if server.connected:
+            await asyncio.sleep(HEARD)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.config.drain_seconds):
                 while server.speeches and not self._force.is_set():

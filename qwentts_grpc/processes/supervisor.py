@@ -5,10 +5,8 @@ It holds the port's number, the side port and the shared files; it serves no cal
 
 import asyncio
 import logging
-import os
 import pickle
 import signal
-import tempfile
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +18,7 @@ from engine.api.errors import CheckpointError
 from qwentts_grpc.admission.shared_counts import SharedCounts
 from qwentts_grpc.processes import control
 from qwentts_grpc.processes.child import Child
+from qwentts_grpc.processes.folder import memory_folder
 from qwentts_grpc.processes.merged import MergedPage
 from qwentts_grpc.server.admin_http import SidePort, probe
 from qwentts_grpc.server.config import ServerConfig
@@ -29,6 +28,7 @@ from qwentts_grpc.server.server import CLOSE_LIMIT, check_exposure
 
 MOST_FAILURES = 3  # starts of one child in a row that never became ready
 PAUSE = 0.2  # seconds before a child is started again; doubled for each failure in a row
+SETTLE = 0.5  # seconds for all fronts to use an engine that is back
 TELL = 1.0  # seconds for a front to hear of a voice
 WATCHDOG = 8.0  # seconds without a sign of life, on a GPU
 
@@ -45,18 +45,13 @@ async def supervise(
     signals = Signals(config.drain_seconds + 2 * (CLOSE_LIMIT + SLACK))
     check_exposure(config)
     with (
-        tempfile.TemporaryDirectory(prefix="qwentts-", dir=_memory()) as folder,
+        memory_folder() as folder,
         named("turns", config.host, config.port),
         reserved(config.host, config.port) as port,
     ):
-        config = replace(config, port=port, voice_dir=config.voice_dir or _voices(Path(folder)))
-        server = Supervisor(config, Path(folder), (log_level, log_format), tracing)
+        config = replace(config, port=port, voice_dir=config.voice_dir or _voices(folder))
+        server = Supervisor(config, folder, (log_level, log_format), tracing)
         return await server.serve(signals, print_line)
-
-
-def _memory() -> str | None:
-    """A file system in memory, whose pages wait for no disk."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def _voices(folder: Path) -> Path:
@@ -74,7 +69,7 @@ class Supervisor:
         self._failed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._changed = asyncio.Event()
         self._stopping = False
-        self._failures: dict[str, int] = {}
+        self._rolling = asyncio.Lock()
         self._registry = CollectorRegistry()
         self._restarts = Counter(
             "tts_process_restarts", "Child processes started again.", ("role",), registry=self._registry
@@ -138,12 +133,14 @@ class Supervisor:
 
     async def roll(self) -> None:
         """Start each engine process again, one after the other, when its speeches have ended."""
-        for engine in self.engines:
-            log.info("%s drains to be started again", engine.name)
-            pid = engine.pid
-            engine.send(control.Drain())
-            while not (engine.ready and engine.pid != pid) and not self._stopping:
-                await self._next_change()
+        async with self._rolling:
+            for engine in self.engines:
+                log.info("%s drains to be started again", engine.name)
+                pid = engine.pid
+                engine.send(control.Drain())
+                while not (engine.ready and engine.pid != pid) and not self._stopping:
+                    await self._next_change()
+                await asyncio.sleep(SETTLE)
 
     async def _until(self, work: Coroutine[Any, Any, object], stop: asyncio.Event) -> int | None:
         """Run `work`; the exit code if a signal or a fault came first.
@@ -169,28 +166,44 @@ class Supervisor:
 
     async def _keep(self, child: Child) -> None:
         """Run a child; start it again when it ends."""
-        failures = 0
+        failures, served = 0, False
         while not self._stopping:
-            code = await child.run()
+            code = await self._run(child)
             self.page.ended(child)
             if child.role == "front":
                 self._counts.clear(child.index)
             if self._stopping:
                 return
-            if child.fault is not None and child.fault.fatal and not self._failed.done():
+            served = served or child.was_ready
+            if child.fault is not None and child.fault.fatal and not served and not self._failed.done():
                 return self._failed.set_exception(CheckpointError(child.fault.text))
             failures = 0 if child.was_ready else failures + 1
             if failures >= MOST_FAILURES and not self._failed.done():
                 log.critical("%s does not start", child.name)
                 return self._failed.set_result(EXIT_FAULT)
             if code:
-                log.critical("%s has ended with code %d; it is started again", child.name, code)
+                why = "" if child.fault is None else f" ({child.fault.text})"
+                log.critical("%s has ended with code %d%s; it is started again", child.name, code, why)
             self._restarts.labels(child.role).inc()
             await asyncio.sleep(PAUSE * 2**failures if code else 0)
 
+    async def _run(self, child: Child) -> int:
+        """Exit code of one life of a child."""
+        try:
+            return await child.run()
+        except OSError as error:
+            log.critical("%s cannot be started: %s", child.name, error)
+            return EXIT_FAULT
+
     async def _drain(self, force: asyncio.Event) -> None:
-        """End the fronts when their calls have, then the engines."""
+        """End the fronts when their calls have, then the engines.
+
+        A child that was never ready has nothing to end.
+        """
         self._stopping = True
+        for child in self.children:
+            if not child.was_ready:
+                child.kill()
         forcing = self._begin(self._force(force))
         limit = self.config.drain_seconds + CLOSE_LIMIT + SLACK
         for children, seconds in ((self.fronts, limit), (self.engines, CLOSE_LIMIT)):

@@ -16,7 +16,7 @@ from qwentts_grpc.processes import control
 from qwentts_grpc.processes.peer import Peer
 from qwentts_grpc.processes.role import Role
 from qwentts_grpc.server.config import ServerConfig
-from qwentts_grpc.server.process import EXIT_FAULT
+from qwentts_grpc.server.process import EXIT_FAULT, one_line
 from qwentts_grpc.telemetry import logs
 
 EXIT_FATAL = 2  # another start would fail too
@@ -39,6 +39,7 @@ class _Worker:
         self._started = asyncio.Event()
         self._start: control.Start | None = None
         self._role: Role | None = None
+        self._early: list[tuple[int, object]] = []  # messages before there is a role
 
     async def run(self, end: socket.socket) -> int:
         """Run the role; return the exit code."""
@@ -48,11 +49,13 @@ class _Worker:
         start = self._start
         assert start is not None
         logs.configure(start.log_level, start.log_format)  # type: ignore[arg-type]
-        self._role = _role(start, self._peer)
         try:
+            self._role = _role(start, self._peer)
+            for number, message in self._early:
+                self._role.receive(number, message)
             return await self._role.run()
         except (CheckpointError, OSError) as error:
-            self._peer.send(control.Fault(" ".join(str(error).split()), fatal=True))
+            self._peer.send(control.Fault(one_line(error), fatal=True))
             self._peer.close()
             await asyncio.sleep(0.1)  # for the message to leave
             return EXIT_FATAL
@@ -61,7 +64,9 @@ class _Worker:
         if isinstance(message, control.Start):
             self._start = message
             self._started.set()
-        elif self._role is not None:
+        elif self._role is None:
+            self._early.append((number, message))
+        else:
             self._role.receive(number, message)
 
 

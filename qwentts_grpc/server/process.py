@@ -41,6 +41,13 @@ async def serve(config: ServerConfig, print_line: Callable[[str], None], tracing
         await server.close()
 
 
+def one_line(error: Exception) -> str:
+    """Message of an error in one line; of one about a file without its number."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
 class Signals:
     """SIGTERM or SIGINT: the first sets `stop`, the second `force`.
 
