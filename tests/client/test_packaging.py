@@ -28,7 +28,7 @@ def test_the_client_is_light(tmp_path: Path) -> None:
 
 def test_the_server_brings_the_voice_and_nothing_of_the_client() -> None:
     files = [str(file.distribution_path) for file in WheelBuilder(str(ROOT)).recurse_included_files()]
-    assert {name.split("/")[0] for name in files} == {"engine", "qwentts_grpc"}
+    assert {name.split("/")[0] for name in files} == {"engine", "qwentts_fleet", "qwentts_grpc"}
     assert any(
         name.startswith("engine/checkpoint/embedded_voices/joe_slt/") and name.endswith(".safetensors")
         for name in files
