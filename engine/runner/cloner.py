@@ -25,7 +25,7 @@ class Cloner:
 
         Without codes where only the speaker embedding is required.
         """
-        samples = torch.from_numpy(reference.samples)
+        samples = torch.tensor(reference.samples)  # what came from another process is read-only
         embedding = self._speaker.embed(samples).float().cpu().numpy()
         if reference.speaker_embedding_only:
             return Voice(embedding=embedding, scope=reference.scope)

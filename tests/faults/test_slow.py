@@ -17,7 +17,7 @@ from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_client.v1 import tts_pb2_grpc
 from tests.service.conftest import Running, config, decoded, send, text
 
-from .conftest import steady
+from .conftest import FORMS, steady
 from .http2 import WINDOW_UPDATE, connected, frame
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
@@ -34,10 +34,10 @@ NARROW = (
 LONG = text("Word after word. " * 200)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def server(checkpoint: Path) -> AsyncIterator[Running]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session", params=FORMS)
+async def server(checkpoint: Path, request: pytest.FixtureRequest) -> AsyncIterator[Running]:
     settings: dict[str, Any] = {"max_speeches": SLOW + NORMAL, "slow_consumer_timeout": PATIENCE}
-    async with steady(checkpoint, step_seconds=0.002, **settings) as running:
+    async with steady(checkpoint, step_seconds=0.002, apart=request.param == "apart", **settings) as running:
         yield running
         await running.idle()
 

@@ -17,7 +17,7 @@ import pytest_asyncio
 from qwentts_client.v1 import tts_pb2_grpc
 from tests.service.conftest import Running, cancel, config, pcm, send, text
 
-from .conftest import steady
+from .conftest import FORMS, steady
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
@@ -28,9 +28,11 @@ WAYS = ("message", "rpc", "connection", "survives")
 LOCAL = (("grpc.use_local_subchannel_pool", 1),)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def server(checkpoint: Path) -> AsyncIterator[Running]:
-    async with steady(checkpoint, step_seconds=0.004, max_speeches=STREAMS, max_queue=STREAMS) as running:
+@pytest_asyncio.fixture(scope="module", loop_scope="session", params=FORMS)
+async def server(checkpoint: Path, request: pytest.FixtureRequest) -> AsyncIterator[Running]:
+    async with steady(
+        checkpoint, step_seconds=0.004, apart=request.param == "apart", max_speeches=STREAMS, max_queue=STREAMS
+    ) as running:
         yield running
 
 

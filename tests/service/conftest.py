@@ -25,6 +25,8 @@ from qwentts_grpc.server.config import ServerConfig
 from qwentts_grpc.server.embedded import EmbeddedEngines
 from qwentts_grpc.server.server import Server
 
+from .apart import EnginesApart
+
 Requests = Sequence[pb.SynthesizeRequest | float]  # a number is a pause in seconds
 
 
@@ -58,7 +60,7 @@ class Running:
     @property
     def engines(self) -> list[Engine]:
         """The server's engines, in this process."""
-        assert isinstance(self.server.source, EmbeddedEngines)
+        assert isinstance(self.server.source, EmbeddedEngines | EnginesApart)
         return self.server.source.engines
 
     @property
@@ -101,23 +103,23 @@ async def serving(
     voice_dir: Path | str | None = None,
     more: Sequence[Path] = (),
     config: dict[str, Any] | None = None,
+    apart: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Running]:
-    """A loaded server in this process; `more` are further checkpoints.
+    """A loaded server in this process; `more` are further checkpoints, `apart` puts a socket before the engines.
 
     `config` has fields of `ServerConfig`, `settings` those of `EngineConfig`.
     """
-    server = Server(
-        ServerConfig(
-            str(checkpoint),
-            port=0,
-            metrics_port=0,
-            voice_dir=voice_dir,
-            more_models=tuple(map(str, more)),
-            engine=EngineConfig(**settings),
-            **(config or {}),
-        )
+    chosen = ServerConfig(
+        str(checkpoint),
+        port=0,
+        metrics_port=0,
+        voice_dir=voice_dir,
+        more_models=tuple(map(str, more)),
+        engine=EngineConfig(**settings),
+        **(config or {}),
     )
+    server = Server(chosen, source=EnginesApart(chosen) if apart else None)
     port, side_port = await server.start()
     try:
         await server.load()
