@@ -8,6 +8,7 @@ import logging
 import pickle
 import signal
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,10 @@ async def supervise(
     """
     signals = Signals(config.drain_seconds + 2 * (CLOSE_LIMIT + SLACK))
     check_exposure(config)
-    with (
-        memory_folder() as folder,
-        named("turns", config.host, config.port),
-        reserved(config.host, config.port) as port,
-    ):
+    with ExitStack() as stack:
+        folder = stack.enter_context(memory_folder())
+        with named("turns", config.host, config.port):
+            port = stack.enter_context(reserved(config.host, config.port))
         config = replace(config, port=port, voice_dir=config.voice_dir or _voices(folder))
         server = Supervisor(config, folder, (log_level, log_format), tracing)
         return await server.serve(signals, print_line)
