@@ -16,21 +16,12 @@ URGENT = 256 * 2**20  # bytes after which a process that is never idle is trimme
 YOUNG = (1_000, 5, 1_000_000)  # thresholds of collections: those of new objects stay under a millisecond, full ones
 # would come often, for frozen objects do not count
 
-_DEFAULT = gc.get_threshold()
 _STATM = Path("/proc/self/statm")
 
 
-def freeze() -> None:
-    """Leave the objects so far out of collections, full ones to `keep_small`."""
-    gc.collect()
-    gc.freeze()
+def postpone_collections() -> None:
+    """Leave full collections to `keep_small`, in a process that is a server and nothing else."""
     gc.set_threshold(*YOUNG)
-
-
-def unfreeze() -> None:
-    """Undo `freeze`, for a process that goes on without what it loaded."""
-    gc.unfreeze()
-    gc.set_threshold(*_DEFAULT)
 
 
 async def keep_small(idle: Callable[[], bool]) -> None:

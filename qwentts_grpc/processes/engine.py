@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,8 @@ class EngineRole:
             return 0
         engines = self._engines.engines
         server = self._server = EngineServer(engines, self.config.engine)
-        memory.freeze()
+        gc.collect()
+        gc.freeze()
         await self._server.start(self._path)
         self._pauses.start()
         self._housekeeping = asyncio.create_task(memory.keep_small(lambda: not server.speeches))

@@ -12,6 +12,7 @@ import socket
 import sys
 
 from engine.api.errors import CheckpointError
+from qwentts_grpc.host import memory
 from qwentts_grpc.processes import control
 from qwentts_grpc.processes.peer import Peer
 from qwentts_grpc.processes.role import Role
@@ -29,6 +30,7 @@ def main() -> None:
     """Play the part that the supervisor names."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # of the whole group: the supervisor passes them on
         signal.signal(number, signal.SIG_IGN)
+    memory.postpone_collections()
     end = socket.socket(fileno=int(sys.argv[1]))
     _leave(asyncio.run(_Worker().run(end)))
 

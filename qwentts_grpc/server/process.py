@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable
 
+from qwentts_grpc.host import memory
 from qwentts_grpc.rpc.tracing import Tracing
 from qwentts_grpc.server.config import ServerConfig
 from qwentts_grpc.server.ports import address
@@ -24,6 +25,7 @@ async def serve(config: ServerConfig, print_line: Callable[[str], None], tracing
     `print_line` prints lines for the user. Raises `CheckpointError` and OSError (a port is taken). A second signal
     shortens the drain.
     """
+    memory.postpone_collections()
     signals = Signals(config.drain_seconds + CLOSE_LIMIT + SLACK)
     server = Server(config, tracing)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)

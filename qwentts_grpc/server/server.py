@@ -1,6 +1,7 @@
 """The server's life: ports first, then models, calls, drain."""
 
 import asyncio
+import gc
 import logging
 import threading
 import time
@@ -189,7 +190,8 @@ class Server:
         catalog = VoiceCatalog(models, self.voices, self._voices_changed)
         await catalog.prewarm(PREWARM_SECONDS)
         self.state.serve(catalog)
-        memory.freeze()  # a collection that scans the loaded objects would delay a step for a tenth of a second
+        gc.collect()
+        gc.freeze()  # a collection that scans the loaded objects again would delay a step for a tenth of a second
         self.set_ready(True)
         seconds = time.monotonic() - began
         log.info("ready in %.1f s", seconds, extra=logs.fields(seconds=seconds))
@@ -246,7 +248,7 @@ class Server:
     async def close(self) -> None:
         """Close both ports, then the engines."""
         self._closed.set()
-        memory.unfreeze()
+        gc.unfreeze()  # or a process that goes on would keep the models for ever
         if self._housekeeping is not None:
             self._housekeeping.cancel()
             await asyncio.to_thread(self._pauses.stop)

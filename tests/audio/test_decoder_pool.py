@@ -36,7 +36,8 @@ async def pool(timeout: float = 20.0) -> AsyncIterator[DecoderPool]:
 
 
 def workers() -> list[psutil.Process]:
-    return [process for process in psutil.Process().children() if process.status() != psutil.STATUS_ZOMBIE]
+    alive = (process for process in psutil.Process().children() if process.status() != psutil.STATUS_ZOMBIE)
+    return [process for process in alive if "multiprocessing.resource_tracker" not in " ".join(process.cmdline())]
 
 
 @pytest.fixture

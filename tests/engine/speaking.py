@@ -121,7 +121,7 @@ async def until(condition: Callable[[], bool], patience: float = PATIENCE) -> No
 
 async def idle(engine: Engine) -> None:
     """Wait until the engine holds nothing, and check that nothing is lost."""
-    await until(lambda: not scheduler(engine)._flights)
+    await until(lambda: not (scheduler(engine)._flights or scheduler(engine)._decoding or engine._speeches))
     scheduler(engine).check()
     state = engine.state()
     assert (state.queued, state.running, state.parked, state.blocks_used) == (0, 0, 0, 0)
