@@ -7,6 +7,7 @@ import asyncio
 import logging
 import socket
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -44,29 +45,38 @@ def probe(ok: Callable[[], bool]) -> Page:
     return page
 
 
-class MetricsPage:
-    """The registry in Prometheus's text format.
+class KeptPage(ABC):
+    """Metrics in Prometheus's text format, made at most once in `METRICS_AGE` seconds."""
 
-    Rendered on a thread, at most once in `METRICS_AGE` seconds. `update` sets values read on demand; it runs on the
-    event loop.
-    """
-
-    def __init__(self, registry: CollectorRegistry, update: Callable[[], None]) -> None:
-        self._registry, self._update = registry, update
-        self._making: asyncio.Task[Response] | None = None
+    def __init__(self) -> None:
+        self._making: asyncio.Task[bytes] | None = None
         self._began = 0.0
 
     async def __call__(self) -> Response:
-        """The latest page, or the one being rendered."""
+        """The latest page, or the one being made."""
         if self._making is None or time.monotonic() > self._began + METRICS_AGE:
             self._began = time.monotonic()
             self._making = asyncio.create_task(self._make())
-        return await asyncio.shield(self._making)
+        return Response(HTTPStatus.OK, await asyncio.shield(self._making), CONTENT_TYPE_LATEST)
 
-    async def _make(self) -> Response:
+    @abstractmethod
+    async def _make(self) -> bytes:
+        """A new page; what takes long runs on a thread."""
+
+
+class MetricsPage(KeptPage):
+    """The registry of this process.
+
+    `update` sets values read on demand; it runs on the event loop.
+    """
+
+    def __init__(self, registry: CollectorRegistry, update: Callable[[], None]) -> None:
+        super().__init__()
+        self._registry, self._update = registry, update
+
+    async def _make(self) -> bytes:
         self._update()
-        body = await asyncio.to_thread(generate_latest, self._registry)
-        return Response(HTTPStatus.OK, body, CONTENT_TYPE_LATEST)
+        return await asyncio.to_thread(generate_latest, self._registry)
 
 
 class SidePort:
