@@ -33,7 +33,6 @@ class Child:
         self.name = f"{start.role}-{start.index}"
         self.ready = False
         self.was_ready = False  # since its start
-        self.text = ""
         self.fault: control.Fault | None = None
         self._start, self._patience, self._changed, self._asked = start, patience, changed, asked
         self._process: asyncio.subprocess.Process | None = None
@@ -110,8 +109,7 @@ class Child:
 
     def _receive(self, number: int, message: object) -> None:
         match message:
-            case control.Ready(ready, text):
-                self.text = text or self.text
+            case control.Ready(ready):
                 self.was_ready = self.was_ready or ready
                 self._set_ready(ready)
             case control.Fault():

@@ -23,20 +23,15 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """The child serves, or serves no longer.
-
-    `text`: a line on what it has loaded.
-    """
+    """The child serves, or serves no longer."""
 
     ready: bool
-    text: str = ""
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """The child cannot serve; `fatal` where another start would fail too."""
+    """The child cannot serve; another start would fail too."""
 
     text: str
-    fatal: bool
 
 
 class Drain(msgspec.Struct, frozen=True):

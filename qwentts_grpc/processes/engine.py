@@ -13,6 +13,7 @@ from qwentts_grpc.host import memory
 from qwentts_grpc.host.pauses import PauseWatcher
 from qwentts_grpc.processes import control
 from qwentts_grpc.processes.peer import Peer
+from qwentts_grpc.processes.role import Role
 from qwentts_grpc.server.admin_http import MetricsPage
 from qwentts_grpc.server.config import ServerConfig
 from qwentts_grpc.server.embedded import EmbeddedEngines
@@ -26,67 +27,55 @@ QUIET = 0.02  # seconds between two looks at open speeches while draining
 log = logging.getLogger(__name__)
 
 
-class EngineRole:
+class EngineRole(Role):
     """All checkpoints of one device behind a Unix socket."""
 
     def __init__(self, start: control.Start, config: ServerConfig, peer: Peer) -> None:
+        super().__init__(peer)
         device = config.devices[start.index]
         models = config.placed_on(device)
         self.config = replace(
             config, model=models[0], more_models=models[1:], engine=replace(config.engine, device=device)
         )
-        self._path, self._peer = Path(start.sockets[0]), peer
+        self._path = Path(start.sockets[0])
         self._engines = EmbeddedEngines(self.config)
         self._metrics = ProcessMetrics()
         self._page = MetricsPage(self._metrics.registry, lambda: self._engines.measure(self._metrics))
         self._pauses = PauseWatcher(self._metrics.host.paused)
-        self._server: EngineServer | None = None
-        self._drain, self._force = asyncio.Event(), asyncio.Event()
+
+    @property
+    def page(self) -> MetricsPage:
+        """Metrics of the engines and their process."""
+        return self._page
 
     async def run(self) -> int:
         """Load, serve, drain."""
-        if await first(self._engines.load(self._metrics), self._drain.wait()) == 1:
+        if await first(self._engines.load(self._metrics), self.drained.wait()) == 1:
             return 0
-        engines = self._engines.engines
-        server = self._server = EngineServer(engines, self.config.engine)
+        server = EngineServer(self._engines.engines, self.config.engine)
         gc.collect()
         gc.freeze()
-        await self._server.start(self._path)
+        await server.start(self._path)
         self._pauses.start()
-        self._housekeeping = asyncio.create_task(memory.keep_small(lambda: not server.speeches))
-        self._peer.send(control.Ready(True, ", ".join(engine.card.name for engine in engines)))
+        self.begin(memory.keep_small(lambda: not server.speeches))
+        self.peer.send(control.Ready(True))
         try:
-            if await first(self._engines.watch(), self._drain.wait()) == 1:
-                await self._drained(self._server)
+            if await first(self._engines.watch(), self.drained.wait()) == 1:
+                await self._drain(server)
                 return 0
         except EngineFailed:
             return EXIT_FAULT
         finally:
-            await self._close(self._server)
+            await self._close(server)
         return EXIT_FAULT
 
-    def receive(self, number: int, message: object) -> None:
-        """Take a message of the supervisor."""
-        match message:
-            case control.Ping():
-                self._peer.send(control.Done(), number)
-            case control.Scrape():
-                self._answering = asyncio.create_task(self._scraped(number))
-            case control.Drain():
-                self._drain.set()
-            case control.Force():
-                self._force.set()
-
-    async def _scraped(self, number: int) -> None:
-        self._peer.send(control.Page((await self._page()).body), number)
-
-    async def _drained(self, server: EngineServer) -> None:
+    async def _drain(self, server: EngineServer) -> None:
         server.stop_accepting()
         if server.connected:
             await asyncio.sleep(HEARD)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.config.drain_seconds):
-                while server.speeches and not self._force.is_set():
+                while server.speeches and not self.forced.is_set():
                     await asyncio.sleep(QUIET)
 
     async def _close(self, server: EngineServer) -> None:

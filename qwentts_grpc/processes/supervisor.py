@@ -31,7 +31,6 @@ MOST_FAILURES = 3  # starts of one child in a row that never became ready
 PAUSE = 0.2  # seconds before a child is started again; doubled for each failure in a row
 SETTLE = 0.5  # seconds for all fronts to use an engine that is back
 TELL = 1.0  # seconds for a front to hear of a voice
-WATCHDOG = 8.0  # seconds without a sign of life, on a GPU
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +174,7 @@ class Supervisor:
             if self._stopping:
                 return
             served = served or child.was_ready
-            if child.fault is not None and child.fault.fatal and not served and not self._failed.done():
+            if child.fault is not None and not served and not self._failed.done():
                 return self._failed.set_exception(CheckpointError(child.fault.text))
             failures = 0 if child.was_ready else failures + 1
             if failures >= MOST_FAILURES and not self._failed.done():
@@ -221,9 +220,8 @@ class Supervisor:
         self._send(self.children, control.Force())
 
     def _child(self, start: control.Start) -> Child:
-        cpu = start.role == "front" or self.config.devices[start.index] == "cpu"
-        patience = self.config.watchdog_seconds or (self.config.engine.step_timeout if cpu else WATCHDOG)
-        return Child(start, patience, self._changed.set, self._asked)
+        device = self.config.devices[start.index] if start.role == "engine" else "cpu"
+        return Child(start, self.config.patience(device), self._changed.set, self._asked)
 
     def _asked(self, child: Child, number: int, message: object) -> None:
         if isinstance(message, control.VoicesChanged):

@@ -57,7 +57,7 @@ class _Worker:
                 self._role.receive(number, message)
             return await self._role.run()
         except (CheckpointError, OSError) as error:
-            self._peer.send(control.Fault(one_line(error), fatal=True))
+            self._peer.send(control.Fault(one_line(error)))
             self._peer.close()
             await asyncio.sleep(0.1)  # for the message to leave
             return EXIT_FATAL

@@ -8,6 +8,8 @@ from qwentts_grpc.admission.tenants import Access
 from qwentts_grpc.recordings.recordings import TRAILING_SILENCE
 from qwentts_grpc.rpc.tls import TlsFiles
 
+WATCHDOG = 8.0  # seconds; with the watchdog's period liveness fails within 10 s
+
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
@@ -64,6 +66,12 @@ class ServerConfig:
     def replicas(self) -> int:
         """Engine processes, or one engine in the server's own."""
         return max(1, len(self.devices))
+
+    def patience(self, device: str) -> float:
+        """Seconds without a step, or a sign of life, after which an engine of `device` counts as lost."""
+        if self.watchdog_seconds is not None:
+            return self.watchdog_seconds
+        return self.engine.step_timeout if device == "cpu" else WATCHDOG
 
     def placed_on(self, device: str) -> tuple[str, ...]:
         """Checkpoints of one of `devices`."""

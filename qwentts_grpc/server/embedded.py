@@ -15,8 +15,6 @@ from qwentts_grpc.server.watchdog import watch
 from qwentts_grpc.telemetry import logs
 from qwentts_grpc.telemetry.metrics import ProcessMetrics, build_labels
 
-WATCHDOG = 8.0  # seconds; with the watchdog's period liveness fails within 10 s
-
 log = logging.getLogger(__name__)
 
 
@@ -40,7 +38,7 @@ class EmbeddedEngines:
 
     async def watch(self) -> NoReturn:
         """Wait until an engine fails; raises `EngineFailed`."""
-        watches = [asyncio.create_task(watch(each, self._step_timeout(each.card.device))) for each in self.engines]
+        watches = [asyncio.create_task(watch(each, self._config.patience(each.card.device))) for each in self.engines]
         try:
             await asyncio.wait(watches, return_when=asyncio.FIRST_EXCEPTION)
             for each in watches:
@@ -74,8 +72,3 @@ class EmbeddedEngines:
         metrics.loaded(card.name, seconds)
         facts = logs.fields(model=card.name, kind=card.kind, device=card.device, seconds=seconds)
         log.info("loaded %s in %.1f s: %s", card.name, seconds, card.description, extra=facts)
-
-    def _step_timeout(self, device: str) -> float:
-        if self._config.watchdog_seconds is not None:
-            return self._config.watchdog_seconds
-        return self._config.engine.step_timeout if device == "cpu" else WATCHDOG
