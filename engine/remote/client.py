@@ -11,6 +11,7 @@ from engine.api.errors import EngineError, EngineFailed
 from engine.api.request import SpeechRequest
 from engine.remote.link import Link
 from engine.remote.messages import TYPES, Coder, Failure, Load, Model, Models, Open
+from engine.remote.questions import Questions
 from engine.remote.speech import RemoteSpeech
 
 RETRY = 0.05  # seconds between two tries to connect
@@ -38,7 +39,7 @@ class ProcessClient:
         self._opened: list[str] = []  # models of speeches opened since the last load
         self._sent = 0  # speeches opened so far
         self._speeches: dict[int, RemoteSpeech] = {}
-        self._questions: dict[int, asyncio.Future[object]] = {}
+        self._questions = Questions(self._send, self._numbers)
 
     async def run(self) -> None:
         """Keep the connection; never return."""
@@ -79,16 +80,12 @@ class ProcessClient:
 
         Raises its `EngineError`, or `EngineFailed` where none comes within `seconds`.
         """
-        number = next(self._numbers)
-        future = self._questions[number] = asyncio.get_running_loop().create_future()
-        self._send(number, question)
         try:
-            async with asyncio.timeout(seconds):
-                answer = await future
+            answer = await self._questions.ask(question, seconds)
         except TimeoutError:
             raise EngineFailed(f"the engine's process did not answer within {seconds:g} s") from None
-        finally:
-            self._questions.pop(number, None)
+        if isinstance(answer, Failure):
+            raise answer.error()
         assert isinstance(answer, reply)
         return answer
 
@@ -108,8 +105,8 @@ class ProcessClient:
                 self.characters = characters
             case _ if speech := self._speeches.get(number):
                 speech.receive(message)
-            case _ if question := self._questions.get(number):
-                _answer(question, message)
+            case _:
+                self._questions.answer(number, message)
 
     def _update(self, load: Load) -> None:
         before, self.accepting, self._load = self.accepting, load.accepting, load
@@ -124,19 +121,9 @@ class ProcessClient:
         self._opened.clear()
         for speech in tuple(self._speeches.values()):
             speech.receive(Failure.of(_lost()))
-        for question in self._questions.values():
-            _answer(question, Failure.of(_lost()))
+        self._questions.fail(_lost)
         self._changed()
 
 
 def _lost() -> EngineError:
     return EngineFailed("the engine's process has ended")
-
-
-def _answer(question: asyncio.Future[object], message: object) -> None:
-    if question.done():
-        return
-    if isinstance(message, Failure):
-        question.set_exception(message.error())
-    else:
-        question.set_result(message)

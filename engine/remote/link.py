@@ -18,9 +18,8 @@ log = logging.getLogger(__name__)
 class Link(asyncio.Protocol):
     """One end of a connection.
 
-    `receive(number, message)` is called for each message, in order; `made()` once at the
-    start, `lost()` at the end. Messages of one turn of
-    the event loop leave together.
+    `receive(number, message)` is called for each message, in order; `made()` once at the start, `lost()` at the end.
+    Messages of one turn of the event loop leave together.
     """
 
     def __init__(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import count
 
 from engine.remote.link import Link
+from engine.remote.questions import Questions
 from qwentts_grpc.processes import control
 
 
@@ -18,8 +19,7 @@ class Peer:
     def __init__(self, receive: Callable[[int, object], None], lost: Callable[[], None] = lambda: None) -> None:
         self._link = Link(control.coder(), self._received, self._end)
         self._receive, self._lost = receive, lost
-        self._numbers = count(2, 2)
-        self._questions: dict[int, asyncio.Future[object]] = {}
+        self._questions = Questions(self._link.send, count(1))
 
     async def connect(self, end: socket.socket) -> None:
         """Use this end of the pair."""
@@ -32,28 +32,17 @@ class Peer:
 
     async def ask(self, question: object, seconds: float) -> object:
         """The reply; raises TimeoutError, or ConnectionError where the other end is gone."""
-        number = next(self._numbers)
-        future = self._questions[number] = asyncio.get_running_loop().create_future()
-        self._link.send(number, question)
-        try:
-            async with asyncio.timeout(seconds):
-                return await future
-        finally:
-            del self._questions[number]
+        return await self._questions.ask(question, seconds)
 
     def close(self) -> None:
         """Close the connection."""
         self._link.close()
 
     def _received(self, number: int, message: object) -> None:
-        question = self._questions.get(number) if isinstance(message, control.Page | control.Done) else None
-        if question is None:
+        reply = isinstance(message, control.Page | control.Done)
+        if not (reply and self._questions.answer(number, message)):
             self._receive(number, message)
-        elif not question.done():
-            question.set_result(message)
 
     def _end(self) -> None:
-        for question in self._questions.values():
-            if not question.done():
-                question.set_exception(ConnectionError("the other process has ended"))
+        self._questions.fail(lambda: ConnectionError("the other process has ended"))
         self._lost()
