@@ -1,6 +1,5 @@
 """Caller's handle of one speech: text in, events out."""
 
-import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
@@ -11,7 +10,8 @@ from typing import Self
 import numpy as np
 
 from engine.api.errors import EngineError, InvalidRequest, TextTooLong
-from engine.api.events import AudioChunk, Event, Finished, FinishReason, Notice, NoticeCode, Started
+from engine.api.event_queue import EventQueue
+from engine.api.events import AudioChunk, Event, Finished, FinishReason, Notice, Started
 from engine.api.observer import Observer
 from engine.scheduler.receiver import Receiver
 from engine.scheduler.sequence import Sequence
@@ -36,15 +36,10 @@ class Speech:
     ) -> None:
         self.sequence = sequence
         self._characters, self._wake, self._drop = characters, wake, drop
-        self._outbox: deque[tuple[Event, float]] = deque()  # each with the time it was ready
+        self._outbox = EventQueue()
         self._untaken: deque[tuple[AudioChunk, float]] = deque()  # received, not yet acknowledged
         self._receiver = Receiver(observer, sequence.frame_seconds)
-        self._arrival = asyncio.Event()
-        self._error: EngineError | None = None
-        self._over = False
         self._last_sent = False
-        self._noticed: dict[NoticeCode, Notice] = {}
-        self._started = False
         self._first_audio: float | None = None
         self.last_taken = time.monotonic()
 
@@ -61,7 +56,7 @@ class Speech:
     @property
     def over(self) -> bool:
         """Whether the last event is queued, or an error set."""
-        return self._over
+        return self._outbox.over
 
     @property
     def speakable(self) -> bool:
@@ -124,16 +119,14 @@ class Speech:
 
         `Finished` with reason CANCELLED follows the audio already queued.
         """
-        if not self._over:
+        if not self.over:
             self._drop(self)
             self.finish(FinishReason.CANCELLED)
 
     def notify(self, notice: Notice) -> None:
         """Queue a notice, once per code, behind `Started`."""
-        if not self._over and notice.code not in self._noticed:
-            self._noticed[notice.code] = notice
-            if self._started:
-                self._put(notice)
+        self._note_unread()
+        self._outbox.notify(notice)
 
     def __aiter__(self) -> Self:
         return self
@@ -151,14 +144,7 @@ class Speech:
         `Finished` comes when all chunks are acknowledged. Raises `StopAsyncIteration` at the end, or the error with
         which the speech ended.
         """
-        while not self._outbox or (self._untaken and isinstance(self._outbox[0][0], Finished)):
-            if not self._outbox and self._error is not None:
-                raise self._error
-            if not self._outbox and self._over:
-                raise StopAsyncIteration
-            self._arrival.clear()
-            await self._arrival.wait()
-        event, ready = self._outbox.popleft()
+        event, ready = await self._outbox.get(lambda event: bool(self._untaken) and isinstance(event, Finished))
         if not self._untaken:
             self.last_taken = time.monotonic()
         match event:
@@ -178,7 +164,7 @@ class Speech:
         chunk, put = self._untaken.popleft()
         self.last_taken = taken
         self._take(chunk, put if ready is None else ready, asked, taken)
-        self._arrival.set()
+        self._outbox.look_again()
 
     async def __aenter__(self) -> Self:
         return self
@@ -197,10 +183,8 @@ class Speech:
 
     def started(self) -> None:
         """Queue `Started`: the speech has its slot."""
-        self._started = True
-        self._put(Started(self.seed, self._queue_wait, self.sequence.text_mode))
-        for notice in self._noticed.values():
-            self._put(notice)
+        self._note_unread()
+        self._outbox.start(Started(self.seed, self._queue_wait, self.sequence.text_mode))
 
     def deliver(self, event: Event) -> None:
         """Queue an event for the caller."""
@@ -209,7 +193,8 @@ class Speech:
             self._last_sent = event.last
             if self._first_audio is None and len(event.codes):
                 self._first_audio = time.monotonic()
-        self._put(event)
+        self._note_unread()
+        self._outbox.put(event)
 
     def finish(self, reason: FinishReason) -> None:
         """Queue the end, behind a last chunk.
@@ -218,28 +203,25 @@ class Speech:
         """
         if not self._last_sent:
             self.deliver(self._empty_chunk())
-        self._put(self._summary(reason))
-        self._over = True
+        self._outbox.put(self._summary(reason))
+        self._outbox.over = True
 
     def fail(self, error: EngineError) -> None:
         """End the speech with an error.
 
         It is raised once the queued events have been taken; after the speech's end nothing happens.
         """
-        if not self._over:
-            self._error, self._over = error, True
-            self._arrival.set()
+        self._outbox.fail(error)
 
-    def _put(self, event: Event) -> None:
+    def _note_unread(self) -> None:
+        """Begin to count how long events wait, where none does yet."""
         if not self.unread:
             self.last_taken = time.monotonic()
-        self._outbox.append((event, time.monotonic()))
-        self._arrival.set()
 
     def _discard(self) -> None:
         """Drop events that will never be taken."""
-        left = (*self._untaken, *self._outbox)
-        self.sequence.outboxes.put(-sum(len(event.codes) for event, _ in left if isinstance(event, AudioChunk)))
+        left = (*(chunk for chunk, _ in self._untaken), *self._outbox)
+        self.sequence.outboxes.put(-sum(len(event.codes) for event in left if isinstance(event, AudioChunk)))
         self._untaken.clear()
         self._outbox.clear()
         self._wake()

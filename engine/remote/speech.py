@@ -1,14 +1,13 @@
 """Caller's handle of a speech in another process."""
 
-import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self, cast
 
-from engine.api.errors import EngineError, InvalidRequest, TextTooLong
-from engine.api.events import AudioChunk, Event, Finished, Notice, NoticeCode, Started
+from engine.api.errors import InvalidRequest, TextTooLong
+from engine.api.event_queue import EventQueue
+from engine.api.events import AudioChunk, Event, Finished, Notice, Started
 from engine.api.request import SpeechRequest, TextFilter
 from engine.prompt.text_filter import MarkupFilter
 from engine.prompt.token_stream import speakable
@@ -37,17 +36,17 @@ class RemoteSpeech:
         self.request_id, self.seed = request.request_id, request.sampling.seed
         self.limited = request.sampling.max_frames is not None
         self.speakable = False
-        self.over = False
         self.text_came = arrived
         self._number, self._send, self._closed = number, send, closed
         self._filter = MarkupFilter() if request.delivery.text_filter is TextFilter.MARKUP else None
         self._room, self._most = most_characters, most_characters
         self._text_ended = False
-        self._outbox: deque[tuple[Event, float]] = deque()  # each with the time it came
-        self._arrival = asyncio.Event()
-        self._error: EngineError | None = None
-        self._started = False
-        self._noticed: dict[NoticeCode, Notice] = {}
+        self._outbox = EventQueue()
+
+    @property
+    def over(self) -> bool:
+        """Whether the last event is queued, or an error set."""
+        return self._outbox.over
 
     def feed(self, text: str, came: float | None = None) -> None:
         """Append text verbatim; it may end inside a word.
@@ -88,24 +87,14 @@ class RemoteSpeech:
 
     def notify(self, notice: Notice) -> None:
         """Queue a notice, once per code, behind `Started`."""
-        if not self.over and notice.code not in self._noticed:
-            self._noticed[notice.code] = notice
-            if self._started:
-                self._put(notice)
+        self._outbox.notify(notice)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
         asked = time.monotonic()
-        while not self._outbox:
-            if self._error is not None:
-                raise self._error
-            if self.over:
-                raise StopAsyncIteration
-            self._arrival.clear()
-            await self._arrival.wait()
-        event, ready = self._outbox.popleft()
+        event, ready = await self._outbox.get()
         if isinstance(event, AudioChunk):
             self._send(self._number, Taken(ready, asked, time.monotonic()))
         return event
@@ -117,7 +106,7 @@ class RemoteSpeech:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self.over:
-            self.over = True
+            self._outbox.over = True
             self._send(self._number, Close())
         self._outbox.clear()
         self._closed(self._number)
@@ -130,21 +119,14 @@ class RemoteSpeech:
             case TextCame(came):
                 self.text_came = came
             case Failure():
-                self._error, self.over = message.error(), True
-                self._arrival.set()
+                self._outbox.fail(message.error())
+            case Started():
+                self._outbox.start(message)
             case Notice():
-                self.notify(message)
+                self._outbox.notify(message)
             case _:
-                self._put(cast(Event, message))
-        if isinstance(message, Started):
-            self._started = True
-            for notice in self._noticed.values():
-                self._put(notice)
-        self.over = self.over or isinstance(message, Finished)
-
-    def _put(self, event: Event) -> None:
-        self._outbox.append((event, time.monotonic()))
-        self._arrival.set()
+                self._outbox.put(cast(Event, message))
+                self._outbox.over = isinstance(message, Finished)
 
     def _check_open(self, field: str) -> None:
         if self._text_ended:
