@@ -204,16 +204,14 @@ class Sequence:
         """
         if not self.playback.frames:
             return False
-        made = self.total_frames + self.segment.launched
-        lead = (made - min(self.playback.played(now), self.taken)) * self.frame_seconds
-        return lead >= self.request.delivery.max_lead or made - self.taken >= self.outboxes.most
+        return self.lead(now) >= self.request.delivery.max_lead or self._unread >= self.outboxes.most
 
     def paced(self, now: float) -> bool:
         """Whether it may pause.
 
         It is far enough ahead, or its text may still become whole.
         """
-        return self.ahead(now) or (self.segment.undecided and self._patience(now) > 0)
+        return self.ahead(now) or self._patience(now) > 0
 
     def ready_in(self, now: float) -> float | None:
         """Seconds until playback alone ends the pause.
