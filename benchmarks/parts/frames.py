@@ -104,9 +104,9 @@ def frame_times(runner: AnyRunner, defaults: Sampling, rows: int, repeats: int) 
 
 def _arrival_time(runner: AnyRunner, rows: Tensor, repeats: int) -> float | None:
     """Milliseconds of a frame that reads a newcomer's prompt too."""
-    if isinstance(runner, EagerRunner) or ARRIVAL not in runner._riding:
+    if isinstance(runner, EagerRunner) or ARRIVAL not in runner._graphs.riding:
         return None
-    graphs, size = runner._riding[ARRIVAL], ARRIVAL + len(rows)
+    graphs, size = runner._graphs.riding[ARRIVAL], ARRIVAL + len(rows)
     graphs.table[:size] = torch.cat((_prompt_table(runner, ARRIVAL), rows))
     return milliseconds(lambda: graphs.replay(size), runner._device, repeats)
 
@@ -122,7 +122,7 @@ def prefill_time(runner: AnyRunner, columns: int, repeats: int) -> float:
     """Milliseconds of one prompt of `columns` columns in slot 0."""
     table = _prompt_table(runner, columns)
     if isinstance(runner, PipelinedRunner):
-        graphs = runner._prefill
+        graphs = runner._graphs.prefill
         graphs.table[:columns] = table
         return milliseconds(lambda: graphs.replay(columns), runner._device, repeats)
     return milliseconds(lambda: runner._prefill.forward(table), runner._device, repeats)
@@ -132,7 +132,7 @@ def codec_time(runner: AnyRunner, streams: int, frames: int, repeats: int) -> fl
     """Milliseconds of one decoding call."""
     places = torch.tensor([(slot, 0) for slot in range(streams)], device=runner._device)
     if isinstance(runner, PipelinedRunner):
-        graphs = runner._decoders[frames]
+        graphs = runner._graphs.chunks[frames]
         graphs.table[:streams] = places
         return milliseconds(lambda: graphs.replay(streams), runner._device, repeats)
     slots, codes = places[:, 0], runner._state.frames[:streams, :frames]
@@ -146,8 +146,8 @@ class _HalfwayError(Exception):
 def _frame(runner: AnyRunner, table: Tensor) -> Callable[[], object]:
     if isinstance(runner, EagerRunner):
         return lambda: runner._frame.forward(table)
-    runner._frames.table[: len(table)] = table
-    return lambda: runner._frames.replay(len(table))
+    runner._graphs.rows.table[: len(table)] = table
+    return lambda: runner._graphs.rows.replay(len(table))
 
 
 def _talker(runner: AnyRunner, table: Tensor) -> Callable[[], object]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from engine import build as wiring
-from engine.runner import pipelined
+from engine.runner import pipelined, staging, step_graphs
 from engine.runner.cuda_graphs import Graphs
 from engine.scheduler.batch import Runner
 from qwentts_grpc.cli.flags import main
@@ -177,9 +177,10 @@ def replacements(graphs: type[Graphs[Any]]) -> Iterator[tuple[object, str, objec
         return make_runner(self)
 
     Stream.current = Stream()
-    yield pipelined, "torch", _Torch()
-    yield pipelined, "Graphs", graphs
-    yield pipelined, "build", lambda graphs: None
+    for module in (pipelined, staging, step_graphs):
+        yield module, "torch", _Torch()
+    yield step_graphs, "Graphs", graphs
+    yield step_graphs, "build", lambda graphs: None
     yield wiring.Parts, "_runner", runner
 
 

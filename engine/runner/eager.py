@@ -10,13 +10,13 @@ import torch
 from engine.api.observer import StageTiming
 from engine.api.types import Pcm
 from engine.runner import nvtx
+from engine.runner.chunk_groups import by_size, in_order
 from engine.runner.codec import CodecStage
 from engine.runner.frame import FrameStage
 from engine.runner.inputs import pack_prefills, pack_rows
 from engine.runner.prefill import PrefillStage
-from engine.runner.slot_state import RING, SlotState
+from engine.runner.slot_state import SlotState
 from engine.scheduler.batch import Batch, Chunk, DecodeRow, SlotInit, StepOutput
-from engine.scheduler.chunk_policy import by_size
 
 
 class Stopwatch:
@@ -89,17 +89,12 @@ class EagerRunner:
 
         Chunks of one size share a codec call.
         """
-        audio: dict[int, Pcm] = {}
-        for size, members in by_size(chunks).items():
-            pcm = self._decode_group([chunks[i] for i in members], size)
-            audio.update(zip(members, pcm, strict=True))
-        return [audio[i] for i in range(len(chunks))]
+        calls = by_size(chunks).items()
+        return in_order((members, self._decode_call([chunks[i] for i in members], size)) for size, members in calls)
 
-    def _decode_group(self, chunks: Sequence[Chunk], size: int) -> Pcm:
-        slots = [chunk.slot for chunk in chunks]
-        device = self._device
-        firsts = torch.tensor([chunk.first for chunk in chunks], device=device)
-        ring = (firsts[:, None] + torch.arange(size, device=device)) % RING
-        codes = self._state.frames[torch.tensor(slots, device=device)[:, None], ring]
+    def _decode_call(self, chunks: Sequence[Chunk], size: int) -> Pcm:
+        slots, device = [chunk.slot for chunk in chunks], self._device
+        first = torch.tensor([chunk.first for chunk in chunks], device=device)
+        codes = self._state.pending_codes(torch.tensor(slots, device=device), first, size)
         pcm: Pcm = self._codec.decode(slots, codes).cpu().numpy()
         return pcm

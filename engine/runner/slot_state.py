@@ -68,6 +68,14 @@ class SlotState:
         """
         self.block_table[slots, positions // self.block_size] = blocks.int()
 
+    def pending_codes(self, slots: Tensor, first: Tensor, count: int) -> Tensor:
+        """Codes that wait for the codec: `count` frames of each slot, from number `first` of its segment.
+
+        slots, first (B,) int64 -> (B, count, code groups) int64.
+        """
+        ring = (first[:, None] + torch.arange(count, device=first.device)) % RING
+        return self.frames[slots[:, None], ring]
+
     def _to_device(self, values: Sequence[object]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=self.codes.device)
 

@@ -6,7 +6,6 @@ length: what is captured and what a call costs; `SHORT`, slack and patience are 
 
 from collections.abc import Iterable
 
-from engine.scheduler.batch import Chunk
 from engine.scheduler.batch_builder import BatchBuilder
 from engine.scheduler.sequence import Sequence
 
@@ -25,14 +24,6 @@ def fit(frames: int) -> int:
     The surplus is cut from the audio, which causality makes exact.
     """
     return next(size for size in SIZES if size >= frames)
-
-
-def by_size(chunks: Iterable[Chunk]) -> dict[int, list[int]]:
-    """Positions of the chunks that share a codec call, by its size."""
-    positions: dict[int, list[int]] = {}
-    for position, chunk in enumerate(chunks):
-        positions.setdefault(fit(chunk.count), []).append(position)
-    return positions
 
 
 def most_streams(budget: int, size: int) -> int:

@@ -40,7 +40,7 @@ def engine() -> Iterator[Engine]:
 def runner(engine: Engine) -> PipelinedRunner:
     made = engine._runner
     assert isinstance(made, PipelinedRunner)
-    if not made._riding:
+    if not made._graphs.riding:
         pytest.skip("this attention reads prompts apart")
     return made
 
@@ -79,12 +79,13 @@ def run(runner: PipelinedRunner, batch: Batch, riding: bool) -> tuple[Tensor, li
         table = [block(slot, position, size) for position in range(0, BLOCKS * size, size)]
         state.block_table[slot, :BLOCKS] = torch.tensor(table, dtype=torch.int32)
     state.codes.zero_()
-    kept, runner._riding = runner._riding, runner._riding if riding else {}
+    graphs = runner._graphs
+    kept, graphs.riding = graphs.riding, graphs.riding if riding else {}
     try:
         runner.step(batch)
         out = runner.step(Batch())
     finally:
-        runner._riding = kept
+        graphs.riding = kept
     return torch.from_numpy(out.codes), [each[1:].clone() for each in caches]  # block 0 is scratch
 
 
@@ -92,7 +93,7 @@ def run(runner: PipelinedRunner, batch: Batch, riding: bool) -> tuple[Tensor, li
 @torch.inference_mode()
 def test_riding_changes_nothing(engine: Engine, runner: PipelinedRunner, rows: int, newcomers: int) -> None:
     batch = step(engine, runner, rows, newcomers)
-    assert runner._riding_size(batch)
+    assert runner._graphs.riding_size(batch)
     together, apart = run(runner, batch, riding=True), run(runner, batch, riding=False)
     assert torch.equal(together[0], apart[0])
     assert all(torch.equal(a, b) for a, b in zip(together[1], apart[1], strict=True))

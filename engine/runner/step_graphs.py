@@ -1,0 +1,103 @@
+"""Captured graphs of a step's stages, in all sizes."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from engine.runner.codec import CodecStage
+from engine.runner.cuda_graphs import Graphs, Pool, build, sizes_up_to
+from engine.runner.frame import FrameStage
+from engine.runner.inputs import pack_prefills, padding
+from engine.runner.prefill import PrefillStage
+from engine.runner.slot_state import SlotState
+from engine.scheduler.batch import Batch
+from engine.scheduler.chunk_policy import SIZES
+
+PREFILL_SIZES = (16, 32, 64, 128)
+RIDING_SIZES = (16, 32, 64)  # prompt tokens of a frame's own pass; of more, reading weights twice is little
+RIDDEN_SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)  # rows of such a frame
+STREAM_SIZES = (1, 2, 4, 8, 16, 32, 64)
+
+
+class StepGraphs:
+    """Graphs of prompt tokens, rows, both in one pass, chunks.
+
+    `prefill` and `rows` take the table of `inputs`; so does `riding`, by prompt tokens, which precede the rows;
+    `chunks`, by frames a chunk: (B, 2) int64, slot and first frame, -> (B, samples) int16.
+    """
+
+    def __init__(
+        self, state: SlotState, prefill: PrefillStage, frame: FrameStage, codec: CodecStage, tokens: int
+    ) -> None:
+        """Prepare and capture all; `tokens`: the most prompt tokens of a step."""
+        self.slots, self.groups, self.frame_samples = state.dummy, state.codes.shape[1], codec.frame_samples
+        self.padding = padding(self.slots, self.groups)
+        self._device, self._state, self._codec = state.codes.device, state, codec
+        pool = torch.cuda.graph_pool_handle()
+        self.rows = Graphs(frame.forward, self._padded(self.slots), sizes_up_to(self.slots), pool)
+        self.prefill = Graphs(prefill.forward, self._padded(tokens), sizes_up_to(tokens, PREFILL_SIZES), pool)
+        self.riding = self._riding_graphs(frame, tokens, pool)
+        self.chunks = self._chunk_graphs()
+        build([self.rows, self.prefill, *self.riding.values(), *self.chunks.values()])
+
+    def riding_size(self, batch: Batch) -> int:
+        """Prompt tokens of the graph that reads prompts with the rows; 0 where they are read apart."""
+        if not (batch.rows and batch.prefills):
+            return 0
+        return next((size for size in self.riding if size >= batch.tokens), 0)
+
+    def kind(self, batch: Batch, riding: int) -> tuple[int, int]:
+        """Sizes of the graphs for rows and prompt tokens, which determine the step's duration."""
+        rows = len(batch.rows)
+        if riding:
+            return self.riding[riding].size(riding + rows) - riding, riding
+        return self.rows.size(rows) if rows else 0, self.prefill.size(batch.tokens) if batch.tokens else 0
+
+    def padded_prompts(self, batch: Batch, size: int) -> npt.NDArray[np.int64]:
+        """Table of the batch's prompt tokens, filled up to `size`."""
+        packed = pack_prefills(batch.prefills, self.groups)
+        surplus = np.array([self.padding], np.int64).repeat(size - len(packed), 0)
+        return np.concatenate((packed, surplus))
+
+    def _padded(self, rows: int) -> Tensor:
+        return torch.tensor(self.padding, device=self._device).repeat(rows, 1)
+
+    def _riding_graphs(self, frame: FrameStage, tokens: int, pool: Pool) -> dict[int, Graphs[Tensor]]:
+        """Graphs of frames with prompt tokens, by these; none where a frame would come out differently."""
+        if not frame.takes_prompts:
+            return {}
+        rows = sizes_up_to(self.slots, RIDDEN_SIZES)
+        return {
+            size: Graphs(
+                partial(frame.forward, prompt=size),
+                self._padded(size + self.slots),
+                [size + count for count in rows],
+                pool,
+            )
+            for size in RIDING_SIZES
+            if size <= tokens
+        }
+
+    def _chunk_graphs(self) -> dict[int, Graphs[Tensor]]:
+        """Codec graphs by frames a chunk.
+
+        They share a pool of their own, for they run beside the others.
+        """
+        pool, sizes = torch.cuda.graph_pool_handle(), sizes_up_to(self.slots, STREAM_SIZES)
+        tables = {
+            frames: torch.tensor([(self.slots, 0)], device=self._device).repeat(self.slots, 1) for frames in SIZES
+        }
+        return {frames: Graphs(self._decoder(frames), table, sizes, pool) for frames, table in tables.items()}
+
+    def _decoder(self, frames: int) -> Callable[[Tensor], Tensor]:
+        """Function from chunks of `frames` frames to audio."""
+
+        def decode(table: Tensor) -> Tensor:
+            slots, first = table.t().contiguous().unbind()
+            return self._codec.forward(slots, self._state.pending_codes(slots, first, frames))
+
+        return decode
