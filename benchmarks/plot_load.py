@@ -7,6 +7,7 @@ import argparse
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ WIDTH, HEIGHT = 760, 440
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 50, 55  # margins
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 RATE_TICKS = (0.5, 1, 2, 4, 10, 20, 40, 60, 100, 200)
+COLOURS = ("#1565c0", "#c62828", "#2e7d32", "#6a1b9a")
 OURS, RIVAL, GRID, INK = "#1565c0", "#c62828", "#e0e0e0", "#333333"
 
 Points = Sequence[tuple[float, float]]
@@ -51,6 +53,21 @@ def draw(document: Mapping[str, Any]) -> str:
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
+
+
+def several(title: str, lines: Mapping[str, Sequence[tuple[float, float, bool]]]) -> str:
+    """Lines of (rate, milliseconds, whether held), by name, with logarithmic axes."""
+    axes = Axes([(rate, value) for points in lines.values() for rate, value, _ in points])
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+        text(LEFT, 24, title, size=16),
+        *axes.grid(),
+    ]
+    for colour, (name, points) in zip(cycle(COLOURS), lines.items(), strict=False):
+        held = {rate for rate, _, passed in points if passed}
+        parts += curve(axes, [(rate, value) for rate, value, _ in points], colour, name, held)
+    return "\n".join([*parts, "</svg>"]) + "\n"
 
 
 class Axes:

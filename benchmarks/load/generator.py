@@ -8,7 +8,7 @@ import gc
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from itertools import cycle
+from itertools import cycle, islice
 from multiprocessing import get_context
 from typing import Any, Self
 
@@ -71,7 +71,8 @@ def send_share(settings: Settings, planned: Sequence[Planned], start: float) -> 
 
 
 async def _send(settings: Settings, planned: Sequence[Planned], start: float) -> list[Call]:
-    channels = [grpc.aio.insecure_channel(settings.server, options=OPTIONS) for _ in range(settings.channels)]
+    servers = islice(cycle(settings.server.split(",")), settings.channels)
+    channels = [grpc.aio.insecure_channel(server, options=OPTIONS) for server in servers]
     try:
         stubs = [tts_pb2_grpc.TTSServiceStub(channel) for channel in channels]
         for stub in stubs:

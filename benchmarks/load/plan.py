@@ -17,7 +17,7 @@ class Settings:
     """Settings common to every rate; times in seconds.
 
     `max_lead` None leaves it to the server. `processes` share the requests of a trial, each with `channels` connections
-    of its own.
+    of its own. `server`: HOST:PORT, or several with commas, which the connections take in turn.
     """
 
     server: str

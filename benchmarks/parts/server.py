@@ -46,6 +46,10 @@ class Served:
         """Processor seconds of the server, over all its processes."""
         return sum(_cpu_seconds(pid) for pid in (self.pid, *_children(self.pid)))
 
+    def engines(self) -> list[int]:
+        """Ids of its engine processes: those of its children that have loaded torch."""
+        return [pid for pid in _children(self.pid) if "libtorch" in Path(f"/proc/{pid}/maps").read_text()]
+
 
 def _cpu_seconds(pid: int) -> float:
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]

@@ -10,10 +10,11 @@ import signal
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from engine.api.errors import CheckpointError
 from qwentts_grpc.admission.shared_counts import SharedCounts
@@ -60,6 +61,10 @@ def _voices(folder: Path) -> Path:
     return voices
 
 
+def _ready(children: Iterable[Child]) -> int:
+    return sum(child.ready for child in children)
+
+
 class Supervisor:
     """One server: its children, its side port."""
 
@@ -86,6 +91,9 @@ class Supervisor:
             self._child(start("engine", index, sockets[index : index + 1])) for index in range(len(sockets))
         ]
         self.fronts = [self._child(start("front", index, sockets)) for index in range(config.fronts)]
+        ready = Gauge("tts_process_ready", "Child processes that serve.", ("role",), registry=self._registry)
+        ready.labels("engine").set_function(partial(_ready, self.engines))
+        ready.labels("front").set_function(partial(_ready, self.fronts))
         self.page = MergedPage((*self.engines, *self.fronts), lambda: generate_latest(self._registry))
         self._side = SidePort(
             {

@@ -127,6 +127,7 @@ async def test_a_killed_engine_ends_its_turns_alone_and_comes_back(fleet: Fleet,
     assert_never_fell(before, after)
     key = ("tts_process_restarts_total", (("role", "engine"),))
     assert after[key] == before[key] + 1
+    assert after["tts_process_ready", (("role", "engine"),)] == 2
 
 
 async def test_a_killed_front_takes_its_connections_alone(fleet: Fleet) -> None:
