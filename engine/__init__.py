@@ -1,8 +1,10 @@
 """Qwen3-TTS as an engine: continuous batching over one device.
 
-`engine.Engine` opens a `speech.Speech` for each request and runs the step loop, on one asyncio loop.
+`engine.Engine` opens a speech for each request; `step_loop.StepLoop` is the hot path, in four verbs.
+
 api        values of the public interface: requests, events, errors, settings, metrics; no torch
 prompt     text to prompt tokens; no torch
+speeches   callers' handles, their events, time limits, recordings being prepared; no torch
 scheduler  contents of the next step: sequences, blocks, chunks; no torch
 runner     steps on the device thread: eager, or pipelined CUDA graphs
 model      the maths of talker, predictor, codec, speaker encoder

@@ -52,7 +52,7 @@ async def _with_engine(target: Target, sections: Set[str], repeats: int) -> Insi
     )
     start = time.perf_counter()
     async with await build_engine(target.model, config) as engine:
-        seconds, runner = time.perf_counter() - start, engine._runner
+        seconds, runner = time.perf_counter() - start, engine._steps.runner
         assert isinstance(runner, PipelinedRunner | EagerRunner)
         single = await in_process(engine, max(3, repeats // 10)) if "single" in sections else None
         times = _times(runner, engine.defaults, repeats) if "frame" in sections else None

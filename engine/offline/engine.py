@@ -20,7 +20,7 @@ from engine.build import build_engine
 from engine.engine import Engine
 from engine.offline.audio import Audio, BatchFailed
 from engine.offline.loop_thread import LoopThread
-from engine.speech import Speech
+from engine.speeches.speech import Speech
 
 CLOSED = "the engine is closed"
 DAY = 86_400.0  # seconds: no listener waits for the audio, and no caller need hurry to take it

@@ -35,7 +35,7 @@ from engine.remote.messages import (
     TextCame,
     Wait,
 )
-from engine.speech import Speech
+from engine.speeches.speech import Speech
 
 Answer = Coroutine[Any, Any, object]
 
@@ -146,7 +146,7 @@ class _Client:
             case End(came):
                 speech.end(came)
             case Taken(ready, asked, taken):
-                speech.acknowledge(asked, taken, ready)
+                speech.outbox.acknowledge(asked, taken, ready)
             case Cancel():
                 speech.cancel()
             case Close():
@@ -172,7 +172,7 @@ class _Client:
         heard = False
         try:
             while True:
-                event = await speech.receive()
+                event = await speech.outbox.receive()
                 if not heard and isinstance(event, AudioChunk):
                     heard = True
                     self.link.send(number, TextCame(speech.text_came))

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, cast
 
-from engine.api.errors import InvalidRequest, TextTooLong
 from engine.api.event_queue import EventQueue
 from engine.api.events import AudioChunk, Event, Finished, Notice, Started
 from engine.api.request import SpeechRequest, TextFilter
+from engine.api.text_input import TextInput
 from engine.prompt.text_filter import MarkupFilter
 from engine.prompt.token_stream import speakable
 from engine.remote.messages import Cancel, Close, End, Failure, Flush, Taken, Text, TextCame
@@ -16,7 +16,7 @@ from engine.remote.messages import Cancel, Close, End, Failure, Flush, Taken, Te
 Send = Callable[[int, object], None]
 
 
-class RemoteSpeech:
+class RemoteSpeech(TextInput):
     """A `SpeechClient` whose messages go through `send`.
 
     `request` has a seed. Belongs to the event loop's thread. The outbox is bounded by the engine, which hears of each
@@ -32,15 +32,14 @@ class RemoteSpeech:
         send: Send,
         closed: Callable[[int], None],
     ) -> None:
+        super().__init__(most_characters)
         assert request.sampling.seed is not None
         self.request_id, self.seed = request.request_id, request.sampling.seed
         self.limited = request.sampling.max_frames is not None
-        self.speakable = False
         self.text_came = arrived
         self._number, self._send, self._closed = number, send, closed
         self._filter = MarkupFilter() if request.delivery.text_filter is TextFilter.MARKUP else None
-        self._room, self._most = most_characters, most_characters
-        self._text_ended = False
+        self._characters, self._speakable, self._text_ended = 0, False, False
         self._outbox = EventQueue()
 
     @property
@@ -48,37 +47,40 @@ class RemoteSpeech:
         """Whether the last event is queued, or an error set."""
         return self._outbox.over
 
-    def feed(self, text: str, came: float | None = None) -> None:
-        """Append text verbatim; it may end inside a word.
+    @property
+    def speakable(self) -> bool:
+        """Whether any text so far is speakable."""
+        return self._speakable
 
-        `came`: `time.monotonic()` when it reached the server, where that was not just now.
-        Raises `TextTooLong` past the limit of characters, `InvalidRequest` after the end of the text.
-        """
-        self._check_open("text")
-        if len(text) > self._room:
-            raise TextTooLong(f"the text is over {self._most} characters")
-        self._room -= len(text)
+    @property
+    def characters(self) -> int:
+        """Characters so far."""
+        return self._characters
+
+    @property
+    def text_ended(self) -> bool:
+        """Whether the text has ended."""
+        return self._text_ended
+
+    def _feed(self, text: str, came: float) -> None:
+        self._characters += len(text)
         self._note(text if self._filter is None else self._filter.push(text).text)
-        self._send(self._number, Text(text, _or_now(came)))
+        self._send(self._number, Text(text, came))
 
-    def flush(self, mark: str, came: float | None = None) -> None:
-        """Synthesise all text so far, then send `FlushDone(mark)`.
-
-        Raises `InvalidRequest` after the end of the text.
-        """
-        self._check_open("flush")
+    def _flush(self, mark: str, came: float) -> None:
         self._drain()
-        self._send(self._number, Flush(mark, _or_now(came)))
+        self._send(self._number, Flush(mark, came))
 
-    def end(self, came: float | None = None) -> None:
-        """End the text; raises `InvalidRequest` if none is speakable."""
-        if self._text_ended:
-            return
-        self._drain()
-        if not self.speakable:
-            raise InvalidRequest("text", "has nothing to speak", "TEXT_EMPTY")
+    def _drain(self) -> None:
+        if self._filter is not None:
+            self._note(self._filter.end().text)
+
+    def _end(self, came: float) -> None:
         self._text_ended = True
-        self._send(self._number, End(_or_now(came)))
+        self._send(self._number, End(came))
+
+    def _note(self, text: str) -> None:
+        self._speakable = self._speakable or speakable(text)
 
     def cancel(self) -> None:
         """Stop now; `Finished` follows the audio already queued."""
@@ -127,18 +129,3 @@ class RemoteSpeech:
             case _:
                 self._outbox.put(cast(Event, message))
                 self._outbox.over = isinstance(message, Finished)
-
-    def _check_open(self, field: str) -> None:
-        if self._text_ended:
-            raise InvalidRequest(field, "came after the end of the text")
-
-    def _drain(self) -> None:
-        if self._filter is not None:
-            self._note(self._filter.end().text)
-
-    def _note(self, text: str) -> None:
-        self.speakable = self.speakable or speakable(text)
-
-
-def _or_now(came: float | None) -> float:
-    return time.monotonic() if came is None else came

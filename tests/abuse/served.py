@@ -12,7 +12,7 @@ STEP = 0.002  # seconds
 async def steady_engine(*arguments: object) -> Engine:
     """An engine whose speed does not depend on what else the processors do."""
     engine = await build_engine(*arguments)  # type: ignore[arg-type]
-    engine._runner = Steady(int(engine._prompt_builder.config.codec.eos), STEP)
+    engine._steps.runner = Steady(int(engine._prompt_builder.config.codec.eos), STEP)
     return engine
 
 

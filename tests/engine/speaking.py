@@ -126,4 +126,4 @@ async def idle(engine: Engine) -> None:
     state = engine.state()
     assert (state.queued, state.running, state.parked, state.blocks_used) == (0, 0, 0, 0)
     assert not engine._speeches
-    assert not engine._preparing
+    assert not engine._preparation

@@ -122,7 +122,7 @@ async def rig(flavour: Flavour, kind: str = "1.7B-CustomVoice", **settings: Any)
     engine = Engine(card, Sampling(), config, layouts, schedule, steps, notes)
     try:
         yield Rig(engine, device, steps, cloner, notes)
-        if not engine._task.done():
+        if not engine._steps._running.done():
             await idle(engine)
     finally:
         await engine.close()
@@ -197,7 +197,7 @@ async def test_a_notice_reaches_the_caller_once(flavour: Flavour) -> None:
 @pytest.fixture
 def no_housekeeping(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop wakes for what happens, and not because it looks at the clock now and then."""
-    monkeypatch.setattr("engine.engine.HOUSEKEEPING", 60.0)
+    monkeypatch.setattr("engine.step_loop.HOUSEKEEPING", 60.0)
 
 
 @both
@@ -491,7 +491,7 @@ async def test_cancel_while_the_recording_is_encoded() -> None:
             speech.cancel()
             made.cloner.gate.set()
             heard = await listen(speech)
-            await until(lambda: not made.engine._preparing)
+            await until(lambda: not made.engine._preparation)
             assert heard.end.reason is FinishReason.CANCELLED
             with pytest.raises(StopAsyncIteration):
                 await anext(speech)

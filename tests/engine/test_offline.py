@@ -221,7 +221,7 @@ def test_closing_ends_a_batch_of_another_thread(checkpoint: Checkpoint) -> None:
 
 def test_a_broken_step_is_an_error(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     with Qwen3TTSInterface(str(checkpoint(CUSTOM)), EngineConfig(device="cpu")) as tts:
-        monkeypatch.setattr(tts._engine._runner, "step", lambda batch: 1 / 0)
+        monkeypatch.setattr(tts._engine._steps.runner, "step", lambda batch: 1 / 0)
         with pytest.raises((EngineFailed, GenerationFailed)):
             list(tts.generate_custom_voice(TEXT))
         with pytest.raises(EngineFailed):

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from engine.scheduler.outboxes import CODES_BYTES, LEAST, Outboxes
-from engine.speech import Speech
+from engine.speeches.speech import Speech
 from tests.engine.drive import FLAVOURS, Flavour
 from tests.engine.speaking import listen, until
 from tests.engine.test_loop import Rig, endless, no_housekeeping, request, rig

@@ -28,7 +28,7 @@ async def spoken(checkpoint: Path, ahead: bool) -> list[Heard]:
     """Several speeches that share slots, of different first chunks, lengths and prompts."""
     config = EngineConfig(max_speeches=3, device="cpu")
     async with await build_engine(str(checkpoint), config) as engine:
-        assert (type(engine._runner).__name__ == "PipelinedRunner") is ahead
+        assert (type(engine._steps.runner).__name__ == "PipelinedRunner") is ahead
         return await asyncio.gather(*(speak(engine, request(i), text) for i, text in enumerate(TEXTS)), again(engine))
 
 

@@ -41,7 +41,7 @@ def vanish() -> None:
 
 async def faulty_engine(*arguments: object) -> Engine:
     engine = await build_engine(*arguments)  # type: ignore[arg-type]
-    engine._runner = Breaking(engine._runner, {"hang": hang, "fail": fail, "vanish": vanish}[sys.argv[1]])
+    engine._steps.runner = Breaking(engine._steps.runner, {"hang": hang, "fail": fail, "vanish": vanish}[sys.argv[1]])
     return engine
 
 

@@ -38,7 +38,7 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture
 def runner(engine: Engine) -> PipelinedRunner:
-    made = engine._runner
+    made = engine._steps.runner
     assert isinstance(made, PipelinedRunner)
     if not made._graphs.riding:
         pytest.skip("this attention reads prompts apart")

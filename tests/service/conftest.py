@@ -77,11 +77,11 @@ class Running:
     def runner(self, change: Callable[[Runner], Runner]) -> Iterator[None]:
         """Put a fake in front of the device for a while."""
         engine = self.engine
-        real, engine._runner = engine._runner, change(engine._runner)
+        real, engine._steps.runner = engine._steps.runner, change(engine._steps.runner)
         try:
             yield
         finally:
-            engine._runner = real
+            engine._steps.runner = real
 
     async def idle(self, seconds: float = 3.0) -> None:
         """Wait until no speech, slot or block is held; fail after `seconds`."""

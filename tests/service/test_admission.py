@@ -103,7 +103,7 @@ async def test_a_deadline_that_the_queue_will_outlast_is_refused_at_once(checkpo
 async def test_turns_that_wait_for_text_foretell_no_wait(checkpoint: Path) -> None:
     async with serving(checkpoint, max_speeches=1) as busy:
         for _ in range(3):
-            busy.engine._wait_estimator.record(60.0)
+            busy.engine._speeches._wait_estimator.record(60.0)
         waiting = busy.stub.Synthesize(send([config(60.0), text("Well, let me "), 60.0]))
         while not (await waiting.read()).HasField("notice"):
             pass

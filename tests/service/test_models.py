@@ -110,7 +110,7 @@ async def test_everything_is_listed(fleet: Running) -> None:
 
 
 async def test_one_codec_where_the_files_are_the_same(fleet: Running) -> None:
-    custom, design, base = (engine._runner._codec for engine in fleet.engines)  # type: ignore[attr-defined]
+    custom, design, base = (engine._steps.runner._codec for engine in fleet.engines)  # type: ignore[attr-defined]
     assert base.decoder is design.decoder and base.decoder is not custom.decoder
     assert base.state is not design.state
 
