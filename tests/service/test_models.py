@@ -150,7 +150,7 @@ async def test_two_of_one_name_are_refused(folders: list[Path], tmp_path: Path) 
 async def test_one_lost_engine_ends_the_server(folders: list[Path]) -> None:
     async with serving(folders[0], more=folders[1:2], max_speeches=2) as running:
         last = running.engines[-1]
-        last._runner = Breaking(last._runner)
+        last._steps.runner = Breaking(last._steps.runner)
         refused = await failure(running.stub.Synthesize(send([config(voice="", instructions="low"), text("Hi.")])))
         assert refused.reason == "ENGINE_FAILED"
         assert "RuntimeError" in str(await running.server.watch())
