@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -53,8 +52,7 @@ class EngineRole(Role):
         if await first(self._engines.load(self._metrics), self.drained.wait()) == 1:
             return 0
         server = EngineServer(self._engines.engines, self.config.engine)
-        gc.collect()
-        gc.freeze()
+        memory.freeze_loaded()
         await server.start(self._path)
         self._pauses.start()
         self.begin(memory.keep_small(lambda: not server.speeches))

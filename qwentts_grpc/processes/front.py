@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from qwentts_grpc.admission.shared_counts import SharedCounts
+from qwentts_grpc.host import memory
 from qwentts_grpc.processes import control
 from qwentts_grpc.processes.peer import Peer
 from qwentts_grpc.processes.remote_engines import RemoteEngines
@@ -38,7 +39,7 @@ class FrontRole(Role):
         """Serve until the drain."""
         await self._server.listen()
         try:
-            if await first(self._server.load(), self.drained.wait()) == 1:
+            if await first(self._server.load(memory.freeze_loaded), self.drained.wait()) == 1:
                 return 0
             self.peer.send(control.Ready(True))
             await self.drained.wait()

@@ -32,7 +32,7 @@ async def serve(config: ServerConfig, print_line: Callable[[str], None], tracing
     port, side_port = await server.start()
     print_line(f"metrics on http://{address(config.metrics_host, side_port)}/metrics")
     try:
-        if await first(server.load(), signals.stop.wait()) == 1:
+        if await first(server.load(memory.freeze_loaded), signals.stop.wait()) == 1:
             return 0
         print_line(f"serving on {address(config.host, port)}")
         if await first(server.watch(), signals.stop.wait()) == 0:

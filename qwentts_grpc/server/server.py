@@ -1,7 +1,6 @@
 """The server's life: ports first, then models, calls, drain."""
 
 import asyncio
-import gc
 import logging
 import threading
 import time
@@ -174,10 +173,10 @@ class Server:
         if tls := self.config.tls:
             self.metrics.host.read_certificates(server=tls.cert, client_ca=tls.client_ca)
 
-    async def load(self) -> None:
+    async def load(self, before_ready: Callable[[], None] = lambda: None) -> None:
         """Build the engines, warm each up, then serve.
 
-        Raises `CheckpointError` and OSError.
+        `before_ready` is called when all is loaded. Raises `CheckpointError` and OSError.
         """
         began = time.monotonic()
         self.voices = await asyncio.to_thread(self._voice_store)
@@ -190,8 +189,7 @@ class Server:
         catalog = VoiceCatalog(models, self.voices, self._voices_changed)
         await catalog.prewarm(PREWARM_SECONDS)
         self.state.serve(catalog)
-        gc.collect()
-        gc.freeze()  # a collection that scans the loaded objects again would delay a step for a tenth of a second
+        before_ready()
         self.set_ready(True)
         seconds = time.monotonic() - began
         log.info("ready in %.1f s", seconds, extra=logs.fields(seconds=seconds))
@@ -248,7 +246,6 @@ class Server:
     async def close(self) -> None:
         """Close both ports, then the engines."""
         self._closed.set()
-        gc.unfreeze()  # or a process that goes on would keep the models for ever
         if self._housekeeping is not None:
             self._housekeeping.cancel()
             await asyncio.to_thread(self._pauses.stop)

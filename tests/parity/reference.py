@@ -9,20 +9,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from engine.api.languages import language_name
 from engine.api.request import TextMode
 from tests.parity.cases import Case, Recording
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-if find_spec("torchaudio") is None:
-    sys.path.append(str(Path(__file__).with_name("stubs")))
-
-import torch
-from qwen_tts import Qwen3TTSModel
-from transformers.utils import logging
-
-logging.set_verbosity_error()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +27,13 @@ class Spoken:
 
 
 def load_reference(folder: Path) -> Any:
-    """The package's own model object over a checkpoint."""
+    """The package's own model object over a checkpoint; its import takes longer than all others."""
+    if find_spec("torchaudio") is None:
+        sys.path.append(str(Path(__file__).with_name("stubs")))
+    from qwen_tts import Qwen3TTSModel
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
     return Qwen3TTSModel.from_pretrained(str(folder), dtype=torch.float32)
 
 
