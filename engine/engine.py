@@ -10,7 +10,7 @@ from engine.api.config import EngineConfig, ModelCard
 from engine.api.errors import EngineFailed
 from engine.api.metrics import EngineState
 from engine.api.observer import Observer
-from engine.api.request import Reference, Sampling, SpeechRequest, TextFilter
+from engine.api.request import Delivery, Reference, Sampling, SpeechRequest, TextFilter
 from engine.api.voice import Voice
 from engine.prompt.builder import PromptBuilder, PromptLayout
 from engine.prompt.splitter import SENTENCE, TextSplitter
@@ -20,6 +20,7 @@ from engine.scheduler.outboxes import CODES_BYTES, Outboxes
 from engine.scheduler.runaway import RunawayDetector
 from engine.scheduler.scheduler import Scheduler
 from engine.scheduler.sequence import Sequence
+from engine.scheduler.turn_text import TurnText
 from engine.speeches.open_speeches import OpenSpeeches
 from engine.speeches.preparation import Preparation
 from engine.speeches.speech import Speech
@@ -153,16 +154,19 @@ class Engine:
             self._preparation.check_room()
 
     def _sequence(self, request: SpeechRequest, layout: PromptLayout, arrived: float) -> Sequence:
-        config, sampling, delivery = self._config, request.sampling, request.delivery
-        guard_seconds = 0.0 if sampling.greedy else config.guard_seconds
+        sampling = request.sampling
+        guard_seconds = 0.0 if sampling.greedy else self._config.guard_seconds
         return Sequence(
             request,
             secrets.randbits(64) if sampling.seed is None else sampling.seed,
             layout,
-            self._prompt_builder.tokenizer,
+            self._text(request.delivery, layout),
             RunawayDetector(guard_seconds, self.card.frame_seconds),
-            TextSplitter(config.segment_characters, SENTENCE if delivery.sentence_segments else None),
             arrived,
-            markup=MarkupFilter() if delivery.text_filter is TextFilter.MARKUP else None,
             outboxes=self._outboxes,
         )
+
+    def _text(self, delivery: Delivery, layout: PromptLayout) -> TurnText:
+        splitter = TextSplitter(self._config.segment_characters, SENTENCE if delivery.sentence_segments else None)
+        markup = MarkupFilter() if delivery.text_filter is TextFilter.MARKUP else None
+        return TurnText(layout, self._prompt_builder.tokenizer, splitter, markup)

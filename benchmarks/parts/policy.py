@@ -34,6 +34,7 @@ from engine.scheduler.chunk_policy import SIZES, fit
 from engine.scheduler.runaway import RunawayDetector
 from engine.scheduler.scheduler import Outcome, Scheduler
 from engine.scheduler.sequence import Sequence
+from engine.scheduler.turn_text import TurnText
 
 SLOTS, BLOCKS, BLOCK_SIZE, COLUMNS, POSITIONS, FRAMES = 128, 16_384, 16, 256, 4_096, 7_500
 HOST, HOST_ROW = 0.001, 0.000_015  # seconds of the host for a step, and for each of its rows
@@ -102,9 +103,9 @@ class Simulation:
     def _sequence(self, arrived: float, prompt: Prompt) -> Sequence:
         request = SpeechRequest(sampling=Sampling(max_frames=prompt.frames), delivery=self._delivery)
         guard = RunawayDetector(0.0, self._layout.config.frame_seconds)
-        made = Sequence(request, 0, self._layout, self._tokenizer, guard, arrived=arrived)
-        made.append_text(prompt.text)
-        made.end()
+        made = Sequence(request, 0, self._layout, TurnText(self._layout, self._tokenizer), guard, arrived=arrived)
+        made.text.append(prompt.text)
+        made.text.end()
         return made
 
     def _rest(self) -> None:

@@ -1,22 +1,16 @@
-"""One speech in the scheduler: segments, slot, blocks, waits."""
+"""One speech in the scheduler: slot, blocks, waits, lead."""
 
 import time
-from collections import deque
-from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
-from itertools import islice
 
 from engine.api.events import FinishReason
-from engine.api.request import SpeechRequest, TextMode
+from engine.api.request import SpeechRequest
 from engine.prompt.builder import PromptLayout
-from engine.prompt.splitter import TextSplitter
-from engine.prompt.text_filter import MarkupFilter
-from engine.prompt.token_stream import speakable
-from engine.prompt.tokenizer import TextTokenizer
 from engine.scheduler.outboxes import Outboxes
 from engine.scheduler.playback import Playback
 from engine.scheduler.runaway import RunawayDetector
 from engine.scheduler.segment import Segment
+from engine.scheduler.turn_text import TurnText
 from engine.scheduler.waits import Waits
 
 Block = int
@@ -33,14 +27,11 @@ class Sequence:
     request: SpeechRequest
     seed: int
     layout: PromptLayout
-    tokenizer: TextTokenizer
+    text: TurnText
     guard: RunawayDetector
-    splitter: TextSplitter = field(default_factory=TextSplitter)
     arrived: float = field(default_factory=time.monotonic)
     queued: float | None = None  # when it joined the queue, after its recording was encoded
-    segments: deque[Segment] = field(default_factory=deque)
-    segment: Segment = field(init=False)  # the current one, which is the first
-    text_ended: bool = False
+    segment: Segment = field(init=False)  # the current one, the first of the text's
     slot: int | None = None
     blocks: list[Block] = field(default_factory=list)
     cached: int = 0
@@ -51,13 +42,10 @@ class Sequence:
     total_frames: int = 0  # of finished segments
     taken: int = 0
     tokens: int = 0  # of finished segments
-    characters: int = 0
-    speakable: bool = False  # whether any text so far is speakable
     playback: Playback = field(init=False)
     waits: Waits = field(default_factory=Waits)
     outboxes: Outboxes = field(default_factory=Outboxes)
     early: list[tuple[float, str | None]] = field(default_factory=list)  # text before the queue; None ends a segment
-    markup: MarkupFilter | None = None  # None where markup stays
     finish: FinishReason = FinishReason.STOP  # of the turn: the last segment's other than STOP
     closed: bool = False
     frame_seconds: float = field(init=False)
@@ -65,51 +53,17 @@ class Sequence:
     def __post_init__(self) -> None:
         self.frame_seconds = self.layout.config.frame_seconds
         self.playback = Playback(self.frame_seconds)
-        self._open_segment(0, 0)
-
-    @property
-    def text_mode(self) -> TextMode:
-        """Text mode of the next speakable segment, so far."""
-        return next((segment for segment in self.segments if segment.speakable), self.segments[-1]).mode
+        self.segment = self.text.segments[0]
 
     def set_layout(self, layout: PromptLayout) -> None:
         """Replace the layout, before the speech is queued."""
         self.layout = layout
-        for segment in self.segments:
-            segment.set_layout(layout)
-
-    def append_text(self, text: str) -> None:
-        """Append text to the newest segment.
-
-        A long text goes on in further segments.
-        """
-        start, self.characters = self.characters, self.characters + len(text)
-        if self.markup is None:
-            self._append(text, range(start, self.characters))
-        else:
-            self._append(*self.markup.push(text))
-
-    def drain(self) -> None:
-        """Append text that the markup filter still holds."""
-        if self.markup is not None:
-            self._append(*self.markup.end())
-
-    def flush(self, mark: str) -> None:
-        """End the newest segment; open the next."""
-        self.drain()
-        self.splitter.restart()
-        self._next_segment(mark, self.characters)
-
-    def end(self) -> None:
-        """End the text."""
-        self.drain()
-        self.segments[-1].end(None, self.characters)
-        self.text_ended = True
+        self.text.set_layout(layout)
 
     def queue(self, now: float) -> None:
         """Join the queue, with the layout complete."""
         self.queued = now
-        came = self._early_text()
+        came = self.text.ready_since(self.early)
         if came is not None:
             self.waits.record_text(0, came)
 
@@ -125,10 +79,10 @@ class Sequence:
 
     def next_segment(self) -> None:
         """Go on with the next segment, whose cache starts empty."""
-        done = self.segments.popleft()
+        done = self.text.segments.popleft()
         self.total_frames += len(done.frames)
         self.tokens += done.tokens
-        self.segment = self.segments[0]
+        self.segment = self.text.segments[0]
         self.segment.first_frame = self.total_frames
         self.reset_slot()
 
@@ -142,7 +96,7 @@ class Sequence:
     @property
     def over(self) -> bool:
         """Whether the turn ends with the current segment."""
-        return self.finish is not FinishReason.STOP or (self.text_ended and len(self.segments) == 1)
+        return self.finish is not FinishReason.STOP or (self.text.ended and len(self.text.segments) == 1)
 
     @property
     def is_last_audio(self) -> bool:
@@ -150,8 +104,7 @@ class Sequence:
 
         Flushes may still have to be answered.
         """
-        unspoken = any(segment.speakable for segment in islice(self.segments, 1, None))
-        return self.finish is not FinishReason.STOP or (self.text_ended and not unspoken)
+        return self.finish is not FinishReason.STOP or (self.text.ended and not self.text.unspoken)
 
     @property
     def needs_slot(self) -> bool:
@@ -237,47 +190,3 @@ class Sequence:
     @property
     def _unread(self) -> int:
         return self._made - self.taken
-
-    def _early_text(self) -> float | None:
-        """When text before the queue allowed the first frame.
-
-        None where it does not.
-        """
-        probe = Segment(self.layout, self.tokenizer, 0, 0)
-        for came, text in self.early:
-            if text is not None:
-                probe.append(text)
-            else:
-                probe.end(None)
-            if probe.finish is None and probe.ready:
-                return came
-            if probe.ended:
-                probe = Segment(self.layout, self.tokenizer, 0, 0)
-        return None
-
-    def _append(self, text: str, places: SequenceOf[int]) -> None:
-        """Append filtered text.
-
-        `places`: offsets of its characters in the turn's text.
-        """
-        self.speakable = self.speakable or speakable(text)
-        first, *more = self.splitter.split(text)
-        self.segments[-1].append(first)
-        at = len(first)
-        for part in more:
-            self._next_segment(None, places[at])
-            self.segments[-1].append(part)
-            at += len(part)
-
-    def _next_segment(self, mark: str | None, place: int) -> None:
-        """End the newest segment at offset `place`; open the next.
-
-        `mark` is that of a flush, None at a cut.
-        """
-        last = self.segments[-1]
-        last.end(mark, place)
-        self._open_segment(last.number + (mark is not None), place)
-
-    def _open_segment(self, number: int, place: int) -> None:
-        self.segments.append(Segment(self.layout, self.tokenizer, number, self.total_frames, place))
-        self.segment = self.segments[0]

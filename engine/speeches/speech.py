@@ -75,31 +75,31 @@ class Speech(TextInput):
     @property
     def speakable(self) -> bool:
         """Whether any text so far is speakable."""
-        return self.sequence.speakable
+        return self.sequence.text.speakable
 
     @property
     def characters(self) -> int:
         """Characters so far."""
-        return self.sequence.characters
+        return self.sequence.text.characters
 
     @property
     def text_ended(self) -> bool:
         """Whether the text has ended."""
-        return self.sequence.text_ended
+        return self.sequence.text.ended
 
     def _feed(self, text: str, came: float) -> None:
-        self.sequence.append_text(text)
+        self.sequence.text.append(text)
         self._note_text(text, came)
 
     def _flush(self, mark: str, came: float) -> None:
-        self.sequence.flush(mark)
+        self.sequence.text.flush(mark)
         self._note_text(None, came)
 
     def _drain(self) -> None:
-        self.sequence.drain()
+        self.sequence.text.drain()
 
     def _end(self, came: float) -> None:
-        self.sequence.end()
+        self.sequence.text.end()
         self._note_text(None, came)
 
     def _note_text(self, text: str | None, came: float) -> None:
@@ -146,7 +146,7 @@ class Speech(TextInput):
 
     def started(self) -> None:
         """Queue `Started`: the speech has its slot."""
-        self.outbox.start(Started(self.seed, self._queue_wait, self.sequence.text_mode))
+        self.outbox.start(Started(self.seed, self._queue_wait, self.sequence.text.mode))
 
     def deliver(self, event: Event) -> None:
         """Queue an event for the caller."""
@@ -196,8 +196,8 @@ class Speech(TextInput):
         return Finished(
             reason=reason,
             frames=sequence.playback.frames,
-            text_characters=sequence.characters,
-            text_tokens=sequence.tokens + (sequence.segment.tokens if sequence.segments else 0),
+            text_characters=sequence.text.characters,
+            text_tokens=sequence.tokens + (sequence.segment.tokens if sequence.text.segments else 0),
             seed=sequence.seed,
             queue_wait=self._queue_wait,
             time_to_first_audio=0.0 if first_audio is None else first_audio - sequence.arrived,

@@ -17,7 +17,7 @@ from qwentts_grpc.server.admin_http import MetricsPage
 from qwentts_grpc.server.config import ServerConfig
 from qwentts_grpc.server.embedded import EmbeddedEngines
 from qwentts_grpc.server.process import EXIT_FAULT
-from qwentts_grpc.server.server import CLOSE_TIMEOUT, first
+from qwentts_grpc.server.waits import CLOSE_TIMEOUT, first
 from qwentts_grpc.telemetry.metrics import ProcessMetrics
 
 HEARD = 0.5  # seconds for all fronts to know of a drain

@@ -13,7 +13,8 @@ from qwentts_grpc.processes.role import Role
 from qwentts_grpc.rpc.tracing import OpenTelemetry
 from qwentts_grpc.server.admin_http import MetricsPage
 from qwentts_grpc.server.config import ServerConfig
-from qwentts_grpc.server.server import Server, first
+from qwentts_grpc.server.server import Server
+from qwentts_grpc.server.waits import first
 
 TELL = 1.0  # seconds for the other fronts to hear of a voice
 
@@ -54,7 +55,7 @@ class FrontRole(Role):
             case control.VoicesChanged():
                 self.begin(self._refreshed(number))
             case control.Reload():
-                self._server.reload()
+                self._server.files.reload()
             case _:
                 super().receive(number, message)
 

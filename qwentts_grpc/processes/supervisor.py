@@ -24,9 +24,10 @@ from qwentts_grpc.processes.folder import memory_folder
 from qwentts_grpc.processes.merged import MergedPage
 from qwentts_grpc.server.admin_http import SidePort, probe
 from qwentts_grpc.server.config import ServerConfig
+from qwentts_grpc.server.exposure import check_exposure
 from qwentts_grpc.server.ports import address, named, reserved
 from qwentts_grpc.server.process import EXIT_FAULT, SLACK, Signals
-from qwentts_grpc.server.server import CLOSE_LIMIT, check_exposure
+from qwentts_grpc.server.waits import CLOSE_LIMIT
 
 MOST_FAILURES = 3  # starts of one child in a row that never became ready
 PAUSE = 0.2  # seconds before a child is started again; doubled for each failure in a row

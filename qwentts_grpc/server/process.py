@@ -11,7 +11,8 @@ from qwentts_grpc.host import memory
 from qwentts_grpc.rpc.tracing import Tracing
 from qwentts_grpc.server.config import ServerConfig
 from qwentts_grpc.server.ports import address
-from qwentts_grpc.server.server import CLOSE_LIMIT, Server, first
+from qwentts_grpc.server.server import Server
+from qwentts_grpc.server.waits import CLOSE_LIMIT, first
 
 EXIT_FAULT = 70  # EX_SOFTWARE of sysexits.h: a supervisor should start the process again
 SLACK = 5.0  # seconds past an orderly stop's limit after which the process is ended
@@ -28,7 +29,7 @@ async def serve(config: ServerConfig, print_line: Callable[[str], None], tracing
     memory.postpone_collections()
     signals = Signals(config.drain_seconds + CLOSE_LIMIT + SLACK)
     server = Server(config, tracing)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.files.reload)
     port, side_port = await server.start()
     print_line(f"metrics on http://{address(config.metrics_host, side_port)}/metrics")
     try:

@@ -4,33 +4,32 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 from engine.api.client import EngineClient
 from engine.api.errors import EngineFailed
-from qwentts_grpc.admission.auth import Tokens
 from qwentts_grpc.admission.call_limits import CONNECTIONS
 from qwentts_grpc.admission.call_rate import CallRate
 from qwentts_grpc.admission.counts import LOCAL, Counts
 from qwentts_grpc.admission.tenants import Tenants
-from qwentts_grpc.host import memory, unsafe_settings
+from qwentts_grpc.host import memory
 from qwentts_grpc.host.pauses import PauseWatcher
 from qwentts_grpc.recordings.recordings import Recordings
 from qwentts_grpc.rpc import health, path_decoding, reset
-from qwentts_grpc.rpc.tls import ServerTls
 from qwentts_grpc.rpc.tracing import NoTracing, Tracing
 from qwentts_grpc.server.admin_http import MetricsPage, SidePort, probe
 from qwentts_grpc.server.config import ServerConfig
 from qwentts_grpc.server.engines import EngineSource
+from qwentts_grpc.server.exposure import check_exposure
 from qwentts_grpc.server.grpc_server import SERVICES, make_grpc_server
 from qwentts_grpc.server.ports import address, check_free, named
+from qwentts_grpc.server.reloaded import ReloadedFiles
+from qwentts_grpc.server.waits import CLOSE_TIMEOUT, within
 from qwentts_grpc.service.audit import AuditLog
 from qwentts_grpc.service.lifecycle import ServerState
 from qwentts_grpc.telemetry import logs
 from qwentts_grpc.telemetry.metrics import Metrics
 from qwentts_grpc.voices.catalog import VoiceCatalog
-from qwentts_grpc.voices.consent import Consent
 from qwentts_grpc.voices.models import ModelRegistry
 from qwentts_grpc.voices.storage_by_url import open_storage
 from qwentts_grpc.voices.store import VoiceStore
@@ -38,8 +37,6 @@ from qwentts_grpc.wire.limits import RecordingLimits
 
 PREWARM_SECONDS = 20.0  # seconds to prewarm created voices before the server serves; on a GPU that is enough for all
 VOICES_REFRESH = 1.0  # seconds between reads of what other servers changed in the voice directory
-CLOSE_TIMEOUT = 2.0  # seconds each for calls, the running step and the last spans to end
-CLOSE_LIMIT = 4 * CLOSE_TIMEOUT  # seconds of the longest `Server.close`, with some slack
 SPARE_CALLS = 64  # of one connection, beyond slots and queue: lists, and refusals with their details
 
 log = logging.getLogger(__name__)
@@ -70,10 +67,8 @@ class Server:
         self.engines: Sequence[EngineClient] = ()  # the default one first
         self.voices: VoiceStore | None = None
         self._closed = threading.Event()
-        self._tls = ServerTls(config.tls, config.insecure) if config.tls else None
-        self._read_certificates()
-        self._tokens = Tokens(config.access.token_file, config.insecure) if config.access.token_file else None
-        known = self._tokens.tenants if self._tokens else frozenset
+        self.files = ReloadedFiles(config, self.metrics)
+        known = self.files.tokens.tenants if self.files.tokens else frozenset
         self.tenants = Tenants(
             config.access,
             self._capacity,
@@ -83,7 +78,6 @@ class Server:
             self.metrics.calls.tenants,
             counts=counts,
         )
-        self._consent = Consent(config.require_consent, config.denied_recordings)
         self._audit = AuditLog(config.audit_log)
         self._health = health.Health(SERVICES)
         self.recordings = Recordings(RecordingLimits(), known, config.reference_silence)
@@ -93,10 +87,10 @@ class Server:
             state=self.state,
             tenants=self.tenants,
             rate=CallRate(config.max_call_rate, counts),
-            tokens=self._tokens,
+            tokens=self.files.tokens,
             metrics=self.metrics,
             tracing=self._tracing,
-            consent=self._consent,
+            consent=self.files.consent,
             audit=self._audit,
             recordings=self.recordings,
             health_service=self._health,
@@ -149,29 +143,9 @@ class Server:
         return port
 
     def _listen(self, target: str) -> int:
-        if self._tls is None:
+        if self.files.tls is None:
             return self._grpc.add_insecure_port(target)
-        return self._grpc.add_secure_port(target, self._tls.credentials())
-
-    def reload(self) -> None:
-        """Read tokens, certificates, denied recordings again.
-
-        An unreadable one keeps its old content.
-        """
-        held = [each for each in (self._tokens, self._tls, self._consent) if each is not None]
-        for each in held:
-            try:
-                each.reload()
-            except OSError as error:
-                log.error("not reloaded: %s", error)
-            else:
-                log.info("reloaded: %s", type(each).__name__)
-                if each is self._tls:
-                    self._read_certificates()
-
-    def _read_certificates(self) -> None:
-        if tls := self.config.tls:
-            self.metrics.host.read_certificates(server=tls.cert, client_ca=tls.client_ca)
+        return self._grpc.add_secure_port(target, self.files.tls.credentials())
 
     async def load(self, before_ready: Callable[[], None] = lambda: None) -> None:
         """Build the engines, warm each up, then serve.
@@ -249,52 +223,16 @@ class Server:
         if self._housekeeping is not None:
             self._housekeeping.cancel()
             await asyncio.to_thread(self._pauses.stop)
-        await _within(CLOSE_TIMEOUT, "the port", self._grpc.stop(0.5))
+        await within(CLOSE_TIMEOUT, "the port", self._grpc.stop(0.5))
         await self._side.close()
         # A step that hangs is left to the end of the process.
-        await _within(CLOSE_TIMEOUT, "an engine or a decoder", self._close_engines())
+        await within(CLOSE_TIMEOUT, "an engine or a decoder", self._close_engines())
         sending = threading.Thread(target=self._tracing.close, daemon=True)  # a collector may be slow to answer
         sending.start()
         await asyncio.to_thread(sending.join, CLOSE_TIMEOUT)
 
     async def _close_engines(self) -> None:
         await asyncio.gather(self.recordings.decoders.close(), self.source.close())
-
-
-def check_exposure(config: ServerConfig) -> None:
-    """Warn of readable traffic; raise PermissionError for open access."""
-    certificates = config.tls is not None and config.tls.client_ca is not None
-    unsafe_settings.check_listening(
-        config.host,
-        config.metrics_host,
-        tls=config.tls is not None,
-        known_callers=config.access.token_file is not None or certificates,
-        insecure=config.insecure,
-    )
-
-
-async def _within(seconds: float, what: str, work: Coroutine[Any, Any, object]) -> None:
-    """Wait at most `seconds`, even if `work` ignores cancellation."""
-    task = asyncio.create_task(work)
-    if not (await asyncio.wait((task,), timeout=seconds))[0]:
-        log.warning("%s did not close within %g s", what, seconds)
-        task.cancel()
-
-
-async def first(*waits: Coroutine[Any, Any, object]) -> int:
-    """Index of the first to end; cancels the others.
-
-    Raises what it raised.
-    """
-    tasks = [asyncio.create_task(wait) for wait in waits]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-        return next(index for index, task in enumerate(tasks) if task in done)
-    finally:
-        for task in tasks:
-            task.cancel()
 
 
 def _embedded(config: ServerConfig) -> EngineSource:

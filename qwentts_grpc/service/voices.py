@@ -19,7 +19,7 @@ from qwentts_grpc.service.audit import AuditEntry, AuditLog
 from qwentts_grpc.service.lifecycle import ServerState
 from qwentts_grpc.voices.consent import Consent
 from qwentts_grpc.voices.file import LONGEST
-from qwentts_grpc.voices.store import COMMON
+from qwentts_grpc.voices.index import COMMON
 from qwentts_grpc.wire import requests
 from qwentts_grpc.wire.caller import Caller
 from qwentts_grpc.wire.limits import Limits

@@ -15,8 +15,9 @@ from engine.progress import Progress
 from qwentts_client.v1 import tts_pb2
 from qwentts_grpc.recordings.recordings import Notices, Recordings
 from qwentts_grpc.voices.file import StoredVoice, VoiceCard
+from qwentts_grpc.voices.index import COMMON
 from qwentts_grpc.voices.models import ModelRegistry, has_voice
-from qwentts_grpc.voices.store import COMMON, VoiceStore
+from qwentts_grpc.voices.store import VoiceStore
 from qwentts_grpc.wire.caller import Caller, shown
 from qwentts_grpc.wire.errors import VoiceExists, VoiceForbidden
 

@@ -1,38 +1,23 @@
-"""Created voices by owner, by name ignoring case."""
+"""Created voices: an index in memory, files in storage, a cache."""
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from hashlib import sha256
 from itertools import count
 from threading import Event, Lock
 
-from engine.api.errors import InvalidRequest, VoiceNotFound
+from engine.api.errors import VoiceNotFound
 from engine.byte_cache import ByteCache
-from qwentts_grpc.voices.file import NAME, DamagedVoice, StoredVoice, VoiceCard, from_bytes, to_bytes
+from qwentts_grpc.voices.file import DamagedVoice, StoredVoice, VoiceCard, from_bytes, to_bytes
+from qwentts_grpc.voices.index import COMMON, Entry, VoiceIndex, checked_key, voice_key
 from qwentts_grpc.voices.storage import MAX_BYTES, BlobStore
-from qwentts_grpc.wire.errors import VoiceExists, VoicesFull
+from qwentts_grpc.wire.errors import VoiceExists
 
-COMMON = ""  # the owner of shared voices
-OWNED = "@"  # between a name, which has none, and the digest of its owner
 READERS = 16  # threads of a refresh: object stores answer after milliseconds
 THOROUGH = 15  # one refresh in this many also finds a file changed in place
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One key of the storage at one version.
-
-    The card is None where the voice is unreadable.
-    """
-
-    version: str
-    card: VoiceCard | None
 
 
 class VoiceStore:
@@ -60,13 +45,10 @@ class VoiceStore:
         Raises OSError of the storage.
         """
         self._storage = storage
-        self._max_common, self._max_owned, self._max_total = max_common, max_owned, max_total
         self._on_lookup = on_lookup
         self._lock = Lock()
         self._cache: ByteCache[str, StoredVoice] = ByteCache(cache_bytes)
-        self._entries: dict[str, _Entry] = {}
-        self._owned: defaultdict[str, set[str]] = defaultdict(set)  # keys by digest of owner
-        self._changing: set[str] = set()  # keys being written or deleted here
+        self._index = VoiceIndex(max_common, max_owned, max_total)
         self.refresh()
 
     @property
@@ -80,35 +62,31 @@ class VoiceStore:
         An own voice hides a common one of its name.
         """
         with self._lock:
-            cards = [self._entries[key].card for tag in {"", _tag(owner)} for key in self._owned.get(tag, ())]
-        named: dict[str, VoiceCard] = {}
-        for card in sorted(filter(None, cards), key=lambda card: card.owner):
-            named[card.name.casefold()] = card
-        return sorted(named.values(), key=lambda card: card.name)
+            return self._index.cards(owner)
 
     def all_cards(self) -> list[VoiceCard]:
         """Cards of every owner."""
         with self._lock:
-            return [entry.card for entry in self._entries.values() if entry.card is not None]
+            return [entry.card for entry in self._index.entries.values() if entry.card is not None]
 
     def card(self, name: str, owner: str = COMMON) -> VoiceCard:
         """The card of one voice; raises `VoiceNotFound`."""
         with self._lock:
-            return self._known(name, owner)[1]
+            return self._index.find(name, owner)[1]
 
     def get(self, name: str, owner: str = COMMON) -> StoredVoice:
         """The voice with its arrays; raises `VoiceNotFound`."""
         with self._lock:
-            key, card = self._known(name, owner)
+            key, card = self._index.find(name, owner)
             voice = self._cache.get(key)
         self._on_lookup(voice is not None)
         return self._load(key, card) if voice is None else voice
 
     def check_new(self, name: str, owner: str = COMMON, *, replace: bool = False) -> None:
         """Raise the errors of `create` for this name."""
-        key = _key(_checked(name), owner)
+        key = checked_key(name, owner)
         with self._lock:
-            self._check_room(key, name, owner, replace)
+            self._index.check_room(key, name, owner, replace)
 
     def create(self, voice: StoredVoice, *, replace: bool = False) -> None:
         """Store a voice, or replace the owner's namesake.
@@ -116,17 +94,17 @@ class VoiceStore:
         Raises `InvalidRequest` for its name, `VoiceExists` or `VoicesFull`.
         """
         card = voice.card
-        key = _key(_checked(card.name), card.owner)
+        key = checked_key(card.name, card.owner)
         data = to_bytes(voice)
         kept = from_bytes(data)
         assert len(data) <= MAX_BYTES
-        with self._changes(key, lambda: self._check_room(key, card.name, card.owner, replace)):
+        with self._changes(key, lambda: self._index.check_room(key, card.name, card.owner, replace)):
             try:
                 version = self._storage.write(key, data, replace=replace)
             except FileExistsError:  # another server's
                 raise VoiceExists(card.name) from None
             with self._lock:
-                self._put(key, _Entry(version, kept.card))
+                self._index.put(key, Entry(version, kept.card))
                 self._cache.put(key, kept, kept.size)
 
     def delete(self, name: str, owner: str = COMMON) -> None:
@@ -134,8 +112,8 @@ class VoiceStore:
 
         Raises `VoiceNotFound`.
         """
-        key = _key(name, owner)
-        with self._changes(key, lambda: self._own(key, name)):
+        key = voice_key(name, owner)
+        with self._changes(key, lambda: self._index.check_owned(key, name)):
             self._storage.delete(key)
             with self._lock:
                 self._drop(key)
@@ -146,14 +124,14 @@ class VoiceStore:
         Changes made here meanwhile are newer.
         """
         with self._lock:
-            before = self._entries.copy()
+            before = self._index.entries.copy()
         now = self._storage.list()
         for key in before.keys() - now.keys():
             self._settle(key, before[key], None)
         changed = [key for key in sorted(now) if key not in before or before[key].version != now[key]]
         with ThreadPoolExecutor(READERS) as pool:
             for key, card in zip(changed, pool.map(self._readable, changed), strict=True):
-                self._settle(key, before.get(key), _Entry(now[key], card))
+                self._settle(key, before.get(key), Entry(now[key], card))
 
     def follow(self, seconds: float, stop: Event) -> None:
         """Refresh every `seconds` until `stop`; a fault is reported once."""
@@ -171,17 +149,17 @@ class VoiceStore:
                     fault = str(error)
                     _log.warning("changes of other servers cannot be read: %s", fault)
 
-    def _settle(self, key: str, before: _Entry | None, after: _Entry | None) -> None:
+    def _settle(self, key: str, before: Entry | None, after: Entry | None) -> None:
         with self._lock:
-            if key in self._changing or self._entries.get(key) is not before:
+            if key in self._index.changing or self._index.entries.get(key) is not before:
                 return
             if after is None:
                 self._drop(key)
-            elif before is None and len(self._entries) >= self._max_total:
-                _log.warning("voice file %a is ignored: there are %d voices", key, self._max_total)
+            elif before is None and len(self._index.entries) >= self._index.max_total:
+                _log.warning("voice file %a is ignored: there are %d voices", key, self._index.max_total)
             else:
                 self._cache.drop(key)
-                self._put(key, after)
+                self._index.put(key, after)
 
     def _readable(self, key: str) -> VoiceCard | None:
         """The card, or None if unreadable.
@@ -199,21 +177,9 @@ class VoiceStore:
 
     def _read(self, key: str) -> StoredVoice:
         voice = from_bytes(self._storage.read(key))
-        if _key(voice.card.name, voice.card.owner) != key:
+        if voice_key(voice.card.name, voice.card.owner) != key:
             raise DamagedVoice("it belongs to another name")
         return voice
-
-    def _known(self, name: str, owner: str) -> tuple[str, VoiceCard]:
-        for key in (_key(name, owner), _key(name, COMMON)):
-            entry = self._entries.get(key)
-            if entry is not None and entry.card is not None:
-                return key, entry.card
-        raise VoiceNotFound(name)
-
-    def _own(self, key: str, name: str) -> None:
-        entry = self._entries.get(key)
-        if entry is None or entry.card is None or key in self._changing:
-            raise VoiceNotFound(name)
 
     def _load(self, key: str, card: VoiceCard) -> StoredVoice:
         try:
@@ -221,26 +187,10 @@ class VoiceStore:
         except (KeyError, DamagedVoice) as error:  # deleted or damaged since the look-up
             raise VoiceNotFound(card.name) from error
         with self._lock:
-            entry = self._entries.get(key)
-            if entry is not None and entry.card is card and key not in self._changing:
+            entry = self._index.entries.get(key)
+            if entry is not None and entry.card is card and key not in self._index.changing:
                 self._cache.put(key, voice, voice.size)
         return voice
-
-    def _check_room(self, key: str, name: str, owner: str, replace: bool) -> None:
-        entry = self._entries.get(key)
-        if key in self._changing or (entry is not None and not (replace and entry.card)):
-            raise VoiceExists(name)
-        if entry is not None:
-            return
-        if _key(name, COMMON) in self._entries:
-            raise VoiceExists(name)
-        coming = [other for other in self._changing if other not in self._entries]
-        owned = {*self._owned.get(_tag(owner), ()), *(other for other in coming if _owned_by(other) == _tag(owner))}
-        most = self._max_owned if owner else self._max_common
-        if len(owned) >= most:
-            raise VoicesFull(f"there are {most} voices; delete one first")
-        if len(self._entries) + len(coming) >= self._max_total:
-            raise VoicesFull("the server keeps no more voices")
 
     @contextmanager
     def _changes(self, key: str, check: Callable[[], None]) -> Iterator[None]:
@@ -250,42 +200,14 @@ class VoiceStore:
         """
         with self._lock:
             check()
-            self._changing.add(key)
+            self._index.changing.add(key)
             self._cache.drop(key)
         try:
             yield
         finally:
             with self._lock:
-                self._changing.discard(key)
-
-    def _put(self, key: str, entry: _Entry) -> None:
-        self._entries[key] = entry
-        self._owned[_owned_by(key)].add(key)
+                self._index.changing.discard(key)
 
     def _drop(self, key: str) -> None:
-        self._entries.pop(key, None)
+        self._index.drop(key)
         self._cache.drop(key)
-        self._owned[_owned_by(key)].discard(key)
-        if not self._owned[_owned_by(key)]:
-            del self._owned[_owned_by(key)]
-
-
-def _owned_by(key: str) -> str:
-    return key.partition(OWNED)[2]
-
-
-def _tag(owner: str) -> str:
-    return sha256(owner.encode()).hexdigest()[:32] if owner else ""
-
-
-def _key(name: str, owner: str) -> str:
-    """Key of an owner's voice; unused for invalid names."""
-    if not NAME.fullmatch(name):
-        return ""
-    return f"{name.casefold()}{OWNED}{_tag(owner)}" if owner else name.casefold()
-
-
-def _checked(name: str) -> str:
-    if not NAME.fullmatch(name):
-        raise InvalidRequest("spec.name", "needs 1 to 64 letters, digits, '_' or '-', a letter or digit first")
-    return name

@@ -11,7 +11,7 @@ import pytest
 from qwentts_grpc.cli import flags
 from qwentts_grpc.server.config import ServerConfig
 from qwentts_grpc.server.process import SLACK
-from qwentts_grpc.server.server import CLOSE_LIMIT
+from qwentts_grpc.server.waits import CLOSE_LIMIT
 
 UNIT = Path("deploy/qwentts-grpc.service")
 MOST_EXPOSED = 3.0

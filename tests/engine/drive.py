@@ -21,6 +21,7 @@ from engine.scheduler.block_pool import BlockPool
 from engine.scheduler.runaway import RunawayDetector
 from engine.scheduler.scheduler import Outcome, Scheduler
 from engine.scheduler.sequence import Sequence
+from engine.scheduler.turn_text import TurnText
 from tests.engine.fake_runner import Codes, FakeRunner, OneAhead
 from tests.engine.oracle import Expected, expected
 from tests.engine.tiny import tiny_config, tiny_tokenizer
@@ -48,17 +49,17 @@ class Talk:
 
     def feed(self, text: str) -> None:
         self.texts[-1] = (self.texts[-1][0] + text, None)
-        self.sequence.append_text(text)
+        self.sequence.text.append(text)
 
     def flush(self, mark: str) -> None:
         self.texts[-1] = (self.texts[-1][0], mark)
         self.texts.append(("", None))
-        self.sequence.flush(mark)
+        self.sequence.text.flush(mark)
 
     def say(self, text: str) -> None:
         """The whole text at once."""
         self.feed(text)
-        self.sequence.end()
+        self.sequence.text.end()
 
     def read(self) -> None:
         """Take everything that has come so far."""
@@ -67,7 +68,9 @@ class Talk:
     def expected(self) -> Expected:
         """What the whole turn must come to."""
         sequence = self.sequence
-        return expected(sequence.layout, sequence.tokenizer, sequence.request, sequence.seed, self.texts, self.modes)
+        return expected(
+            sequence.layout, sequence.text.tokenizer, sequence.request, sequence.seed, self.texts, self.modes
+        )
 
 
 class Preemptions(NullObserver):
@@ -118,7 +121,7 @@ class Drive:
             reference_text=transcript,
         )
         guard = RunawayDetector(10.0, layout.config.frame_seconds)
-        talk = Talk(Sequence(request, seed, layout, tiny_tokenizer(), guard, arrived=self.now))
+        talk = Talk(Sequence(request, seed, layout, TurnText(layout, tiny_tokenizer()), guard, arrived=self.now))
         self.talks[talk.sequence] = talk
         self.scheduler.add(talk.sequence)
         return talk

@@ -38,13 +38,13 @@ def speak(flavour: Flavour, mode: TextMode, *parts: Part, budget: int = 1_000) -
     """A turn whose text comes at once: None is a flush."""
     drive = Drive(flavour)
     talk = drive.open(SpeechRequest(delivery=Delivery(text_mode=mode)))
-    talk.sequence.splitter = TextSplitter(budget)
+    talk.sequence.text.splitter = TextSplitter(budget)
     for part in parts:
         if part is None:
             talk.flush(f"m{len(talk.texts)}")
         else:
             talk.feed(part)
-    talk.sequence.end()
+    talk.sequence.text.end()
     return drive, talk
 
 
@@ -91,7 +91,7 @@ def test_text_may_become_speakable_late(flavour: Flavour, mode: TextMode) -> Non
         drive.steps(5)
         assert drive.device.steps == 0 and talk.sequence.starving
     talk.feed("Yes, it is.")
-    talk.sequence.end()
+    talk.sequence.text.end()
     drive.run()
     check_whole(talk)
     assert talk.codes
@@ -133,7 +133,7 @@ def test_a_blank_segment_takes_no_slot(flavour: Flavour, mode: TextMode) -> None
     drive.now += 10.0
     other = drive.open(SpeechRequest(delivery=Delivery(text_mode=mode)))
     other.feed("Here I am, and here I stay for as long as it takes.")
-    other.sequence.flush("b")
+    other.sequence.text.flush("b")
     drive.now += 10.0
     drive.steps(3)
     assert talk.sequence.slot is None and other.sequence.slot is not None

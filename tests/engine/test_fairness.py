@@ -58,9 +58,9 @@ def test_others_have_a_frame_in_every_step(flavour: Flavour, giant: str) -> None
     request = SpeechRequest(sampling=Sampling(max_frames=3), delivery=Delivery(text_mode=mode))
     big = drive.open(request, voice=voice)
     if giant == "one segment":
-        big.sequence.splitter = TextSplitter(0)
-    big.sequence.append_text("Hello." if giant == "recording" else LONG[:6_000] if giant == "one segment" else LONG)
-    big.sequence.end()
+        big.sequence.text.splitter = TextSplitter(0)
+    big.sequence.text.append("Hello." if giant == "recording" else LONG[:6_000] if giant == "one segment" else LONG)
+    big.sequence.text.end()
     slots = [talk.sequence.slot for talk in others]
     drive.run()
     assert big.codes and watched.columns() <= COLUMNS

@@ -76,7 +76,7 @@ def test_text_in_single_characters(flavour: Flavour) -> None:
     for character in TEXT:
         talk.feed(character)
         drive.step()
-    talk.sequence.end()
+    talk.sequence.text.end()
     drive.run()
     check_whole(talk)
 
@@ -96,7 +96,7 @@ def test_an_end_before_the_text_has_ended(flavour: Flavour, early: bool | None, 
         talk.flush("middle")
         talk.feed("Hello again, world. ")
         drive.steps(40)
-        talk.sequence.end()
+        talk.sequence.text.end()
         drive.run()
         check_whole(talk)
         drive.idle()
@@ -111,7 +111,7 @@ def test_the_frame_limit_cuts_the_turn_across_segments(flavour: Flavour) -> None
         talk.flush("one")
         talk.feed("And the river.")
         talk.flush("two")
-        talk.sequence.end()
+        talk.sequence.text.end()
         drive.run()
         check_whole(talk)
         drive.idle()
@@ -131,7 +131,7 @@ def test_flushes_first_last_and_empty(flavour: Flavour, mode: TextMode) -> None:
     talk.feed("And the river.")
     talk.flush("two")
     talk.flush("last")
-    talk.sequence.end()
+    talk.sequence.text.end()
     drive.run()
     assert [mark for mark, _ in talk.marks] == ["first", "one", "empty", "still empty", "two", "last"]
     assert talk.lasts[-1]
@@ -349,14 +349,14 @@ def plans(draw: st.DrawFn) -> BatchBuilder:
 
 
 def act(drive: Drive, talk: Talk, verb: str, number: int) -> None:
-    open_text = not talk.sequence.text_ended and talk.end is None
+    open_text = not talk.sequence.text.ended and talk.end is None
     match verb:
         case "feed" if open_text:
             talk.feed(PIECES[number])
         case "flush" if open_text:
             talk.flush(f"mark {number}")
         case "end" if open_text:
-            talk.sequence.end()
+            talk.sequence.text.end()
         case "cancel":
             drive.cancel(talk)
         case "stall":
@@ -395,8 +395,8 @@ def test_any_schedule(
     for talk in talks:
         talk.reading = True
         talk.read()
-        if talk.end is None and not talk.sequence.text_ended:
-            talk.sequence.end()
+        if talk.end is None and not talk.sequence.text.ended:
+            talk.sequence.text.end()
     drive.run()
     for talk in talks:
         cut_short = {FinishReason.CANCELLED} if blocks == 1000 else {FinishReason.CANCELLED, FinishReason.LENGTH}

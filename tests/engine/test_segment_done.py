@@ -20,7 +20,7 @@ SENTENCES = ["This is the first one. ", "And here the second comes! ", "Dr. Who 
 def open_talk(drive: Drive, by_sentence: bool = True, **fields: object) -> Talk:
     request = SpeechRequest(sampling=Sampling(**fields))  # type: ignore[arg-type]
     talk = drive.open(request)
-    talk.sequence.splitter = TextSplitter(1_000, SENTENCE if by_sentence else None)
+    talk.sequence.text.splitter = TextSplitter(1_000, SENTENCE if by_sentence else None)
     return talk
 
 
@@ -43,10 +43,10 @@ def test_each_sentence_is_told_where_that_is_asked_for(flavour: Flavour, size: i
     drive = Drive(flavour)
     talk = open_talk(drive)
     for start in range(0, len(TEXT), size):
-        talk.sequence.append_text(TEXT[start : start + size])
-    talk.sequence.flush("m")
-    talk.sequence.append_text("  After the flush.")
-    talk.sequence.end()
+        talk.sequence.text.append(TEXT[start : start + size])
+    talk.sequence.text.flush("m")
+    talk.sequence.text.append("  After the flush.")
+    talk.sequence.text.end()
     drive.run()
     assert ranges(talk, TEXT + "  After the flush.") == [*SENTENCES, "  After the flush."]
     assert [done.segment for done in talk.done] == [0, 0, 0, 0, 1]
@@ -85,7 +85,7 @@ OTHERS = ["The second is short enough. ", "So is the third one, I think. "]
 def stream(drive: Drive, talk: Talk, text: str) -> None:
     """A word each 70 ms, which is faster than they are spoken."""
     for word in text.split(" ")[:-1]:
-        talk.sequence.append_text(word + " ")
+        talk.sequence.text.append(word + " ")
         drive.steps(2)
         drive.now += 0.05
 
@@ -96,7 +96,7 @@ def test_a_stream_is_whole_from_its_second_sentence_on(flavour: Flavour) -> None
     drive = Drive(flavour)
     talk = open_talk(drive)
     stream(drive, talk, LONG + "".join(OTHERS))
-    talk.sequence.end()
+    talk.sequence.text.end()
     drive.run()
     assert ranges(talk, LONG + "".join(OTHERS)) == [LONG, *OTHERS]
     assert [done.text_mode for done in talk.done] == [INCREMENTAL, WHOLE, WHOLE]
@@ -109,7 +109,7 @@ def test_a_sentence_is_awaited_no_longer_than_the_listener_has_audio(flavour: Fl
     drive = Drive(flavour)
     talk = open_talk(drive)
     stream(drive, talk, LONG)
-    talk.sequence.append_text(OTHERS[0][:15])
+    talk.sequence.text.append(OTHERS[0][:15])
     while len(talk.done) < 1:
         drive.step()
     assert not drive.step() and talk.sequence.paced(drive.now)
@@ -119,8 +119,8 @@ def test_a_sentence_is_awaited_no_longer_than_the_listener_has_audio(flavour: Fl
     drive.steps(4)
     assert len(talk.codes) > talk.done[0].frames
     assert talk.sequence.playback.underruns == 0
-    talk.sequence.append_text(OTHERS[0][15:])
-    talk.sequence.end()
+    talk.sequence.text.append(OTHERS[0][15:])
+    talk.sequence.text.end()
     drive.run()
     assert [done.text_mode for done in talk.done] == [INCREMENTAL, INCREMENTAL]
     check_places(talk)
@@ -132,14 +132,14 @@ def test_ranges_are_those_of_the_text_as_it_came(flavour: Flavour, size: int) ->
     """What is left out between two sentences belongs to the first, what is held at a flush is spoken before it."""
     drive = Drive(flavour)
     talk = open_talk(drive)
-    talk.sequence.markup = MarkupFilter()
+    talk.sequence.text.markup = MarkupFilter()
     parts = ["# **This** is one. <br/>\n", "And [here](http://x.y) is 🙂 two. ", "It ends in [three"]
     text = "".join(parts)
     for start in range(0, len(text), size):
-        talk.sequence.append_text(text[start : start + size])
-    talk.sequence.flush("m")
-    talk.sequence.append_text("<b>- four</b>")
-    talk.sequence.end()
+        talk.sequence.text.append(text[start : start + size])
+    talk.sequence.text.flush("m")
+    talk.sequence.text.append("<b>- four</b>")
+    talk.sequence.text.end()
     drive.run()
     assert ranges(talk, text + "<b>- four</b>") == [*parts, "<b>- four</b>"]
     spoken = ["This is one. \n", "And here is two. ", "It ends in [three", "- four"]
@@ -154,10 +154,10 @@ def test_ranges_are_those_of_the_text_as_it_came(flavour: Flavour, size: int) ->
 def test_the_parts_of_a_long_text_are_told(flavour: Flavour, mode: object) -> None:
     drive = Drive(flavour)
     talk = drive.open(SpeechRequest(delivery=Delivery(text_mode=mode)))  # type: ignore[arg-type]
-    talk.sequence.splitter = TextSplitter(20)
+    talk.sequence.text.splitter = TextSplitter(20)
     text = "This is the first one. And here the second comes. Third." + "." * 70
-    talk.sequence.append_text(text)
-    talk.sequence.end()
+    talk.sequence.text.append(text)
+    talk.sequence.text.end()
     drive.run()
     parts = TextSplitter(20).split(text)
     assert ranges(talk, text) == [part for part in parts if part.strip(".")]
@@ -233,12 +233,12 @@ def test_ranges_never_overlap_and_leave_out_what_cannot_be_spoken(
     text = ""
     for number, piece in enumerate(pieces):
         if piece is None:
-            talk.sequence.flush(f"{number}")
+            talk.sequence.text.flush(f"{number}")
         else:
-            talk.sequence.append_text(piece)
+            talk.sequence.text.append(piece)
             text += piece
         drive.steps(number % 3)
-    talk.sequence.end()
+    talk.sequence.text.end()
     drive.run()
     end, left_out = 0, ""
     for done in talk.done:

@@ -93,15 +93,15 @@ def test_no_budget_no_cuts() -> None:
 def test_segments_keep_the_voice_the_seed_and_the_count_of_flushes(flavour: Flavour, mode: TextMode, size: int) -> None:
     drive = Drive(flavour)
     talk = drive.open(_request(mode), seed=7)
-    talk.sequence.splitter = TextSplitter(BUDGET)
+    talk.sequence.text.splitter = TextSplitter(BUDGET)
     text = "This is the first one. And here the second comes. Third."
     for start in range(0, len(text), size):
-        talk.sequence.append_text(text[start : start + size])
-    talk.sequence.flush("m")
-    talk.sequence.append_text("After the flush.")
-    talk.sequence.end()
-    assert talk.sequence.characters == len(text) + 16
-    numbers = [segment.number for segment in talk.sequence.segments]
+        talk.sequence.text.append(text[start : start + size])
+    talk.sequence.text.flush("m")
+    talk.sequence.text.append("After the flush.")
+    talk.sequence.text.end()
+    assert talk.sequence.text.characters == len(text) + 16
+    numbers = [segment.number for segment in talk.sequence.text.segments]
     talk.texts = [(part, None) for part in cut(text)[:-1]] + [(cut(text)[-1], "m"), ("After the flush.", None)]
     drive.run()
     assert numbers == [0, 0, 0, 1]

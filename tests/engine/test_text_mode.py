@@ -21,7 +21,7 @@ def test_a_complete_text_is_in_the_prompt(flavour: Flavour) -> None:
     drive = Drive(flavour)
     talk = drive.open(UNASKED)
     talk.say(TEXT)
-    assert talk.sequence.text_mode is WHOLE
+    assert talk.sequence.text.mode is WHOLE
     talk.modes = [WHOLE]
     drive.run()
     check_whole(talk)
@@ -33,10 +33,10 @@ def test_a_text_that_is_awaited_goes_in_as_it_comes(flavour: Flavour) -> None:
     drive = Drive(flavour)
     talk = drive.open(UNASKED)
     talk.feed(TEXT[:20])
-    assert talk.sequence.text_mode is INCREMENTAL
+    assert talk.sequence.text.mode is INCREMENTAL
     drive.steps(3)
     talk.say(TEXT[20:])
-    assert talk.sequence.text_mode is INCREMENTAL
+    assert talk.sequence.text.mode is INCREMENTAL
     talk.modes = [INCREMENTAL]
     drive.run()
     check_whole(talk)
@@ -75,9 +75,9 @@ def test_text_that_comes_to_its_end_in_the_queue_is_whole(flavour: Flavour) -> N
     talk = drive.open(UNASKED)
     talk.feed(TEXT[:30])
     drive.steps(5)
-    assert talk.sequence.slot is None and talk.sequence.text_mode is INCREMENTAL
+    assert talk.sequence.slot is None and talk.sequence.text.mode is INCREMENTAL
     talk.say(TEXT[30:])
-    assert talk.sequence.text_mode is WHOLE
+    assert talk.sequence.text.mode is WHOLE
     talk.modes = [WHOLE]
     drive.run()
     check_whole(talk)
@@ -92,12 +92,12 @@ def test_preemption_keeps_what_was_decided(flavour: Flavour, whole: bool) -> Non
     other.sequence.arrived = -1.0
     talk.feed(TEXT)
     if whole:
-        talk.sequence.end()
+        talk.sequence.text.end()
     drive.steps(3)
     other.say(TEXT * 2)
     drive.steps(10)
     if not whole:
-        talk.sequence.end()
+        talk.sequence.text.end()
     talk.modes = [WHOLE if whole else INCREMENTAL]
     drive.run()
     check_whole(talk)
@@ -109,11 +109,11 @@ def test_blank_segments_are_passed_over_when_the_start_is_told() -> None:
     talk = Drive("at once").open(UNASKED)
     talk.feed("\n")
     talk.flush("a")
-    assert talk.sequence.text_mode is INCREMENTAL
+    assert talk.sequence.text.mode is INCREMENTAL
     talk.feed(TEXT)
-    assert talk.sequence.text_mode is INCREMENTAL
+    assert talk.sequence.text.mode is INCREMENTAL
     talk.flush("b")
-    assert talk.sequence.text_mode is WHOLE
+    assert talk.sequence.text.mode is WHOLE
 
 
 @flavours
@@ -126,9 +126,9 @@ def test_a_text_that_would_fill_the_cache_goes_in_as_it_is_spoken(flavour: Flavo
     for mode, request in ((INCREMENTAL, UNASKED), (WHOLE, SpeechRequest(delivery=Delivery(text_mode=WHOLE)))):
         talk = drive.open(SpeechRequest(sampling=Sampling(max_frames=20), delivery=request.delivery))
         talk.sequence.set_layout(PromptBuilder(tiny_config(), tiny_tokenizer(), None, positions=240).build(request))
-        talk.sequence.splitter = TextSplitter(0)
+        talk.sequence.text.splitter = TextSplitter(0)
         talk.say(words)
-        assert talk.sequence.text_mode is mode
+        assert talk.sequence.text.mode is mode
         drive.run()
         if mode is WHOLE:
             assert isinstance(talk.end, RequestTooLarge)

@@ -122,12 +122,12 @@ async def test_a_reload_rotates_tokens_and_keeps_them_where_it_fails(guarded: Ru
     try:
         for content in ("alpha-3 alpha\n", "too many words here\n", "# nobody\n"):
             token_file.write_text(content)
-            guarded.server.reload()
+            guarded.server.files.reload()
             assert kinds([response async for response in speak(guarded, bearer("alpha-3"))])[-1] == "summary"
             assert (await failure(speak(guarded, bearer("alpha-1")))).code is grpc.StatusCode.UNAUTHENTICATED
     finally:
         token_file.write_text(FILE)
-        guarded.server.reload()
+        guarded.server.files.reload()
 
 
 async def hold(running: Running, metadata: Any) -> Any:

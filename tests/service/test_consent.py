@@ -139,10 +139,10 @@ async def test_denied_recordings_are_cloned_by_nobody(base_checkpoint: Path, tmp
         await denies(running, recording(pitch=90))
         await create(running, "v")
         denied.write_text("nonsense\n")
-        running.server.reload()
+        running.server.files.reload()
         await denies(running, recording(pitch=90))
         denied.write_text(sha256(recording()).hexdigest())
-        running.server.reload()
+        running.server.files.reload()
         await denies(running, recording())
         assert kinds(await turn(running, turn_with("", recording(pitch=90)), text("Hi.")))[-1] == "summary"
 

@@ -33,14 +33,14 @@ async def test_certificates_say_when_they_end(tmp_path: Path) -> None:
     assert days_left(server, "server") == pytest.approx(10, abs=0.01)
     assert days_left(server, "client_ca") == pytest.approx(1 / 24, abs=0.01)
     authority.sign("server", datetime.timedelta(days=20))
-    server.reload()
+    server.files.reload()
     assert days_left(server, "server") == pytest.approx(20, abs=0.01)
     own.cert.write_bytes(own.cert.read_bytes() + intermediate.cert.read_bytes())
-    server.reload()
+    server.files.reload()
     assert days_left(server, "server") == pytest.approx(3, abs=0.01)
     authority.sign("server", datetime.timedelta(days=30))
     own.key.write_text("half a file")
-    server.reload()  # the old certificates stay
+    server.files.reload()  # the old certificates stay
     assert days_left(server, "server") == pytest.approx(3, abs=0.01)
 
 

@@ -106,10 +106,10 @@ async def test_a_renewed_certificate_serves_without_a_restart(authority: Authori
     async with listening(TlsFiles(own.cert, own.key)) as (server, address):
         assert not await reaches(address, trusting)
         authority.sign("server", TEN_DAYS)
-        server.reload()
+        server.files.reload()
         assert await reaches(address, trusting)
         own.key.write_text("half a file")
-        server.reload()
+        server.files.reload()
         assert await reaches(address, trusting)
 
 
