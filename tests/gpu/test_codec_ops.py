@@ -133,15 +133,6 @@ def test_a_reset_slot_starts_anew(pair: Pair) -> None:
     assert torch.equal(pair.fused.forward(codes, pair.state, slots), first)
 
 
-def test_pcm_is_the_rounded_wave(pair: Pair) -> None:
-    codes, slots = drawn(2, 1).to(DEVICE), torch.tensor([1, 3], device=DEVICE)
-    other = copied(pair.state)
-    wave = pair.fused.forward(codes, pair.state, slots)
-    pcm = pair.fused.pcm(codes, other, slots)
-    assert pcm.dtype == torch.int16
-    assert torch.equal(pcm.float(), (wave * 32767 + 0.5).floor())
-
-
 @pytest.mark.parametrize("tile", [Tile(16, 64, 32), Tile(32, 16, 64), Tile(64, 64, 64, 4, 2), Tile(16, 64, 128, 2, 3)])
 def test_every_tile_computes_the_same_convolution(tile: Tile) -> None:
     """A dilated convolution with residual and Snake, its past in front and the next layer's past put in place."""
@@ -215,7 +206,7 @@ def drawn_conv(channels: int, taps: int, dilation: int) -> Conv:
 
 @pytest.mark.skipif(INTERPRETED, reason="the interpreter adds in another order for another tile")
 def test_audio_does_not_depend_on_company_or_chunks() -> None:
-    """At full size: a stream alone frame by frame, in chunks, and among 64 others gives the same PCM, bit for bit."""
+    """At full size: a stream alone frame by frame, in chunks, and among 64 others gives the same audio, bit for bit."""
     config = CodecDecoderConfig.from_json(codec_config("real")["decoder_config"])
     weights = under(codec_weights(codec_config("real"), seed=0, device=torch.device(DEVICE)), "decoder")
     decoder, frames = FusedCodecDecoder(config, weights), 96
@@ -226,7 +217,7 @@ def test_audio_does_not_depend_on_company_or_chunks() -> None:
         at, pieces = 0, list[Tensor]()
         while at < frames:
             size = sizes[len(pieces) % len(sizes)]
-            pieces.append(decoder.pcm(codes[:streams, at : at + size], state, rows))
+            pieces.append(decoder.forward(codes[:streams, at : at + size], state, rows))
             at += size
         return torch.cat(pieces, 1)
 

@@ -77,13 +77,13 @@ def check_repeats(decoder: FusedCodecDecoder, state: CodecState, shape: Shape) -
     for run in range(20):
         restore(state, start)
         if run < 4:
-            outcomes.append((decoder.pcm(call.codes, state, call.slots), copied(state)))
+            outcomes.append((decoder.forward(call.codes, state, call.slots), copied(state)))
         else:
             call.graph.replay()
-            outcomes.append((call.pcm.clone(), copied(state)))
-    (pcm, after), others = outcomes[0], outcomes[1:]
-    different = [i for i, (p, s) in enumerate(others, 1) if not (torch.equal(p, pcm) and equal(s, after))]
-    loudness = pcm.float().square().mean().sqrt()
+            outcomes.append((call.audio.clone(), copied(state)))
+    (audio, after), others = outcomes[0], outcomes[1:]
+    different = [i for i, (p, s) in enumerate(others, 1) if not (torch.equal(p, audio) and equal(s, after))]
+    loudness = 32767 * audio.square().mean().sqrt()
     print(f"{shape[0]} x {shape[1]}: 20 runs, different from the first: {different}, rms {loudness:.0f}", flush=True)
 
 

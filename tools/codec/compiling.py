@@ -48,7 +48,6 @@ def compile_share(share: int, shares: int, work: Work) -> None:
     state = decoder.new_state(SLOTS, "cuda", decoder.dtype)
     for shape in work.shapes:
         codes, slots = random_codes(*shape), torch.arange(shape[0], device="cuda")
-        decoder.pcm(codes, state, slots)
         decoder.forward(codes, state, slots)
     if work.tables:
         try_candidates(decoder, work.tables)

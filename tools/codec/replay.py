@@ -18,18 +18,18 @@ class Captured(NamedTuple):
     graph: torch.cuda.CUDAGraph
     codes: Tensor
     slots: Tensor
-    pcm: Tensor
+    audio: Tensor
 
 
 def captured(decoder: FusedCodecDecoder, state: CodecState, shape: Shape) -> Captured:
     """One call as a graph."""
     codes, slots = random_codes(*shape), torch.arange(shape[0], device="cuda")
-    decoder.pcm(codes, state, slots)
+    decoder.forward(codes, state, slots)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        pcm = decoder.pcm(codes, state, slots)
-    return Captured(graph, codes, slots, pcm)
+        audio = decoder.forward(codes, state, slots)
+    return Captured(graph, codes, slots, audio)
 
 
 def microseconds(replay: Callable[[], None], repeats: int = 20) -> float:

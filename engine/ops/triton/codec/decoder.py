@@ -60,13 +60,6 @@ class FusedCodecDecoder:
         rows (B,) int64 slots, codes (B, n, 16) -> (B, n * samples a frame) in [-1, 1].
         Updates `state` in place. Rows must differ, but for the scratch slot.
         """
-        return self._decode(codes, state, rows, torch.float32)
-
-    def pcm(self, codes: Tensor, state: CodecState, rows: Tensor) -> Tensor:
-        """As `forward`, to int16."""
-        return self._decode(codes, state, rows, torch.int16)
-
-    def _decode(self, codes: Tensor, state: CodecState, rows: Tensor, dtype: torch.dtype) -> Tensor:
         packed, ops, frames = self.packed, self.ops, codes.shape[1]
         codes, on, histories = codes.contiguous(), ops.streams(rows), self._histories(state)
         history = next(histories)
@@ -80,7 +73,7 @@ class FusedCodecDecoder:
         x = ops.conv(x, packed.first_conv, on, history=first_conv, next_history=history)[1]
         for block in packed.blocks:
             x, history = self._block(x, block, on, history, histories)
-        return ops.output_conv(x, packed.output_conv, on, history, state.frames, frames, dtype)
+        return ops.output_conv(x, packed.output_conv, on, history, state.frames, frames)
 
     def _transform(self, x: Tensor, state: CodecState, on: Streams, frames: int) -> Tensor:
         """Transformer as high, low, high halves.

@@ -64,10 +64,10 @@ def depthwise_norm_kernel(
 @triton.jit(do_not_specialize=["streams", "frames", "positions", "steps"])
 def wave_kernel(
     x, weight, bias, out, tail_home, rows, position, streams, frames, positions, steps, x_sample, home_stride, tail,
-    TAPS: tl.constexpr, C: tl.constexpr, BC: tl.constexpr, BM: tl.constexpr, PCM: tl.constexpr,
+    TAPS: tl.constexpr, C: tl.constexpr, BC: tl.constexpr, BM: tl.constexpr,
     COPY: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """The last conv, to one channel, clamped: x (B, TAPS - 1 + T, C), weight (TAPS, C) -> out (B, T), int16 if PCM.
+    """The last conv, to one channel, clamped: x (B, TAPS - 1 + T, C), weight (TAPS, C) -> out (B, T).
 
     Being the last kernel of a call, it also moves every stream's position on by its frames.
     """
@@ -88,9 +88,7 @@ def wave_kernel(
             products += taken * tl.load(weight + tap * C + c, mask=c < C, other=0.0)[None, :]
         wave = tl.sum(products, 1) + tl.load(bias)
         wave = tl.minimum(tl.maximum(wave, -1.0), 1.0)
-        if PCM:
-            wave = tl.floor(wave * 32767.0 + 0.5)
-        tl.store(out + m, wave.to(out.dtype.element_ty), mask=m < positions)
+        tl.store(out + m, wave, mask=m < positions)
     if program < streams:
         slot = tl.load(rows + program)
         tl.store(position + slot, tl.load(position + slot) + frames)

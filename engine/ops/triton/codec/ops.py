@@ -301,21 +301,21 @@ class CodecOps:
         return out
 
     def output_conv(
-        self, x: Tensor, conv: Conv, on: Streams, history: History, position: Tensor, frames: int, dtype: torch.dtype
+        self, x: Tensor, conv: Conv, on: Streams, history: History, position: Tensor, frames: int
     ) -> Tensor:
         """Last conv, clamped; advances the positions.
 
-        x (B, H + T, C) -> (B, T) in [-1, 1], or int16 PCM.
+        x (B, H + T, C) -> (B, T) fp32 in [-1, 1].
         """
         streams, length, channels = x.shape
         steps = length - history.length
-        out = x.new_empty((streams, steps), dtype=dtype)
+        out = x.new_empty((streams, steps), dtype=torch.float32)
         block = 32
         tiles = triton.cdiv(streams * steps, block)
         wave_kernel[(tiles + streams * triton.cdiv(_size(history), COPY),)](
             x, conv.weight, conv.bias, out, history.values, on.rows, position, streams, frames, streams * steps, steps,
             x.stride(0), history.values.stride(0), _size(history), TAPS=conv.taps, C=channels,
-            BC=triton.next_power_of_2(channels), BM=block, PCM=dtype == torch.int16, COPY=COPY,
+            BC=triton.next_power_of_2(channels), BM=block, COPY=COPY,
             num_warps=4, **self.launch,
         )  # fmt: skip
         return out
