@@ -1,6 +1,7 @@
 """A checkpoint from disk: JSON files, tensors on a device."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from engine.checkpoint.config import ModelConfig
 from engine.checkpoint.dummy import dummy_tensors
 from engine.checkpoint.dummy.tokenizer import Vocabulary
 from engine.checkpoint.hub import weight_files
+from engine.checkpoint.layout import Shapes, codec_shapes, main_shapes
 from engine.checkpoint.shared_weights import SharedCodecs
-from engine.checkpoint.tensors import Tensors
+from engine.checkpoint.tensors import Tensors, check_shapes
 from engine.progress import Progress
 
 MEGABYTE = 1e6  # bytes
@@ -47,13 +49,16 @@ def load_checkpoint(
     """
     codec, shared = folder / "speech_tokenizer", shared or SharedCodecs()
     config_json, codec_json = read_json(folder / "config.json"), read_json(codec / "config.json")
+    config = ModelConfig.from_json(config_json, codec_json)
+    main = _tensors(folder, device, dtype, _given(main_shapes, config_json))
+    expected = _given(codec_shapes, codec_json)
     return Checkpoint(
-        config=ModelConfig.from_json(config_json, codec_json),
+        config=config,
         config_json=config_json,
         codec_json=codec_json,
         defaults=sampling_defaults(read_json(folder / "generation_config.json")),
-        main=_tensors(folder, device, dtype),
-        codec=shared.weights(codec, lambda: _tensors(codec, device, torch.float32)),
+        main=main,
+        codec=shared.weights(codec, lambda: _tensors(codec, device, torch.float32, expected)),
     )
 
 
@@ -89,13 +94,22 @@ def _pick(data: Json, prefix: str) -> SamplingParams:
     )
 
 
-def _tensors(folder: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+def _given(shapes: Callable[[Json], Shapes], config: Json) -> Shapes:
+    """Shapes that a configuration gives; none where it leaves out a size that loading does not need."""
+    try:
+        return shapes(config)
+    except KeyError:
+        return {}
+
+
+def _tensors(folder: Path, device: torch.device, dtype: torch.dtype, expected: Shapes) -> dict[str, Tensor]:
     paths = [folder / name for name in weight_files(folder)]
     size = sum(path.stat().st_size for path in paths) / MEGABYTE
     tensors: dict[str, Tensor] = {}
     with Progress(f"reading weights from {folder}", "MB", size) as progress:
         for path in paths:
             tensors |= _part(path, device, dtype, progress)
+    check_shapes(folder, tensors, expected)
     return tensors
 
 

@@ -39,24 +39,25 @@ class Predictor:
         self.cache = cache
         self._ops = ops
 
-    def forward(self, hidden: Tensor, first: Tensor, params_at: SamplingTensorsAt) -> Tensor:
-        """Codes (R, code groups) int64 of a frame.
+    def forward(self, hidden: Tensor, first: Tensor, params_at: SamplingTensorsAt) -> tuple[Tensor, list[Tensor]]:
+        """Codes (R, code groups) int64 of a frame, with the logits (R, V) of each step.
 
         hidden (R, K of the talker), first = codebook 0 (R,).
         """
-        codes = [first]
+        codes, every = [first], list[Tensor]()
         cache = [LayerCache(layer.keys[: len(first)], layer.values[: len(first)]) for layer in self.cache]
         x = torch.stack((self._project(hidden), F.embedding(first, self.tables[0])), 1)
         for step in range(self.steps):
             last, normed = self._run(x, step + 2 - x.shape[1], cache)
             logits = self._ops.norm_linear(last, self.stack.norm, self.heads[step], self.stack.eps, normed)
+            every.append(logits)
             if step == self.steps - 1:
                 codes.append(self._ops.sample(logits, params_at(step)))
             else:
                 code, rows = self._ops.sample_embed(logits, params_at(step), self.tables[step + 1])
                 codes.append(code)
                 x = rows[:, None]
-        return torch.stack(codes, 1)
+        return torch.stack(codes, 1), every
 
     def _run(self, x: Tensor, start: int, cache: list[LayerCache]) -> tuple[Tensor, Tensor | None]:
         """State of the last position, before the final norm, and after it where that is there.

@@ -3,7 +3,7 @@
 Talker step, codebook 0, fifteen predictor steps, and the state for the next frame.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -36,7 +36,8 @@ class FrameStage:
     def forward(self, table: Tensor, halfway: Callable[[], None] = lambda: None, prompt: int = 0) -> Tensor:
         """Codes of one frame a row, with a flag.
 
-        table (P + R, FIELDS + code groups) int64 -> (R, code groups + 1) int32: codes, then 1 where logits were finite.
+        table (P + R, FIELDS + code groups) int64 -> (R, code groups + 1) int32: codes, then 1 where all
+        logits were finite.
         Codes 1..15 are undefined where code 0 is the end-of-speech id.
         The first `prompt` = P rows are prompt tokens, as `PrefillStage` takes: the talker reads them in the same pass.
         """
@@ -55,18 +56,26 @@ class FrameStage:
         )
         halfway()
         audible = torch.where(first < self._audio_ids, first, 0)  # the end's id has no embedding
-        codes = self._predict(hidden, audible, predictor, uniform)
+        codes, predicted = self._predict(hidden, audible, predictor, uniform)
         state.codes[slots] = codes
         state.frames[slots, inputs.index % RING] = codes
-        finite = torch.linalg.vector_norm(logits, torch.inf, -1, keepdim=True) < torch.inf  # not of NaN either
-        return torch.cat((first[:, None], codes[:, 1:], finite), 1).int()
+        return torch.cat((first[:, None], codes[:, 1:], _finite([logits, *predicted])), 1).int()
 
     def _embed(self, inputs: Inputs) -> Tensor:
         codes = torch.where(inputs.flag[:, None] > 0, inputs.codes, self._state.codes[inputs.slots])
         return self._talker.embed(inputs.text, codes)
 
-    def _predict(self, hidden: Tensor, first: Tensor, params: SamplingTensors, uniform: Tensor) -> Tensor:
+    def _predict(
+        self, hidden: Tensor, first: Tensor, params: SamplingTensors, uniform: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
         def sampling_at(step: int) -> SamplingTensors:
             return SamplingTensors(params.temperature, params.top_k, params.top_p, uniform[step + 1])
 
         return self._predictor.forward(hidden, first, sampling_at)
+
+
+def _finite(logits: Sequence[Tensor]) -> Tensor:
+    """Whether all values of a row are finite: (R, V) each -> (R, 1)."""
+    largest = torch.linalg.vector_norm(torch.cat(list(logits), 1), torch.inf, -1, keepdim=True)
+    finite: Tensor = largest < torch.inf  # not of NaN either
+    return finite

@@ -13,8 +13,8 @@ from tokenizers import models
 
 from engine.checkpoint.dummy import KINDS, write_checkpoint
 from engine.checkpoint.dummy.configs import codec_config, main_config
-from engine.checkpoint.dummy.layout import Shapes, codec_shapes, main_shapes
 from engine.checkpoint.dummy.tokenizer import ADDED, REAL_ENTRIES, tiny_vocabulary
+from engine.checkpoint.layout import Shapes, codec_shapes, main_shapes
 
 PUBLISHED_BYTES = {
     "0.6B-Base": 1_829_344_272,

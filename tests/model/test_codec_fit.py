@@ -7,7 +7,7 @@ import torch
 
 from engine.checkpoint.codec_config import CodecDecoderConfig
 from engine.checkpoint.dummy.configs import Json, codec_config, merged
-from engine.checkpoint.dummy.layout import codec_shapes
+from engine.checkpoint.layout import codec_shapes
 from engine.checkpoint.tensors import under
 from engine.ops.triton.codec.support import misfit
 from training.sizes import tokenizer_config

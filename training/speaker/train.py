@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.checkpoint.codec_config import SpeakerEncoderConfig
-from engine.checkpoint.dummy.layout import main_shapes
+from engine.checkpoint.layout import main_shapes
 from engine.checkpoint.tensors import under
 from engine.model.speaker.encoder import SpeakerEncoder
 from engine.model.speaker.mel import LogMel

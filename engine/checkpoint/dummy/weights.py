@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.checkpoint.dummy.configs import Json
-from engine.checkpoint.dummy.layout import Shape, codec_shapes, main_shapes
+from engine.checkpoint.layout import Shape, codec_shapes, main_shapes
 
 Draw = Callable[[Shape], Tensor]
 

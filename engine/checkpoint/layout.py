@@ -1,6 +1,6 @@
 """Names, shapes of a checkpoint's tensors, from its configuration."""
 
-from engine.checkpoint.dummy.configs import Json
+from engine.checkpoint.codec_config import Json
 
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
