@@ -15,6 +15,9 @@ from qwentts_grpc.telemetry.text_page import Family, Page, labelled, parse
 
 READY = "tts_ready"
 BORN = "process_start_time_seconds"
+LAST_STEP = "tts_engine_last_step_timestamp_seconds"
+RUNNING = "tts_engine_sequences_running"
+PAUSED = ("tts_engine_sequences_parked", "tts_engine_sequences_paced")
 ACCUMULATING = ("counter", "histogram", "summary")
 
 Rule = Callable[[float, float], float]
@@ -35,8 +38,9 @@ class MergedPages:
     """The latest page of each process, merged on demand; safe on any thread.
 
     Counters, histograms: sums over all processes, ended ones included, so that none falls. Gauges: by `RULES` over the
-    processes that live. Metrics of a process itself get a label `process` instead. A process is known by its start
-    time, where its page has that: a new one under an old name counts on top, a page of an ended one is ignored.
+    processes that live, the last step by `_last_step`. Metrics of a process itself get a label `process` instead. A
+    process is known by its start time, where its page has that: a new one under an old name counts on top, a page of an
+    ended one is ignored.
     """
 
     def __init__(self) -> None:
@@ -107,7 +111,7 @@ class MergedPages:
         if header.kind in ACCUMULATING:
             samples = self._never_falling(header.name, (ended.get(header.name, {}), *living))
         else:
-            samples = _merged(_rule(header.name), living)
+            samples = _last_step(pages) if header.name == LAST_STEP else _merged(_rule(header.name), living)
             if header.name == READY and not samples:
                 samples = {READY: 0.0}  # nobody is left to say so
         go = floatToGoString  # as generate_latest writes numbers
@@ -136,6 +140,19 @@ def _created(family: Family) -> bool:
 
 def _born(page: Page) -> float | None:
     return next(iter(page[BORN].samples.values()), None) if BORN in page else None
+
+
+def _last_step(pages: list[Page]) -> Samples:
+    """The earliest last step of processes whose speeches could go on, so that none that hangs is hidden.
+
+    The latest one where none is busy.
+    """
+    busy = [page for page in pages if _total(page, RUNNING) > sum(_total(page, name) for name in PAUSED)]
+    return _merged(min if busy else max, (page[LAST_STEP].samples for page in busy or pages if LAST_STEP in page))
+
+
+def _total(page: Page, name: str) -> float:
+    return sum(page[name].samples.values()) if name in page else 0.0
 
 
 def _rule(name: str) -> Rule:

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from engine.api.metrics import EngineState
+from engine.api.metrics import LAST_STEP, EngineState
 from qwentts_grpc.telemetry.engine_metrics import EngineMetrics
 from qwentts_grpc.telemetry.merged_page import MergedPages
 from qwentts_grpc.telemetry.metrics import Metrics
@@ -103,6 +103,23 @@ def test_states_of_engines_add_up() -> None:
     merged = of(page(3), page(4))
     assert value(merged, "tts_engine_sequences_running") == 7
     assert value(merged, "tts_engine_slots") == 32
+
+
+def test_a_busy_engine_that_hangs_is_not_hidden() -> None:
+    def page(last: float, running: int, parked: int = 0, paced: int = 0) -> bytes:
+        registry = CollectorRegistry()
+        made = EngineMetrics(registry)
+        made.set_states([EngineState(running=running, parked=parked, paced=paced)])
+        made.record(LAST_STEP, last, ())
+        return generate_latest(registry)
+
+    name = LAST_STEP.name
+    front = page(0, running=0)
+    assert value(of(front, page(5, 1), page(9, 1)), name) == 5
+    assert value(of(front, page(5, 3, parked=2, paced=1), page(9, 1)), name) == 9
+    assert value(of(front, page(5, 0), page(9, 1)), name) == 9
+    assert value(of(front, page(5, 0), page(9, 0)), name) == 9
+    assert value(of(front, page(0, 1), page(9, 1)), name) == 0  # hangs in its first step
 
 
 # ---- what does not
