@@ -96,8 +96,8 @@ class VoiceCatalog:
         """Create a voice from a recording's bytes.
 
         The recording is not stored.
-        Raises `InvalidRequest`, `Unsupported`, `VoiceExists`, `VoiceForbidden`, `VoicesFull`, and the errors of
-        `Recordings.decode`.
+        Raises `InvalidRequest`, `Unsupported`, `VoiceExists`, `VoiceForbidden`, `VoicesFull`, `StorageFull`, and the
+        errors of `Recordings.decode`.
         """
         self.check_new(spec, caller)
         engine, owner = self.models.cloning, _owner(spec, caller)

@@ -1,5 +1,6 @@
 """Created voices: an index in memory, files in storage, a cache."""
 
+import errno
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +13,9 @@ from engine.byte_cache import ByteCache
 from qwentts_grpc.voices.file import DamagedVoice, StoredVoice, VoiceCard, from_bytes, to_bytes
 from qwentts_grpc.voices.index import COMMON, Entry, VoiceIndex, checked_key, voice_key
 from qwentts_grpc.voices.storage import MAX_BYTES, BlobStore
-from qwentts_grpc.wire.errors import VoiceExists
+from qwentts_grpc.wire.errors import StorageFull, VoiceExists
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 READERS = 16  # threads of a refresh: object stores answer after milliseconds
 THOROUGH = 15  # one refresh in this many also finds a file changed in place
 
@@ -91,7 +93,7 @@ class VoiceStore:
     def create(self, voice: StoredVoice, *, replace: bool = False) -> None:
         """Store a voice, or replace the owner's namesake.
 
-        Raises `InvalidRequest` for its name, `VoiceExists` or `VoicesFull`.
+        Raises `InvalidRequest` for its name, `VoiceExists`, `VoicesFull` or `StorageFull`.
         """
         card = voice.card
         key = checked_key(card.name, card.owner)
@@ -103,6 +105,10 @@ class VoiceStore:
                 version = self._storage.write(key, data, replace=replace)
             except FileExistsError:  # another server's
                 raise VoiceExists(card.name) from None
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                raise StorageFull from error
             with self._lock:
                 self._index.put(key, Entry(version, kept.card))
                 self._cache.put(key, kept, kept.size)

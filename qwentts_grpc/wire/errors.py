@@ -67,6 +67,15 @@ class VoicesFull(EngineError):
     reason = "VOICES_FULL"
 
 
+class StorageFull(EngineError):
+    """No room on the disk of created voices."""
+
+    reason = "STORAGE_FULL"
+
+    def __init__(self) -> None:
+        super().__init__("the server has no room on its disk for another voice")
+
+
 class VoiceForbidden(EngineError):
     """A shared voice, usable but not changeable by the caller.
 

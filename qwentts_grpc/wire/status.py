@@ -132,6 +132,7 @@ TABLE: dict[str, Rule] = {
     "RECORDING_DENIED": Rule(grpc.StatusCode.PERMISSION_DENIED, "forbidden"),
     "CONSENT_MISSING": _INVALID,
     "VOICES_FULL": Rule(grpc.StatusCode.RESOURCE_EXHAUSTED, "voices_full", (_quota("voices"),), lambda error: "-1"),
+    "STORAGE_FULL": _exhausted("storage_full"),
     "MODEL_CAPABILITY": Rule(grpc.StatusCode.FAILED_PRECONDITION, "unsupported", (_capability,)),
     "QUEUE_FULL": _exhausted("queue_full", _quota("queue", "the queue is full")),
     "TENANT_LIMIT": _exhausted("tenant_limit", _quota("tenant")),

@@ -1,7 +1,9 @@
 """Voices that callers make: over the wire, for good, and in nobody's way."""
 
 import asyncio
+import errno
 import hashlib
+import os
 import statistics
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -56,6 +58,21 @@ async def names(running: Running, language: str = "") -> list[str]:
 
 async def delete(running: Running, name: str) -> None:
     await running.voices.DeleteVoice(pb.DeleteVoiceRequest(name=name))
+
+
+async def test_a_full_disk_is_said_with_a_time_to_try_again(
+    base_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async with serving(base_checkpoint, voice_dir=tmp_path) as running:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            refused = await failure(running.voices.CreateVoice(upload("Anna"), timeout=60))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "STORAGE_FULL")
+        assert refused.retry_milliseconds
+        await create(running, "Anna")
 
 
 async def test_a_created_voice_is_listed_spoken_with_and_deleted(base: Running) -> None:

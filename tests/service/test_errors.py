@@ -15,6 +15,7 @@ from qwentts_grpc.wire.errors import (
     Internal,
     NotServing,
     OutOfTime,
+    StorageFull,
     VoiceExists,
     VoicesFull,
 )
@@ -47,6 +48,7 @@ AGREED = [
     (OutOfTime(1.5), StatusCode.DEADLINE_EXCEEDED, "DEADLINE", "RequestInfo"),
     (VoiceExists("v"), StatusCode.ALREADY_EXISTS, "VOICE_EXISTS", "ResourceInfo"),
     (VoicesFull("full"), StatusCode.RESOURCE_EXHAUSTED, "VOICES_FULL", "QuotaFailure"),
+    (StorageFull(), StatusCode.RESOURCE_EXHAUSTED, "STORAGE_FULL", "RetryInfo"),
     (Internal(), StatusCode.INTERNAL, "INTERNAL", "RequestInfo"),
 ]
 

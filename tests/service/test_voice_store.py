@@ -1,5 +1,6 @@
 """Created voices: kept whole or not at all, found by name, never reached by a path."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from qwentts_grpc.voices.file import DamagedVoice, StoredVoice, VoiceCard, from_
 from qwentts_grpc.voices.storage import BlobStore, DirectoryBlobStore, MemoryBlobStore
 from qwentts_grpc.voices.storage_by_url import open_storage
 from qwentts_grpc.voices.store import VoiceStore
-from qwentts_grpc.wire.errors import VoiceExists, VoicesFull
+from qwentts_grpc.wire.errors import StorageFull, VoiceExists, VoicesFull
 
 
 def voice(name: str = "anna", frames: int = 25, seed: int = 0) -> StoredVoice:
@@ -152,14 +153,15 @@ def test_a_crash_inside_a_write_leaves_the_other_voices_and_no_remains(tmp_path:
     store.create(voice("during"))
 
 
-def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
     store = VoiceStore(DirectoryBlobStore(tmp_path))
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(StorageFull):
             store.create(voice())
     assert store.cards() == [] and [path.name for path in tmp_path.iterdir()] == [".lock"]
     store.create(voice())
