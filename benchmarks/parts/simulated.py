@@ -114,7 +114,9 @@ class TimedGraphs(Graphs[Any]):
     The function's result for one row identifies the kind, so the duration.
     """
 
-    def __init__(self, function: Callable[[Tensor], Any], table: Tensor, sizes: Sequence[int], pool: object) -> None:
+    def __init__(
+        self, function: Callable[[Tensor], Any], table: Tensor, sizes: Sequence[int], pool: object, priority: int = 0
+    ) -> None:
         super().__init__(function, table, sizes, pool)
         like = function(table[: self.sizes[0]])
         self._times = PREFILL if like is None else _times(like)

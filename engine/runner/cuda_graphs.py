@@ -33,14 +33,16 @@ class Graphs(Generic[Output]):
     replay. `prepare` may be called on any thread; all else belongs to the device's.
     """
 
-    def __init__(self, function: Callable[[Tensor], Output], table: Tensor, sizes: Sequence[int], pool: Pool) -> None:
+    def __init__(
+        self, function: Callable[[Tensor], Output], table: Tensor, sizes: Sequence[int], pool: Pool, priority: int = 0
+    ) -> None:
         """`table` (R, C) int64 holds padding rows.
 
-        `sizes` ascend to R.
+        `sizes` ascend to R; kernels keep the `priority` of the stream that captures them, wherever they are replayed.
         """
         self.table, self.sizes = table, list(sizes)
         self.tables = {size: table[:size] for size in sizes}
-        self._function, self._pool = function, pool
+        self._function, self._pool, self._priority = function, pool, priority
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Output]] = {}
 
     @torch.inference_mode()
@@ -58,7 +60,7 @@ class Graphs(Generic[Output]):
 
         The largest first, so that the pool is sized once.
         """
-        with torch.cuda.stream(torch.cuda.Stream(self.table.device)):
+        with torch.cuda.stream(torch.cuda.Stream(self.table.device, self._priority)):
             for size in reversed(self.sizes):
                 self._graphs[size] = self._capture(self.table[:size])
                 progress.advance()

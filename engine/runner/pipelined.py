@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.runner import nvtx
+from engine.runner import nvtx, step_graphs
 from engine.runner.chunk_groups import by_size
 from engine.runner.codec import CodecStage
 from engine.runner.cuda_graphs import Graphs
@@ -41,7 +41,8 @@ class PipelinedRunner:
         """`tokens`: the most prompt tokens of a step."""
         self._state, self._frame, self._codec = state, frame, codec
         self._device, self._groups = state.codes.device, state.codes.shape[1]
-        self._main, self._side = torch.cuda.Stream(self._device), torch.cuda.Stream(self._device)
+        self._main = torch.cuda.Stream(self._device)
+        self._side = torch.cuda.Stream(self._device, step_graphs.AUDIO_PRIORITY)
         self._graphs = StepGraphs(state, prefill, frame, codec, tokens)
         self._buffers = cycle([StepBuffers(self._graphs) for _ in range(DEPTH)])
         self._in_flight: LaunchedStep | None = None

@@ -21,6 +21,7 @@ PREFILL_SIZES = (16, 32, 64, 128)
 RIDING_SIZES = (16, 32, 64)  # prompt tokens of a frame's own pass; of more, reading weights twice is little
 RIDDEN_SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)  # rows of such a frame
 STREAM_SIZES = (1, 2, 4, 8, 16, 32, 64)
+AUDIO_PRIORITY = -1  # of the codec's kernels before those of the next frame, which somebody waits for later
 
 
 class StepGraphs:
@@ -91,7 +92,10 @@ class StepGraphs:
         tables = {
             frames: torch.tensor([(self.slots, 0)], device=self._device).repeat(self.slots, 1) for frames in SIZES
         }
-        return {frames: Graphs(self._decoder(frames), table, sizes, pool) for frames, table in tables.items()}
+        return {
+            frames: Graphs(self._decoder(frames), table, sizes, pool, AUDIO_PRIORITY)
+            for frames, table in tables.items()
+        }
 
     def _decoder(self, frames: int) -> Callable[[Tensor], Tensor]:
         """Function from chunks of `frames` frames to audio."""
