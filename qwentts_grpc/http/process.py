@@ -6,6 +6,7 @@ import socket
 import uvicorn
 
 from qwentts_grpc.http.app import make_app
+from qwentts_grpc.http.head_timeout import HeadTimeoutProtocol
 from qwentts_grpc.http.live import LARGEST_MESSAGE
 from qwentts_grpc.http.settings import Settings
 
@@ -38,6 +39,7 @@ def server_config(settings: Settings) -> uvicorn.Config:
     """uvicorn's configuration; logging is the caller's."""
     return uvicorn.Config(
         make_app(settings),
+        http=HeadTimeoutProtocol,
         ws_max_size=LARGEST_MESSAGE,
         ws_max_queue=8,
         ws_per_message_deflate=False,
