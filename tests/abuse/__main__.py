@@ -26,8 +26,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="abuse", description=__doc__)
     parser.add_argument("--only", nargs="*", default=[], metavar="ATTACK", help=f"of {', '.join(everything())}")
     parser.add_argument("--seconds", type=float, default=6.0, help="of each attack (default %(default)g)")
+    parser.add_argument("--fronts", type=int, default=0, help="front processes, beside one of the engine")
     options = parser.parse_args()
-    sys.exit(asyncio.run(run(options.only or list(everything()), options.seconds)))
+    sys.exit(asyncio.run(run(options.only or list(everything()), options.seconds, options.fronts)))
 
 
 def everything() -> dict[str, list[str]]:
@@ -35,7 +36,7 @@ def everything() -> dict[str, list[str]]:
     return {name: [name] for name in ATTACKS} | STORMS
 
 
-async def run(names: list[str], seconds: float) -> int:
+async def run(names: list[str], seconds: float, fronts: int) -> int:
     """Print a line each; how many went wrong."""
     wrong = 0
     print(HEADER, flush=True)
@@ -45,17 +46,17 @@ async def run(names: list[str], seconds: float) -> int:
         for number, name in enumerate(names):
             place = Path(folder) / str(number)
             place.mkdir()
-            result = await one(place, models, name, seconds)
+            result = await one(place, models, name, seconds, fronts)
             print(line(result), flush=True)
             wrong += bool(result.wrong)
     print(f"{len(names) - wrong} of {len(names)} withstood")
     return min(wrong, 1)
 
 
-async def one(place: Path, models: list[Path], name: str, seconds: float) -> Result:
+async def one(place: Path, models: list[Path], name: str, seconds: float, fronts: int = 0) -> Result:
     """Try an attack, or a storm of them."""
     attacks = everything()[name]
-    async with abused(place, models, tls=attacks == [TLS[0].__name__]) as server:
+    async with abused(place, models, tls=attacks == [TLS[0].__name__], fronts=fronts) as server:
         await tried(server, "warm-up", [], StepPacer(audio=1.0), 1.0)
         result = await tried(server, name, attacks, StepPacer(), seconds)
         await stopped(server, attacks, result)

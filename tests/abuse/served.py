@@ -1,8 +1,14 @@
-"""`python -m tests.abuse.served serve ...`: the server in front of devices that take two milliseconds a step."""
+"""`python -m tests.abuse.served serve ...`: the server in front of devices that take two milliseconds a step.
+
+Without `serve` it is one of the server's own child processes.
+"""
+
+import sys
 
 from engine.build import build_engine
 from engine.engine import Engine
 from qwentts_grpc.cli import flags
+from qwentts_grpc.processes import child, worker
 from qwentts_grpc.server import embedded
 from tests.faults.devices import Steady
 
@@ -18,4 +24,5 @@ async def steady_engine(*arguments: object) -> Engine:
 
 if __name__ == "__main__":
     embedded.build_engine = steady_engine  # type: ignore[attr-defined,assignment]
-    flags.main()
+    child.WORKER = "tests.abuse.served"
+    flags.main() if "serve" in sys.argv else worker.main()

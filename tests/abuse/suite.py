@@ -63,7 +63,7 @@ class Result:
 
 
 @asynccontextmanager
-async def abused(folder: Path, models: Sequence[Path], *, tls: bool = False) -> AsyncIterator[Abused]:
+async def abused(folder: Path, models: Sequence[Path], *, tls: bool = False, fronts: int = 0) -> AsyncIterator[Abused]:
     """A server with tokens, a directory of voices, a voice of the witness, and every rule; killed in the end."""
     tokens, voices, log = folder / "tokens", folder / "voices", folder / "log"
     tokens.write_text(TOKENS)
@@ -73,6 +73,7 @@ async def abused(folder: Path, models: Sequence[Path], *, tls: bool = False) -> 
     _write_recordings(folder)
     flags = ["--port", "0", "--metrics-port", "0", "--token-file", tokens, "--voice-dir", voices, "--require-consent"]
     flags += ["--audit-log", folder / "audit", "--drain-seconds", f"{DRAIN:g}"]
+    flags += ["--fronts", str(fronts)]
     authority = Authority(folder)
     if tls:
         pair = authority.sign("server")
