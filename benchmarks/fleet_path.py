@@ -37,7 +37,10 @@ def main() -> None:
 
 
 async def _measured(ways: dict[str, str], options: argparse.Namespace) -> dict[str, Spread]:
-    """One turn each way after the other, so that what else runs meets all alike."""
+    """Alternating turns of both ways.
+
+    What else runs meets all alike.
+    """
     clients = {name: AsyncClient(address) for name, address in ways.items()}
     times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(options.turns + options.warm_up):

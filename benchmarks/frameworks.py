@@ -1,4 +1,4 @@
-"""Time to first audio through Pipecat and LiveKit, beside the bare client.
+"""Time to first audio through Pipecat, LiveKit, the bare client.
 
 .venv-frameworks/bin/python -m benchmarks.frameworks --server localhost:50051
 
@@ -72,7 +72,7 @@ def report(name: str, samples: list[Sample]) -> None:
 
 
 async def main() -> None:
-    """Measure the three in turn, so that all meet the same machine."""
+    """Measure the three in turn, on one machine."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server", default="localhost:50051")
     parser.add_argument("--turns", type=int, default=20)

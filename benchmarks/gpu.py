@@ -46,7 +46,10 @@ def main() -> None:
 
 
 def _judge(rows: Sequence[Row], card: str, options: argparse.Namespace) -> int:
-    """Exit code: 1 where a figure is more than 5 % slower than the one kept of this card, or failed."""
+    """Exit code of the figures.
+
+    1 where one is more than 5 % slower than the one kept of this card, or failed.
+    """
     measured, models = gate.figures(rows), [Target(m, "", 0, 0, None).name for m in options.models.split(",")]
     if options.keep:
         gate.keep(card, measured)

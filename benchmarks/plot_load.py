@@ -56,7 +56,10 @@ def draw(document: Mapping[str, Any]) -> str:
 
 
 def several(title: str, lines: Mapping[str, Sequence[tuple[float, float, bool]]]) -> str:
-    """Lines of (rate, milliseconds, whether held), by name, with logarithmic axes."""
+    """Lines by name, with logarithmic axes.
+
+    Each of (rate, milliseconds, whether held).
+    """
     axes = Axes([(rate, value) for points in lines.values() for rate, value, _ in points])
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">',

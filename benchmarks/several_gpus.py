@@ -1,5 +1,6 @@
-"""Several GPUs of one host: a server each, one server over all, a Ray node each.
+"""Several GPUs of one host, in three layouts.
 
+A server each, one server over all, a Ray node each.
 `python -m benchmarks.several_gpus --devices cuda:0,cuda:1` prints a line a rate. Rates are per GPU, so that all
 arrangements carry the same. The servers share most cores, the generators the rest. `killed` is one server over all, one
 of whose engine processes is killed in the middle of a trial.
@@ -92,7 +93,10 @@ def _generator(
 
 
 def _measured(name: str, running: Running, options: argparse.Namespace) -> Iterator[tuple[float, float, bool]]:
-    """Print a line a rate; rate, p95 in milliseconds, whether it was held."""
+    """Print a line a rate.
+
+    Rate, p95 in milliseconds, whether it was held.
+    """
     served, generators = running
     for rate in options.rates:
         before = sum(each.cpu_seconds() for each in served)
@@ -107,7 +111,7 @@ def _measured(name: str, running: Running, options: argparse.Namespace) -> Itera
 def _trials(
     generators: Sequence[tuple[Generator, Settings]], rate: float, options: argparse.Namespace
 ) -> list[tuple[float, list[Call]]]:
-    """Start and calls of a trial by each generator at once."""
+    """Trial of each generator, all at once: start, calls."""
     prompts = read_prompts(BUILT_IN)
     with ThreadPoolExecutor(len(generators)) as threads:
         return list(
@@ -116,7 +120,10 @@ def _trials(
 
 
 def _killed(running: Running, options: argparse.Namespace) -> Iterator[str]:
-    """One trial with its faults, and when all engine processes are ready again."""
+    """One trial with its faults.
+
+    With the moment at which all engine processes are ready again.
+    """
     (served,), generators = running
     engines, rate = served.engines(), options.kill_rate * len(options.devices.split(","))
     delay = 3.0 + options.warm_up + options.seconds / 2
@@ -135,7 +142,10 @@ def _killed(running: Running, options: argparse.Namespace) -> Iterator[str]:
 
 
 def _kill_and_wait(served: Served, pid: int, engines: int, delay: float) -> tuple[float, float]:
-    """Moments of the kill, and of all engine processes being ready again; raises TimeoutError."""
+    """Moments of the kill, of readiness of all engine processes.
+
+    Raises TimeoutError.
+    """
     time.sleep(delay)
     os.kill(pid, signal.SIGKILL)
     killed = time.monotonic()
@@ -148,7 +158,10 @@ def _kill_and_wait(served: Served, pid: int, engines: int, delay: float) -> tupl
 
 
 def _line(name: str, rate: float, figures: Sequence[Figures], used: float) -> str:
-    """A line of the table; percentiles are those of the slowest server."""
+    """A line of the table.
+
+    Percentiles are those of the slowest server.
+    """
     first = [max(getattr(each.first_playable, name) for each in figures) for name in ("p50", "p95", "p99")]
     total = sum(each.requests for each in figures)
     cells = (

@@ -57,7 +57,10 @@ async def _measure(server: str, streams: int, options: argparse.Namespace) -> Fi
 async def _stream(
     stub: tts_pb2_grpc.TTSServiceStub, number: int, prompts: Sequence[Prompt], start: float, options: argparse.Namespace
 ) -> list[Call]:
-    """Turns of one listener; the first begins at a moment of its own."""
+    """Turns of one listener.
+
+    The first begins at a moment of its own.
+    """
     chance, calls = random.Random(number), list[Call]()
     measured, end = start + options.warm_up, start + options.warm_up + options.seconds
     await asyncio.sleep(chance.uniform(0, options.warm_up))

@@ -1,5 +1,6 @@
-"""The page of `make page`: a server with the embedded voice, HTTP in front of it.
+"""The page of `make page`.
 
+A server with the embedded voice, HTTP in front of it.
 Flags are those of `qwentts-grpc http`.
 """
 
@@ -12,7 +13,10 @@ from clients.examples.server import serving
 
 
 def main() -> None:
-    """Serve until Ctrl-C; the process behind the page prints its address."""
+    """Serve until Ctrl-C.
+
+    The process behind the page prints its address.
+    """
     server = f"127.0.0.1:{free_port()}"
     print("starting a server with the embedded voice: a small one for demonstration, not Qwen's weights")
     os.environ.pop("QWENTTS_MODEL", None)

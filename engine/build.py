@@ -73,8 +73,9 @@ async def build_engine(
 
 
 async def load_parts(model: str, config: EngineConfig, shared: SharedCodecs | None = None) -> "Parts":
-    """Parts of an engine, loaded off the event loop; arguments as in `build_engine`.
+    """Parts of an engine, loaded off the event loop.
 
+    Arguments as in `build_engine`.
     Raises `CheckpointError` when the checkpoint cannot be used.
     """
     try:

@@ -108,12 +108,15 @@ class Engine:
         return replace(self._scheduler.state(time.monotonic()), queue_places=self._config.max_queue)
 
     async def queue_wait(self, tenant: str = "") -> float:
-        """Expected wait in seconds for a speech of `tenant`; 0 where there is no estimate."""
+        """Expected wait in seconds for a speech of `tenant`.
+
+        0 where there is no estimate.
+        """
         return self._speeches.queue_wait(tenant)
 
     @property
     def open_speeches(self) -> int:
-        """Speeches that hold a slot or a place in the queue."""
+        """Speeches with a slot, or in the queue."""
         return len(self._speeches)
 
     @property

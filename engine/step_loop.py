@@ -73,7 +73,7 @@ class StepLoop:
             self._fail(error)
 
     async def _listen(self) -> None:
-        """Deliver audio that is decoded beside later steps, in their order."""
+        """Deliver audio decoded beside later steps, in order."""
         loop = asyncio.get_running_loop()
         try:
             while True:

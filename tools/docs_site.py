@@ -1,4 +1,4 @@
-"""Hook of mkdocs: pages from outside docs/, and the links between them.
+"""Hook of mkdocs: pages from outside docs/, with links.
 
 A link to a file that is no page becomes the file's name. Raises `PluginError` for one that does not exist.
 """

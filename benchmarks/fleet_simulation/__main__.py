@@ -17,7 +17,7 @@ WINDOW = 5.0  # seconds of each sampled hour
 
 
 def main() -> None:
-    """Print Markdown; write SVG files where `--out` says so."""
+    """Print Markdown; write SVG files with `--out`."""
     options = _options()
     device = measured()
     for name, lines, picture in _parts(device, options):

@@ -1,4 +1,7 @@
-"""A day: the fleet's own scaling against the curve, and what it costs."""
+"""A day of a fleet that scales itself.
+
+Against the curve of turns, with its cost.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +25,10 @@ HEADROOM = 0.95  # nearest-rank percentile of first audio that hours are judged 
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """One hour: turns a second, servers, p95 of first audio in seconds."""
+    """One hour of a day.
+
+    Turns a second, servers, p95 of first audio in seconds.
+    """
 
     hour: int
     rate: float
@@ -41,15 +47,21 @@ class Day:
     characters: float
 
     def cost(self, price: float) -> float:
-        """Of a million characters, at a price of a GPU's hour."""
+        """Cost of a million characters.
+
+        At a price of a GPU's hour.
+        """
         return price * self.gpu_hours / (self.characters / 1e6)
 
 
 class Scaled:
-    """A fleet that its scaler lets grow and shrink in simulated time."""
+    """A fleet scaled in simulated time."""
 
     def __init__(self, device: Device, most: int, spare: int) -> None:
-        """`spare`: servers beyond what the scaler asks for, against the loss of a host."""
+        """`spare`: servers beyond the scaler's target.
+
+        They are against the loss of a host.
+        """
         self._settings = Settings(least=1, most=most, busy=BUSY, down_after=600.0)
         self._scaler, self._spare, self._device = Scaler(self._settings), spare, device
         self.fleet = Fleet(device, most + spare)

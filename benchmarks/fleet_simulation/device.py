@@ -1,5 +1,6 @@
-"""One GPU under load, by the real scheduler and measured graph times.
+"""One GPU under load.
 
+By the real scheduler, with measured graph times.
 What a fleet needs to know of it: first audio, and frames a second, by the number of open turns.
 """
 
@@ -23,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class Observed(Simulation):
-    """A run that also notes how many turns were open at each arrival."""
+    """A run with the open turns at each arrival."""
 
     def __init__(self, rate: float) -> None:
         super().__init__(rate, SECONDS, max_lead=MAX_LEAD)
@@ -69,7 +70,7 @@ class Device:
 
 
 def measured(rates: Iterable[float] = RATES) -> Device:
-    """Run the scheduler at each rate and gather what it shows."""
+    """Figures of the scheduler at each rate."""
     first: defaultdict[int, list[float]] = defaultdict(list)
     pace: defaultdict[int, list[float]] = defaultdict(list)
     for rate in rates:
@@ -83,7 +84,10 @@ def measured(rates: Iterable[float] = RATES) -> Device:
 
 
 def _filled(found: dict[int, list[float]]) -> list[Floats]:
-    """Every bucket; one without observations has those of the nearest below, or else above."""
+    """Every bucket.
+
+    One without observations has those of the nearest below, or else above.
+    """
     if not found:
         raise ValueError("no turn was observed")
     filled: list[Floats] = []

@@ -1,4 +1,4 @@
-"""What a lost host and a rolling update do to first audio."""
+"""First audio through a lost host, a rolling update."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,10 @@ START = 11.0  # seconds of a start, kernels cached
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """p50 and p95 of first audio by second, in seconds, with what was lost."""
+    """First audio by second, with what was lost.
+
+    Its p50, its p95, in seconds.
+    """
 
     seconds: tuple[float, ...]
     p50: tuple[float, ...]
@@ -30,7 +33,10 @@ class Run:
 
 
 def lost_host(device: Device, number: int, turns_a_second: float, gpus: int, seconds: float, at: float) -> Run:
-    """A host of `gpus` GPUs ends under load, and nothing replaces it."""
+    """Loss of a host of `gpus` GPUs under load.
+
+    Nothing replaces it.
+    """
     fleet = Fleet(device, number)
     fleet.at(at, lambda: fleet.lose(range(gpus), DETECTED))
     return _run(fleet, turns_a_second, seconds)

@@ -1,4 +1,4 @@
-"""Thousands of GPUs, a balancer, and turns, event by event.
+"""Thousands of GPUs behind a balancer, event by event.
 
 A turn takes a slot, or waits for one in order. Its frames come at the pace of all turns open on its GPU; a turn that is
 far enough ahead of its listener keeps the slot and makes no frames. A lost GPU's turns are tried again as new ones.
@@ -50,7 +50,10 @@ class Gpu:
 
 @dataclass(slots=True)
 class Results:
-    """What callers got; `first`: (time of arrival, seconds to first audio)."""
+    """What callers got.
+
+    `first`: (time of arrival, seconds to first audio).
+    """
 
     first: list[tuple[float, float]] = field(default_factory=list)
     turns: int = 0
@@ -77,7 +80,10 @@ class Fleet:
         heapq.heappush(self._events, (moment, next(self._order), action))
 
     def run(self, arrivals: Iterable[tuple[float, int]]) -> Results:
-        """Turns by (arrival, frames) in order, to the end of the last."""
+        """Run turns in order, to the end of the last.
+
+        Each (arrival, frames).
+        """
         for moment, frames in arrivals:
             self._until(moment)
             self.now = moment
@@ -108,7 +114,10 @@ class Fleet:
         self.gpus[index].takes = False
 
     def start(self, index: int) -> None:
-        """A server of this index serves, a new one if the old was lost."""
+        """Start the server of this index.
+
+        A new one if the old was lost.
+        """
         gpu = self.gpus[index]
         gpu.up = gpu.takes = True
 
@@ -151,7 +160,7 @@ class Fleet:
         gpu.at = self.now
 
     def _plan(self, gpu: Gpu) -> None:
-        """The moment at which the next turn of this GPU is done."""
+        """End of the next turn of this GPU."""
         gpu.version += 1
         if gpu.working:
             pace = float(self._device.frames[self._device.bucket(gpu.open)])
@@ -181,7 +190,10 @@ class Fleet:
             self._plan(gpu)
 
     def _any(self) -> Gpu:
-        """One of those that take turns: callers that know nothing of each other."""
+        """A server at random, of those that take turns.
+
+        As callers that are apart choose.
+        """
         for _ in range(64):
             gpu = self.gpus[int(self._random.random() * len(self.gpus))]
             if gpu.takes:
@@ -189,7 +201,10 @@ class Fleet:
         return next((gpu for gpu in self.gpus if gpu.takes), self.gpus[0])
 
     def _less_of_two(self) -> Gpu:
-        """The less loaded of two: a balancer of turns, as least-request does."""
+        """The less loaded of two servers at random.
+
+        As a balancer with least-request chooses.
+        """
         return min(self._any(), self._any(), key=lambda gpu: gpu.open + len(gpu.queue))
 
     def _next(self) -> Gpu:

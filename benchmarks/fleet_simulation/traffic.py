@@ -1,4 +1,7 @@
-"""Turns of a day: a curve by hour, Poisson arrivals, the load test's texts."""
+"""Turns of a day.
+
+A curve by hour, Poisson arrivals, the load test's texts.
+"""
 
 from collections.abc import Iterator
 
@@ -12,7 +15,10 @@ DAY = 86_400.0
 
 
 def rate(moment: float, turns_a_day: float) -> float:
-    """Turns a second at a moment of the day, between the hours' middles."""
+    """Turns a second at a moment of the day.
+
+    Interpolated between the hours' middles.
+    """
     middles = (np.arange(-1, 25) + 0.5) * 3_600
     shares = np.array((HOURS[-1], *HOURS, HOURS[0])) / sum(HOURS)
     return float(np.interp(moment % DAY, middles, shares)) * turns_a_day / 3_600
@@ -38,6 +44,9 @@ class Traffic:
         return list(zip(moments.tolist(), self._random.choice(self._frames, number).tolist(), strict=True))
 
     def day(self, turns_a_day: float, begin: float = 0.0, end: float = DAY) -> Iterator[tuple[float, int]]:
-        """Arrivals from `begin` to `end` of the day, by its curve."""
+        """Arrivals between two moments of the day.
+
+        By its curve, from `begin` to `end`.
+        """
         for second in range(int(begin), int(end)):
             yield from self.steady(rate(second, turns_a_day), second, 1.0)

@@ -1,5 +1,6 @@
-"""Gate for releases: figures against those kept of the same card.
+"""Gate for releases.
 
+Figures against those kept of the same card.
 The file maps a card's name to figures, lower being better in all of them.
 """
 
@@ -21,20 +22,29 @@ def figures(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def kept(card: str, file: Path = KEPT) -> Figures:
-    """Kept figures of a card; empty for a card that has none."""
+    """Kept figures of a card.
+
+    Empty for a card that has none.
+    """
     found: Figures = json.loads(file.read_text()).get(card, {}) if file.exists() else {}
     return found
 
 
 def keep(card: str, measured: Figures, file: Path = KEPT) -> None:
-    """Keep these figures; others of the card, and other cards, stay."""
+    """Keep these figures.
+
+    Others of the card, and other cards, stay.
+    """
     everything = json.loads(file.read_text()) if file.exists() else {}
     everything[card] = {**everything.get(card, {}), **measured}
     file.write_text(json.dumps(everything, indent=1, sort_keys=True) + "\n")
 
 
 def regressions(measured: Figures, before: Figures, models: Sequence[str]) -> Iterator[str]:
-    """A line for each figure of `models` that got slower, or that was not measured."""
+    """Lines of figures that got slower, or were not measured.
+
+    Of `models` alone.
+    """
     for name, old in before.items():
         if name.partition(":")[0] not in models:
             continue

@@ -1,4 +1,7 @@
-"""A Ray node for each GPU of this host, with a server each, behind the fleet's balancer."""
+"""A Ray node with a server for each GPU.
+
+Of this host, behind the fleet's balancer.
+"""
 
 import os
 import socket
@@ -24,8 +27,9 @@ STORE = 80 * 2**20  # bytes of a node's object store, which the fleet does not u
 
 @contextmanager
 def nodes(count: int, flags: Sequence[str], cores: Set[int]) -> Iterator[tuple[list[Served], list[str]]]:
-    """Servers of `count` nodes, and the balancer's addresses joined by commas.
+    """Servers of `count` nodes, with the balancer's addresses.
 
+    These are joined by commas.
     Raises TimeoutError if they do not come up.
     """
     paths = [*map(str, (ROOT, ROOT / "clients/python", ROOT / "deploy/ray")), os.environ.get("PYTHONPATH", "")]
@@ -57,7 +61,7 @@ def nodes(count: int, flags: Sequence[str], cores: Set[int]) -> Iterator[tuple[l
 
 
 def _node(gpu: int) -> dict[str, Any]:
-    """Room for one server, which sees this GPU alone."""
+    """Room for one server on this GPU alone."""
     names = ("metrics_agent_port", "runtime_env_agent_port", "dashboard_agent_listen_port", "metrics_export_port")
     lean = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
     sees = {"env_vars": {"CUDA_VISIBLE_DEVICES": str(gpu)}}

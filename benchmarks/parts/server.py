@@ -47,7 +47,10 @@ class Served:
         return sum(_cpu_seconds(pid) for pid in (self.pid, *_children(self.pid)))
 
     def engines(self) -> list[int]:
-        """Ids of its engine processes: those of its children that have loaded torch."""
+        """Ids of its engine processes.
+
+        Those of its children that have loaded torch.
+        """
         return [pid for pid in _children(self.pid) if "libtorch" in Path(f"/proc/{pid}/maps").read_text()]
 
 

@@ -187,7 +187,10 @@ def replacements(graphs: type[Graphs[Any]]) -> Iterator[tuple[object, str, objec
 
 
 def simulate() -> None:
-    """Replace the device in this process, and in the engine processes that it starts."""
+    """Replace the device in this process.
+
+    In the engine processes that it starts, too.
+    """
     for replacement in list(replacements(TimedGraphs)):
         setattr(*replacement)
     child.WORKER = "benchmarks.parts.simulated_worker"

@@ -1,5 +1,6 @@
-"""Audio files without a server: many texts in one batch, then one text as it is made.
+"""Audio files without a server.
 
+Many texts in one batch, then one text as it is made.
 offline.py [MODEL]. A CustomVoice checkpoint, by default the embedded voice. It needs the server's packages.
 """
 

@@ -13,7 +13,10 @@ from qwentts_client import Client
 
 @contextmanager
 def serving(address: str, *flags: str) -> Iterator[Client]:
-    """A ready client with its own server; RuntimeError where that fails."""
+    """A ready client with its own server.
+
+    RuntimeError where that fails.
+    """
     command = [sys.executable, "-m", "qwentts_grpc", "serve", "--port", address.rpartition(":")[2], *flags]
     server, ready = subprocess.Popen(command), False
     try:

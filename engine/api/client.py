@@ -78,7 +78,7 @@ class EngineClient(Protocol):
 
     @property
     def defaults(self) -> Sampling:
-        """Sampling where a request says nothing."""
+        """Sampling where a request sets nothing."""
 
     def open(self, request: SpeechRequest, arrived: float | None = None) -> SpeechClient:
         """Queue a speech; return its handle at once.
@@ -89,7 +89,7 @@ class EngineClient(Protocol):
         """
 
     async def check(self, request: SpeechRequest) -> None:
-        """Raise the refusal of `request`, if it would be refused now."""
+        """Raise the present refusal of `request`, if any."""
 
     async def clone(self, reference: Reference) -> Voice:
         """Voice of a recording; raises `InvalidRequest`, `Unsupported`."""
@@ -98,4 +98,7 @@ class EngineClient(Protocol):
         """Prime the codec with a kept voice; raises `Unsupported`."""
 
     async def queue_wait(self, tenant: str = "") -> float:
-        """Expected wait in seconds for a speech of `tenant`; 0 where unknown."""
+        """Expected wait in seconds for a speech of `tenant`.
+
+        0 where unknown.
+        """

@@ -10,8 +10,9 @@ from engine.api.events import Event, Notice, NoticeCode, Started
 
 
 class EventQueue:
-    """Queue of events, each with the time it came; belongs to the event loop's thread.
+    """Queue of events, each with the time it came.
 
+    Belongs to the event loop's thread.
     `over`: whether the last event is queued, or an error set. The speech's pacing bounds the queue.
     """
 
@@ -49,17 +50,20 @@ class EventQueue:
                 self.put(notice)
 
     def fail(self, error: EngineError) -> None:
-        """End with an error, raised once the queue is empty; nothing after the end."""
+        """End with an error, raised once the queue is empty.
+
+        Nothing after the end.
+        """
         if not self.over:
             self._error, self.over = error, True
             self.look_again()
 
     def look_again(self) -> None:
-        """Let `get` ask again whether it may take the first event."""
+        """Have `get` check its first event again."""
         self._arrival.set()
 
     async def get(self, held: Callable[[Event], bool] = lambda event: False) -> tuple[Event, float]:
-        """The first event, once it is not `held`, with the time it came.
+        """First event with its arrival, once it is not `held`.
 
         Raises the error of `fail`, or `StopAsyncIteration` at the end.
         """

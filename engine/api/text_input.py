@@ -1,4 +1,4 @@
-"""Text of a speech on its way in: what may come, when."""
+"""Checks of a speech's incoming text."""
 
 import time
 from abc import ABC, abstractmethod

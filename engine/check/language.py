@@ -1,5 +1,6 @@
-"""Talker and predictor of the device against the plain ones, code by code.
+"""The device's language models against the plain ones.
 
+Talker, predictor; code by code.
 Three runs of the same speeches, with the same codes given: the plain operations in fp32, which define the result; the
 plain operations in the device's dtype, which show what its rounding costs on these weights; the device's own.
 """
@@ -37,14 +38,20 @@ SHOWN = 3  # names in a note
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Traces of all speeches: with codes given, and with half layers forced too."""
+    """Traces of all speeches.
+
+    With codes given, then with half layers forced too.
+    """
 
     free: Sequence[Trace]
     forced: Sequence[Trace] = ()
 
 
 def exact_runs(stages: Stages, scripts: Sequence[Script]) -> tuple[Runs, list[Script]]:
-    """Recorded runs, and the scripts with codes for the others."""
+    """Recorded runs, with scripts for the others.
+
+    These have codes.
+    """
     traces = [stages.run(script, record=True) for script in scripts]
     groups = stages.config.code_groups
     taught = [

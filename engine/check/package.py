@@ -1,4 +1,7 @@
-"""The package qwen-tts beside the plain path, where it is installed."""
+"""The package qwen-tts beside the plain path.
+
+Where it is installed.
+"""
 
 import time
 from collections.abc import Iterator
@@ -26,8 +29,9 @@ LEAST_EQUAL, MOST_BELOW = 0.99, 0.01
 def figures(
     folder: Path, request: SpeechRequest, reference: Reference | None, script: Script, stages: Stages
 ) -> Iterator[Figure]:
-    """Codes of the package's greedy speech, against the plain stages with those codes given.
+    """Codes of the package's greedy speech.
 
+    Against the plain stages with those codes given.
     `request`, or the recording `reference` to clone, has the voice of `script`.
     """
     name = "codes that are the package's"
@@ -60,7 +64,7 @@ def _compared(codes: Codes, script: Script, stages: Stages, name: str) -> Iterat
 
 
 def _spoken(folder: Path, request: SpeechRequest, reference: Reference | None, stages: Stages) -> tuple[Codes, float]:
-    """Codes (frames, code groups), and seconds a frame."""
+    """Codes (frames, code groups), with seconds a frame."""
     from qwen_tts import Qwen3TTSModel
     from transformers.utils import logging
 

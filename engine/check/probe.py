@@ -21,7 +21,7 @@ from engine.ops.base import HeadNorms, LayerCache, Ops, Rope, SamplingTensors
 
 @dataclass(frozen=True, slots=True)
 class Half:
-    """Result of half a layer, with the input that it was added to.
+    """Result of half a layer, with its residual.
 
     `base` is None for the input of a stack itself.
     """
@@ -48,7 +48,7 @@ class Trace:
 
 
 class Probe:
-    """`Ops` that watch other ones, for one row at a time."""
+    """`Ops` that trace other ones, row by row."""
 
     def __init__(self, ops: Ops) -> None:
         self._ops = ops
@@ -63,7 +63,7 @@ class Probe:
         self._step = 0
 
     def watch(self, talker: Talker, predictor: Predictor) -> None:
-        """Learn the names of all weights."""
+        """Record the names of all weights."""
         for part, stack in (("talker", talker.stack), ("predictor", predictor.stack)):
             self._names |= _named(part, stack)
             self._first[id(stack.layers[0].out)] = part
@@ -71,14 +71,20 @@ class Probe:
         self._names |= {id(head): f"head of codebook {g}" for g, head in enumerate(predictor.heads, 1)}
 
     def begin(self, record: bool = False, forced: Sequence[Half] | None = None) -> Trace:
-        """Start a new trace, recording halves or taking them from `forced`."""
+        """Start a new trace.
+
+        Halves are recorded, or taken from `forced`.
+        """
         self._record, self._forced = record, iter(forced or ())
         self._following = forced is not None
         self.trace, self._codes = Trace(), None
         return self.trace
 
     def give(self, codes: Sequence[int] | None) -> None:
-        """Set the codes of the next frame; None takes the drawn ones."""
+        """Set the codes of the next frame.
+
+        None takes the drawn ones.
+        """
         self._codes = codes
 
     # ---- operations

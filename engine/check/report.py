@@ -1,4 +1,4 @@
-"""A check's result: as a table, as JSON, as one page of HTML."""
+"""A check's result as table, JSON, HTML."""
 
 import base64
 import io
@@ -19,7 +19,10 @@ HEADER = ("", "figure", "value", "bound", "verdict", "where, why")
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """Sample of a voice: what it was told to say, what was heard of it (None without a recogniser)."""
+    """Sample of a voice, with its text.
+
+    And with the recogniser's, None without one.
+    """
 
     name: str
     text: str
@@ -70,7 +73,10 @@ def write(report: Report, folder: Path) -> Path:
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Everything but the audio; numbers that are not finite become null."""
+    """Everything but the audio.
+
+    Numbers that are not finite become null.
+    """
     return {
         "passed": report.passed,
         "seconds": round(report.seconds, 1),

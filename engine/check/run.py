@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is checked, and how much of it.
+    """What is checked, how much of it.
 
     `config`: device, dtype, weights, speeches at once. `frames`: of each voice that are compared, `voices`: as many;
     `longest`: frames of a sample. `recogniser` as in `hearing.recogniser`.
@@ -108,7 +108,7 @@ async def _speak(engine: Engine, options: Options, served: _Served) -> None:
 
 
 def _until_broken(figures: Iterator[Figure]) -> Iterator[Figure]:
-    """Figures up to an error of the device, which becomes one.
+    """Figures up to an error, which becomes one.
 
     A GPU that an operation has broken fails whatever is launched after it.
     """
@@ -163,7 +163,10 @@ class _Plain:
         return language.runs_beside(stages, self.exact, self.scripts)
 
     def beside_encoders(self, served: _Served) -> Iterator[Figure]:
-        """Figures of the encoders, where there is a recording; later runs take the plain voice of it."""
+        """Figures of the encoders, where there is a recording.
+
+        Later runs take the plain voice of it.
+        """
         kept = next((each.request.kept for each in served.spoken if each.voice == speeches.WITH_TRANSCRIPT), None)
         if served.reference is not None and kept is not None:
             self._voice = cloning.plain_voice(self.checkpoint, served.reference)
@@ -182,7 +185,7 @@ class _Plain:
         yield from package.figures(folder, spoken.request, served.reference, script, self._stages)
 
     def forget(self) -> None:
-        """Free the weights of talker and predictor."""
+        """Free the weights of the language models."""
         self._stages, self.checkpoint = None, replace(self.checkpoint, main={})
         _free()
 
@@ -194,7 +197,10 @@ def _read(options: Options, device: torch.device) -> Checkpoint:
 
 
 def _scripts(options: Options, served: _Served) -> list[Script]:
-    """Speeches to compare: as served, or, where none was, one that the plain path draws."""
+    """Speeches to compare.
+
+    As served, or, where none was, one that the plain path draws.
+    """
     builder = served.parts.prompt_builder
     heard = [each for each in served.spoken if each.ok][: options.voices]
     scripts = [
@@ -220,7 +226,10 @@ def _own_script(options: Options, parts: Parts) -> Script:
 
 
 def _decoded(script: Script, options: Options, served: _Served) -> list[codec.Speech]:
-    """Speeches for the codec: whole ones as served, or the plain path's own codes."""
+    """Speeches for the codec.
+
+    Whole ones as served, or the plain path's own codes.
+    """
     heard = [each for each in served.spoken if each.ok][: options.voices]
     recordings = [None if each.request.kept is None else each.request.kept.codes for each in heard]
     speeches = [codec.speech(codes, each.codes, each.pcm) for codes, each in zip(recordings, heard, strict=True)]
@@ -229,7 +238,7 @@ def _decoded(script: Script, options: Options, served: _Served) -> list[codec.Sp
 
 
 def _voices(options: Options, served: _Served) -> tuple[list[report.Voice], list[Figure]]:
-    """Samples of all voices, with what a recogniser hears."""
+    """Samples of all voices, with a recogniser's text."""
     rate = served.parts.model_config.sample_rate
     hear, figures = None, []
     try:
@@ -258,7 +267,7 @@ def _about(parts: Parts) -> dict[str, str]:
 
 
 def _free() -> None:
-    """Give a GPU's memory back, of what refers to itself too."""
+    """Free a GPU's memory, of reference cycles too."""
     if torch.cuda.is_available():
         gc.collect()
         torch.cuda.empty_cache()

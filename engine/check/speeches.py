@@ -55,8 +55,9 @@ class Spoken:
 
 
 async def requests(engine: Engine, reference: Reference | None, frames: int) -> dict[str, SpeechRequest]:
-    """A request for every voice, by its name; for clones, two ways to use the recording `reference`.
+    """A request for every voice, by its name.
 
+    For clones, two ways to use the recording `reference`.
     `frames`: the most of a speech.
     """
     voices = _named(engine.card) if reference is None else await _clones(engine, reference)
@@ -67,7 +68,10 @@ async def requests(engine: Engine, reference: Reference | None, frames: int) -> 
 
 
 async def speak_all(engine: Engine, requests: dict[str, SpeechRequest], at_once: int) -> list[Spoken]:
-    """All speeches, `at_once` side by side, as a busy server makes them."""
+    """All speeches, `at_once` side by side.
+
+    As a busy server makes them.
+    """
     places = asyncio.Semaphore(at_once)
 
     async def one(voice: str, request: SpeechRequest) -> Spoken:
@@ -99,7 +103,10 @@ async def speak(engine: Engine, voice: str, request: SpeechRequest, text: str) -
 
 
 def inside(spoken: Spoken, codes: int) -> Spoken:
-    """The speech with codes that exist, from 0 below `codes`: others would break whoever looks them up."""
+    """Speech with codes from 0 below `codes` alone.
+
+    Others would break a look-up.
+    """
     return replace(spoken, codes=spoken.codes.clip(0, codes - 1))
 
 

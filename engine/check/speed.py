@@ -1,4 +1,7 @@
-"""Speed of a running engine: one stream, and as many as hold real time."""
+"""Speed of a running engine.
+
+With one stream, then with as many as hold real time.
+"""
 
 import asyncio
 import math
@@ -18,7 +21,10 @@ LIMIT = 60.0  # seconds for all rungs of the ramp
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """`frame`, `first_audio` in seconds, of one stream; `streams` that held real time at once, of `most` tried."""
+    """`frame`, `first_audio` in seconds, of one stream.
+
+    `streams` that held real time at once, of `most` tried.
+    """
 
     frame: float
     first_audio: float
@@ -27,7 +33,10 @@ class Speed:
 
 
 async def measure(engine: Engine, request: SpeechRequest, frames: int, most: int) -> Speed:
-    """Speed with speeches of `frames` frames, up to `most` at once."""
+    """Speed with up to `most` speeches at once.
+
+    Each of `frames` frames.
+    """
     request = replace(request, sampling=replace(request.sampling, max_frames=frames))
     alone = [await speak(engine, "", _seeded(request, i), SENTENCE) for i in range(RUNS)]
     held, tried = await _ramp(engine, request, most)
@@ -48,7 +57,7 @@ def figures(speed: Speed, frame_seconds: float) -> Iterator[Figure]:
 
 
 async def _ramp(engine: Engine, request: SpeechRequest, most: int) -> tuple[int, int]:
-    """Most streams that held real time, and the most that were tried.
+    """Most streams that held real time, of how many.
 
     Twice as many in every rung.
     """
@@ -65,8 +74,9 @@ async def _ramp(engine: Engine, request: SpeechRequest, most: int) -> tuple[int,
 
 
 def _in_time(spoken: Spoken, frame: float) -> bool:
-    """Whether playback from the first chunk on never waits longer than a frame.
+    """Whether playback never waits longer than a frame.
 
+    It begins with the first chunk.
     A frame more is what a listener's own buffer holds at the least.
     """
     if not spoken.ok:
@@ -76,7 +86,7 @@ def _in_time(spoken: Spoken, frame: float) -> bool:
 
 
 def _frame(spoken: Spoken) -> float:
-    """Seconds a frame, the prompt and the codec included."""
+    """Seconds a frame, with prompt, with codec."""
     return spoken.arrivals[-1][0] / len(spoken.codes) if spoken.ok else math.inf
 
 

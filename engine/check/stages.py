@@ -1,4 +1,4 @@
-"""One speech through talker and predictor, by any operations.
+"""One speech through the language models, by any operations.
 
 Without scheduler, batch or graphs: the stages are called row by row, with the codes given.
 """
@@ -34,8 +34,9 @@ POSITIONS = 1024  # of one speech: its prompt, a recording's frames, its own
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """Speech to be run: prompt layout, text, sampling with its seed.
+    """Speech to be run.
 
+    Prompt layout, text, sampling with its seed.
     `codes` (frames, code groups) are given to every run; None lets a run of `frames` draw its own.
     """
 
@@ -53,7 +54,10 @@ class Script:
 
 
 class Stages:
-    """Talker and predictor over a checkpoint's weights, for one speech at a time."""
+    """Language models of a checkpoint, for one speech.
+
+    Talker, predictor.
+    """
 
     @torch.inference_mode()
     def __init__(self, checkpoint: Checkpoint, ops: Ops, text: TextEmbedding | None = None) -> None:
@@ -98,7 +102,10 @@ class Stages:
         self._prefill.forward(self._on_device(table))
 
     def _next(self, script: Script, segment: Segment) -> tuple[int, ...]:
-        """Run the next frame; return its codes as drawn or given."""
+        """Run the next frame.
+
+        Return its codes as drawn or given.
+        """
         index, greedy = segment.launched, script.sampling.greedy
         may_end = script.codes is not None and index >= MIN_TOKENS and (greedy or segment.text_consumed)
         row = DecodeRow(

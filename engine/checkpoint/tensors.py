@@ -10,8 +10,9 @@ Tensors = Mapping[str, Tensor]
 
 
 def check_shapes(where: object, tensors: Tensors, expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise `CheckpointError` for a tensor of another shape than `expected`; absent ones pass.
+    """Raise `CheckpointError` for a tensor of another shape than `expected`.
 
+    Absent ones pass.
     `where`: the tensors' folder, for the message.
     """
     wrong = [name for name, shape in expected.items() if name in tensors and tuple(tensors[name].shape) != shape]

@@ -95,7 +95,10 @@ def _pick(data: Json, prefix: str) -> SamplingParams:
 
 
 def _given(shapes: Callable[[Json], Shapes], config: Json) -> Shapes:
-    """Shapes that a configuration gives; none where it leaves out a size that loading does not need."""
+    """Shapes that a configuration gives.
+
+    None where it leaves out a size that loading does not need.
+    """
     try:
         return shapes(config)
     except KeyError:

@@ -54,7 +54,10 @@ class DecoderStack:
         self._ops = ops
 
     def run_layers(self, x: Tensor, attend: Attend) -> tuple[Tensor, Tensor | None]:
-        """(R, K) -> (R, K) before the final norm, and after it where that has been computed on the way."""
+        """Output of all layers before the final norm.
+
+        (R, K) -> (R, K), and after it where that has been computed on the way.
+        """
         ops, eps, normed = self._ops, self.eps, None
         following = [*(layer.input_norm for layer in self.layers[1:]), self.norm]
         for number, (layer, norm) in enumerate(zip(self.layers, following, strict=True)):

@@ -40,8 +40,9 @@ class Predictor:
         self._ops = ops
 
     def forward(self, hidden: Tensor, first: Tensor, params_at: SamplingTensorsAt) -> tuple[Tensor, list[Tensor]]:
-        """Codes (R, code groups) int64 of a frame, with the logits (R, V) of each step.
+        """Codes of a frame, with each step's logits.
 
+        Codes (R, code groups) int64, logits (R, V).
         hidden (R, K of the talker), first = codebook 0 (R,).
         """
         codes, every = [first], list[Tensor]()
@@ -60,8 +61,9 @@ class Predictor:
         return torch.stack(codes, 1), every
 
     def _run(self, x: Tensor, start: int, cache: list[LayerCache]) -> tuple[Tensor, Tensor | None]:
-        """State of the last position, before the final norm, and after it where that is there.
+        """State of the last position, before the final norm.
 
+        And after it where that is there.
         x (R, T, K) at positions start... -> (R, K).
         """
         rows, steps, width = x.shape

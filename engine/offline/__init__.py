@@ -1,5 +1,6 @@
-"""The engine without an event loop: whole texts in, audio out.
+"""The engine without an event loop.
 
+Whole texts in, audio out.
 loop_thread    an event loop on a thread
 audio          a text's audio, a batch's errors
 engine         OfflineEngine: batches, streams, voices of recordings

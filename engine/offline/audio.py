@@ -30,7 +30,10 @@ class Audio:
 
 
 class BatchFailed(EngineError):
-    """Some texts of a batch failed; `results` has each one's audio or error."""
+    """Some texts of a batch failed.
+
+    `results` has each one's audio or error.
+    """
 
     def __init__(self, results: Sequence[Audio | EngineError]) -> None:
         errors = [result for result in results if isinstance(result, EngineError)]

@@ -114,7 +114,10 @@ class OfflineEngine:
         return self._thread.submit(work(*arguments, **named))
 
     def run(self, work: Callable[P, Coroutine[Any, Any, T]], *arguments: P.args, **named: P.kwargs) -> T:
-        """Result of `work` on the engine's loop; an interrupt cancels it."""
+        """Result of `work` on the engine's loop.
+
+        An interrupt cancels it.
+        """
         future = self.submit(work, *arguments, **named)
         try:
             return future.result()
@@ -151,8 +154,9 @@ class OfflineEngine:
 
 
 class Chunks:
-    """Audio of one text as it is made: for `for`, and for `async for`.
+    """Audio of one text as it is made.
 
+    For `for`, for `async for`.
     The text is spoken anew in each iteration. One that takes nothing for a minute of audio halts the synthesis.
     Iterating raises what `Engine.open` and the speech raise.
     """
@@ -183,7 +187,10 @@ class Chunks:
         return self._engine.generate([self._text], self._request)[0]
 
     def _drop(self, speech: Speech) -> None:
-        """Cancel what is left, without waiting: this may run while the interpreter ends."""
+        """Cancel what is left, without waiting.
+
+        This may run while the interpreter ends.
+        """
         with suppress(EngineError):
             self._engine.submit(speech.__aexit__, None, None, None)
 

@@ -23,8 +23,9 @@ class Options(TypedDict, total=False):
 
 
 class Qwen3TTSInterface(OfflineEngine):
-    """Built-in, described or cloned voices, by the kind of checkpoint. Example:
+    """Built-in, described or cloned voices, by checkpoint.
 
+    Example:
     >>> from engine.checkpoint.embedded import embedded_checkpoint
     >>> with Qwen3TTSInterface(str(embedded_checkpoint())) as tts:
     ...     audio = tts.generate_custom_voice("Hello.", speaker="joe", seed=1).audio()
@@ -52,8 +53,9 @@ class Qwen3TTSInterface(OfflineEngine):
         voice_clone_prompt: Voice | None = None,
         **options: Unpack[Options],
     ) -> Chunks:
-        """`stream` in the voice of a recording, encoded here unless given as `voice_clone_prompt`.
+        """`stream` in the voice of a recording.
 
+        Encoded here unless given as `voice_clone_prompt`.
         Raises what `create_voice_clone_prompt` raises.
         """
         if voice_clone_prompt is None:

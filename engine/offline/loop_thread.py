@@ -12,7 +12,10 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """A running event loop; the thread does not keep the interpreter alive."""
+    """A running event loop.
+
+    The thread does not keep the interpreter alive.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -24,7 +27,10 @@ class LoopThread:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self) -> None:
-        """Let what is left end, or cancel it; end the thread."""
+        """Let what is left end, or cancel it.
+
+        End the thread.
+        """
         self.submit(_end_others()).result(3 * TIMEOUT)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(TIMEOUT)

@@ -17,7 +17,10 @@ Recording = (
 
 
 def read_recording(recording: Recording) -> npt.NDArray[np.float32]:
-    """Mono samples at `RECORDING_RATE`; raises `InvalidRequest` for a file that is no recording."""
+    """Mono samples at `RECORDING_RATE`.
+
+    Raises `InvalidRequest` for a file that is no recording.
+    """
     try:
         samples, rate = recording if isinstance(recording, tuple) else soundfile.read(recording)
     except (OSError, soundfile.SoundFileError) as error:

@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 
 
 class ProcessClient:
-    """Connection to the engine process at `path`, made again when lost.
+    """Connection to an engine process, made again when lost.
 
+    `path`: its socket.
     `changed` is called when the process comes or goes. Belongs to the event loop's thread.
     """
 

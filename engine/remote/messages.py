@@ -1,4 +1,4 @@
-"""Messages between an engine's process and its clients.
+"""Messages of the link to an engine's process.
 
 Times are `time.monotonic()`, one clock for all processes of a host.
 """
@@ -87,14 +87,14 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Check(msgspec.Struct, frozen=True):
-    """Ask for the refusal of a request."""
+    """Question: the refusal of a request."""
 
     model: str
     request: SpeechRequest
 
 
 class Clone(msgspec.Struct, frozen=True):
-    """Ask for the voice of a recording."""
+    """Question: the voice of a recording."""
 
     model: str
     reference: Reference
@@ -108,14 +108,17 @@ class Prime(msgspec.Struct, frozen=True):
 
 
 class QueueWait(msgspec.Struct, frozen=True):
-    """Ask for the expected wait of a tenant."""
+    """Question: the expected wait of a tenant."""
 
     model: str
     tenant: str
 
 
 class Model(msgspec.Struct, frozen=True):
-    """A checkpoint of the process; with room for `slots` speeches plus `queue`."""
+    """A checkpoint of the process.
+
+    With room for `slots` speeches plus `queue`.
+    """
 
     card: ModelCard
     defaults: Sampling
@@ -155,11 +158,11 @@ class Wait(msgspec.Struct, frozen=True):
 
 
 class Done(msgspec.Struct, frozen=True):
-    """Reply to `Check` and `Prime`."""
+    """Reply without content, to `Check` or `Prime`."""
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """An `EngineError`: refusal of a question, or end of a speech."""
+    """An `EngineError`: a refusal, or a speech's end."""
 
     kind: str
     text: str
@@ -211,7 +214,7 @@ def _array(kind: Any, value: Any) -> Any:
 
 
 class Coder:
-    """Bytes of messages of the given types, and back."""
+    """Coder of messages of the given types."""
 
     def __init__(self, types: tuple[type, ...]) -> None:
         self._numbers = {kind: number for number, kind in enumerate(types)}

@@ -30,14 +30,17 @@ class Questions:
             del self._open[number]
 
     def answer(self, number: int, reply: object) -> bool:
-        """Give the reply to a question; False where none has this number."""
+        """Give the reply to a question.
+
+        False where none has this number.
+        """
         future = self._open.get(number)
         if future is not None and not future.done():
             future.set_result(reply)
         return future is not None
 
     def fail(self, error: Callable[[], Exception]) -> None:
-        """Fail every open question, each with an error of its own."""
+        """Fail every open question with its own error."""
         for future in self._open.values():
             if not future.done():
                 future.set_exception(error())

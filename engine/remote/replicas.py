@@ -46,7 +46,7 @@ class ReplicatedEngine:
         return self._least().open(self.card.name, request, time.monotonic() if arrived is None else arrived)
 
     async def check(self, request: SpeechRequest) -> None:
-        """Raise the refusal of `request`, if it would be refused now."""
+        """Raise the present refusal of `request`, if any."""
         request.validate()
         await self._least().ask(Check(self.card.name, request), Done, ANSWER)
 
@@ -61,7 +61,10 @@ class ReplicatedEngine:
         await asyncio.gather(*(process.ask(question, Done, ENCODING) for process in self._ready()))
 
     async def queue_wait(self, tenant: str = "") -> float:
-        """Expected wait in seconds; 0 where unknown, or a slot is free."""
+        """Expected wait in seconds.
+
+        0 where unknown, or a slot is free.
+        """
         process = self._least()
         if process.speeches(self.card.name) < process.models[self.card.name].slots:
             return 0.0

@@ -75,7 +75,10 @@ class EngineServer:
         return bool(self._clients)
 
     def stop_accepting(self) -> None:
-        """Tell clients to go elsewhere; who has not heard of it yet is served."""
+        """Refuse new speeches; clients go elsewhere.
+
+        Who has not heard of it yet is served.
+        """
         self.accepting = False
         self.changed()
 
@@ -88,7 +91,10 @@ class EngineServer:
         await asyncio.sleep(0)
 
     def changed(self) -> None:
-        """Tell every client the load, once in a turn of the loop."""
+        """Send every client the load.
+
+        Once in a turn of the loop.
+        """
         if not self._telling:
             self._telling = True
             asyncio.get_running_loop().call_soon(self._tell)
@@ -106,7 +112,7 @@ class EngineServer:
 
 
 class _Client:
-    """One connection: its speeches and questions by number."""
+    """One connection: its speeches, its questions, by number."""
 
     def __init__(self, server: EngineServer, lost: Callable[["_Client"], None]) -> None:
         self.link = Link(Coder(TYPES), self._receive, self._end, self._greet)
@@ -183,7 +189,10 @@ class _Client:
             self.link.send(number, Failure.of(error))
 
     def _ended(self, number: int) -> None:
-        """Forget a speech whose relay has ended, perhaps before it began."""
+        """Drop a speech whose relay has ended.
+
+        Perhaps before it began.
+        """
         del self._relays[number]
         self._speeches.pop(number).close()
         self._server.changed()

@@ -8,7 +8,10 @@ from engine.scheduler.chunk_policy import fit
 
 
 def by_size(chunks: Iterable[Chunk]) -> dict[int, list[int]]:
-    """Positions of the chunks that share a codec call, by its size."""
+    """Positions of chunks of one size, by size.
+
+    They share a codec call.
+    """
     positions: dict[int, list[int]] = {}
     for position, chunk in enumerate(chunks):
         positions.setdefault(fit(chunk.count), []).append(position)
@@ -16,7 +19,10 @@ def by_size(chunks: Iterable[Chunk]) -> dict[int, list[int]]:
 
 
 def in_order(calls: Iterable[tuple[Sequence[int], Pcm]]) -> list[Pcm]:
-    """Audio of all chunks by position, from each call's positions and audio (chunks, samples)."""
+    """Audio of all chunks by position.
+
+    `calls`: positions with audio (chunks, samples) of each.
+    """
     audio: dict[int, Pcm] = {}
     for positions, pcm in calls:
         audio.update(zip(positions, pcm, strict=True))

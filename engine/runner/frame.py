@@ -75,7 +75,10 @@ class FrameStage:
 
 
 def _finite(logits: Sequence[Tensor]) -> Tensor:
-    """Whether all values of a row are finite: (R, V) each -> (R, 1)."""
+    """Whether all values of a row are finite.
+
+    (R, V) each -> (R, 1).
+    """
     largest = torch.linalg.vector_norm(torch.cat(list(logits), 1), torch.inf, -1, keepdim=True)
     finite: Tensor = largest < torch.inf  # not of NaN either
     return finite

@@ -1,4 +1,4 @@
-"""A step on the device, with its results once they are there."""
+"""A step on the device, with its results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,12 +40,15 @@ class LaunchedStep:
     at: float
 
     def wait(self) -> None:
-        """Wait for prompts and frames; all below but `decoded` is there from then on."""
+        """Wait for the frames.
+
+        All below but `decoded` is there from then on.
+        """
         self.buffers.events.framed.synchronize()
 
     @property
     def seconds(self) -> float:
-        """Duration of prompts and frames."""
+        """Duration of the frames, prompts included."""
         events = self.buffers.events
         seconds: float = events.started.elapsed_time(events.framed) / 1e3
         return seconds
@@ -55,7 +58,7 @@ class LaunchedStep:
         return self.buffers.frames[: len(self.batch.rows)].numpy().copy()
 
     def timings(self) -> tuple[StageTiming, ...]:
-        """Durations of prompts and frames, one by one."""
+        """Durations of the stages before the codec."""
         events, apart = self.buffers.events, 0 if self.riding else self.batch.tokens
         prefill = events.started.elapsed_time(events.prefilled) / 1e3
         frame = events.prefilled.elapsed_time(events.framed) / 1e3

@@ -64,7 +64,10 @@ class PipelinedRunner:
     # ---- launch
 
     def _launch(self, batch: Batch) -> LaunchedStep:
-        """Launch all stages: prompts and frames on one stream, audio beside them on the other."""
+        """Launch all stages.
+
+        Prompts and frames on one stream, audio beside them on the other.
+        """
         buffers, riding = next(self._buffers), self._graphs.riding_size(batch)
         with torch.cuda.stream(self._main):
             self._launch_frames(batch, riding, buffers)
@@ -112,7 +115,10 @@ class PipelinedRunner:
             self._graphs.prefill.replay(len(packed))
 
     def _run_rows(self, batch: Batch, riding: int, buffers: StepBuffers) -> None:
-        """One frame a row, after `riding` prompt tokens of the same pass."""
+        """One frame a row, after `riding` prompt tokens.
+
+        All in the same pass.
+        """
         if not batch.rows:
             return
         count, table = len(batch.rows), pack_rows(batch.rows, self._groups)

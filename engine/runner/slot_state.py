@@ -69,8 +69,9 @@ class SlotState:
         self.block_table[slots, positions // self.block_size] = blocks.int()
 
     def pending_codes(self, slots: Tensor, first: Tensor, count: int) -> Tensor:
-        """Codes that wait for the codec: `count` frames of each slot, from number `first` of its segment.
+        """Codes of `count` frames of each slot, for the codec.
 
+        From number `first` of its segment.
         slots, first (B,) int64 -> (B, count, code groups) int64.
         """
         ring = (first[:, None] + torch.arange(count, device=first.device)) % RING
@@ -80,7 +81,7 @@ class SlotState:
         return torch.tensor(values, dtype=torch.int64, device=self.codes.device)
 
     def sampling(self, slots: Tensor, uniform: Tensor) -> tuple[SamplingTensors, SamplingTensors, Tensor]:
-        """Sampling parameters of codebook 0, those of codebook 1, and repetition penalties (R,).
+        """Sampling parameters of codebooks 0, 1, with penalties (R,).
 
         For rows at `slots`; `uniform`: random numbers of all codebooks (code groups, R).
         """

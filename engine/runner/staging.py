@@ -1,4 +1,4 @@
-"""Pinned host memory of a step, with the events of its stages."""
+"""Pinned host memory of a step, with its events."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,10 @@ class StagingBuffer:
 
 @dataclass(frozen=True, slots=True)
 class StepEvents:
-    """Events around the stages: `decoding` and `decoded` on the codec's stream, the others on the frames'."""
+    """Events around the stages.
+
+    `decoding` and `decoded` are on the codec's stream, the others on the frames'.
+    """
 
     started: torch.cuda.Event
     prefilled: torch.cuda.Event

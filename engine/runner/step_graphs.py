@@ -34,7 +34,7 @@ class StepGraphs:
     def __init__(
         self, state: SlotState, prefill: PrefillStage, frame: FrameStage, codec: CodecStage, tokens: int
     ) -> None:
-        """Prepare and capture all; `tokens`: the most prompt tokens of a step."""
+        """Capture all; `tokens`: the most prompt tokens of a step."""
         self.slots, self.groups, self.frame_samples = state.dummy, state.codes.shape[1], codec.frame_samples
         self.padding = padding(self.slots, self.groups)
         self._device, self._state, self._codec = state.codes.device, state, codec
@@ -46,13 +46,19 @@ class StepGraphs:
         build([self.rows, self.prefill, *self.riding.values(), *self.chunks.values()])
 
     def riding_size(self, batch: Batch) -> int:
-        """Prompt tokens of the graph that reads prompts with the rows; 0 where they are read apart."""
+        """Prompt tokens of the graph for prompts with rows.
+
+        0 where prompts are read apart.
+        """
         if not (batch.rows and batch.prefills):
             return 0
         return next((size for size in self.riding if size >= batch.tokens), 0)
 
     def kind(self, batch: Batch, riding: int) -> tuple[int, int]:
-        """Sizes of the graphs for rows and prompt tokens, which determine the step's duration."""
+        """Sizes of the graphs for rows, for prompt tokens.
+
+        They determine the step's duration.
+        """
         rows = len(batch.rows)
         if riding:
             return self.riding[riding].size(riding + rows) - riding, riding
@@ -68,7 +74,10 @@ class StepGraphs:
         return torch.tensor(self.padding, device=self._device).repeat(rows, 1)
 
     def _riding_graphs(self, frame: FrameStage, tokens: int, pool: Pool) -> dict[int, Graphs[Tensor]]:
-        """Graphs of frames with prompt tokens, by these; none where a frame would come out differently."""
+        """Graphs of frames with prompt tokens, by these.
+
+        None where a frame would come out differently.
+        """
         if not frame.takes_prompts:
             return {}
         rows = sizes_up_to(self.slots, RIDDEN_SIZES)

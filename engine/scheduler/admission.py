@@ -16,7 +16,7 @@ SPARE_LEAD = 2.0  # seconds of audio ahead of its listener with which a speech m
 
 
 class Admission(ABC):
-    """Slots with their blocks, and the queue for them."""
+    """Slots with their blocks, with the queue."""
 
     def __init__(self, limits: Limits, pool: BlockPool, observer: Observer) -> None:
         self.waiting: list[Sequence] = []  # by arrival; evicted speeches come back here

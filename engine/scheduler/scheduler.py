@@ -78,7 +78,10 @@ class Scheduler(Admission):
         return outcomes if output.decoding is not None else outcomes + self.commit_audio(output)
 
     def commit_audio(self, output: StepOutput) -> list[tuple[Sequence, Outcome]]:
-        """Outcomes of a committed step's audio; steps with chunks come oldest first."""
+        """Outcomes of a committed step's audio.
+
+        Steps with chunks come oldest first.
+        """
         if not output.batch.chunks:
             return []
         flight = self._decoding.popleft()

@@ -204,7 +204,10 @@ class Segment:
         return 0 if self._whole else len(self._layout.reference_text) + self.tokens + int(self.ended)
 
     def _fix_last_text(self) -> None:
-        """Note the last frame with a text of its own, when nothing can change it any more."""
+        """Fix the last frame with a text of its own.
+
+        When nothing can change it any more.
+        """
         if self._ids_complete and self._fixed_mode is not None:
             self._last_text = self._texts - len(self._input_codes)
 

@@ -1,4 +1,4 @@
-"""Time limits of one speech: in the queue, without text, unread."""
+"""Time limits of a speech: queued, without text, unread."""
 
 from engine.api.config import EngineConfig
 from engine.api.errors import Busy, EngineError, InputIdle, SlowConsumer
@@ -6,7 +6,7 @@ from engine.scheduler.sequence import Sequence
 
 
 def overdue(sequence: Sequence, unread_since: float | None, config: EngineConfig, now: float) -> EngineError | None:
-    """Error of the limit that a speech is past, if any.
+    """Error of the limit exceeded, if any.
 
     `unread_since`: when its caller last took an event, while more wait for it.
     """

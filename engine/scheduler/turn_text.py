@@ -15,8 +15,9 @@ from engine.scheduler.segment import Segment
 
 
 class TurnText:
-    """Segments of a turn's text: flushes end them, long text is cut.
+    """Segments of a turn's text.
 
+    Flushes end them, long text is cut.
     `segments` has the current one first, text goes to the last. `markup`: None where markup stays in the text.
     """
 
@@ -80,7 +81,7 @@ class TurnText:
         self.ended = True
 
     def ready_since(self, arrivals: Iterable[tuple[float, str | None]]) -> float | None:
-        """When text allowed the first frame, of pieces with their moments.
+        """When text, in pieces with their moments, allowed a frame.
 
         None as text ends a segment. None is returned where no frame is possible yet.
         """

@@ -1,4 +1,4 @@
-"""Speeches that hold a slot or a place in the queue."""
+"""Speeches with a slot, or in the queue."""
 
 import asyncio
 import time
@@ -19,8 +19,9 @@ UNKNOWN_WAIT = 1.0  # seconds: the retry hint while no wait can be estimated
 
 
 class OpenSpeeches:
-    """Handles by sequence; what happens to a sequence reaches its caller here.
+    """Handles by sequence.
 
+    What happens to a sequence reaches its caller here.
     `wake` is set whenever the step loop may have something to do. Belongs to the event loop's thread.
     """
 
@@ -54,7 +55,7 @@ class OpenSpeeches:
         self.wake.set()
 
     def started(self, sequence: Sequence, now: float) -> None:
-        """Tell a caller that its speech has a slot."""
+        """Send `Started`: the speech has a slot."""
         self._speeches[sequence].started()
         self._observer.record(QUEUE_WAIT, now - sequence.arrived)
         self.wake.set()  # it may have something to settle
@@ -106,8 +107,9 @@ class OpenSpeeches:
             speech.cancel()
 
     def queue_wait(self, tenant: str) -> float:
-        """Expected wait in seconds for a speech of `tenant`; 0 where there is no estimate.
+        """Expected wait in seconds for a speech of `tenant`.
 
+        0 where there is no estimate.
         Speeches that wait for text are not in its way: they give their slots up.
         """
         ahead = sum(not sequence.starving for sequence in self._speeches) - self._config.max_speeches

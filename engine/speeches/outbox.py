@@ -14,7 +14,7 @@ from engine.scheduler.sequence import Sequence
 
 
 class Outbox:
-    """Queue of events that counts what is unread, and how late it is taken.
+    """Queue of events, with counts of unread, late ones.
 
     `wake` is called when room has come free. Belongs to the event loop's thread.
     """
@@ -33,7 +33,10 @@ class Outbox:
 
     @property
     def unread_since(self) -> float | None:
-        """When the caller last took an event; None where none waits for it."""
+        """When the caller last took an event.
+
+        None where none waits for it.
+        """
         return self._last_taken if self._unread else None
 
     def start(self, started: Started) -> None:
@@ -59,7 +62,10 @@ class Outbox:
         self._events.over = True
 
     def fail(self, error: EngineError) -> None:
-        """End with an error, raised once the queue is empty; nothing after the end."""
+        """End with an error, raised once the queue is empty.
+
+        Nothing after the end.
+        """
         self._events.fail(error)
 
     async def receive(self) -> Event:
@@ -103,7 +109,7 @@ class Outbox:
         return bool(self._events or self._untaken)
 
     def _note_unread(self) -> None:
-        """Begin to count how long events wait, where none does yet."""
+        """Begin to time the wait, where no event waits."""
         if not self._unread:
             self._last_taken = time.monotonic()
 

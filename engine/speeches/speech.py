@@ -61,7 +61,10 @@ class Speech(TextInput):
 
     @property
     def unread_since(self) -> float | None:
-        """When the caller last took an event; None where none waits for it."""
+        """When the caller last took an event.
+
+        None where none waits for it.
+        """
         return self.outbox.unread_since
 
     @property

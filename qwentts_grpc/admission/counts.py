@@ -1,10 +1,13 @@
-"""Counts that processes of one host share, by resource with tenant."""
+"""Counts shared by processes of one host.
+
+By resource with tenant.
+"""
 
 from typing import Protocol
 
 
 class Counts(Protocol):
-    """What one process holds, published to the others, next to what they hold.
+    """What one process holds, beside the others' counts.
 
     `resource` names what is counted; `tenant` may be empty. Not thread-safe: it belongs to one event loop's thread.
     """
@@ -19,7 +22,10 @@ class Counts(Protocol):
         """Units of all tenants held by other processes."""
 
     def publish(self, resource: str, tenant: str, moment: int) -> None:
-        """Publish a moment of this process, in nanoseconds; 0 withdraws it."""
+        """Publish a moment of this process, in nanoseconds.
+
+        0 withdraws it.
+        """
 
     def latest(self, resource: str, tenant: str) -> int:
         """Latest moment published by other processes; 0 for none."""

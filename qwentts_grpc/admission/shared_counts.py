@@ -1,4 +1,4 @@
-"""Counts in a memory-mapped file, shared by the processes of one host."""
+"""Counts in a memory-mapped file of one host."""
 
 import hashlib
 import mmap
@@ -21,7 +21,7 @@ _START = 64  # bytes before the tables, which begin and end with a cache line
 
 
 class SharedCounts:
-    """`Counts` of several processes, each with a table of its own.
+    """`Counts` of several processes, each with its table.
 
     A process writes its own table alone, so there is no lock that it could die with; sums are exact at the moment of
     reading. Two processes that read within the same microseconds do not see what the other is about to take.
@@ -49,7 +49,10 @@ class SharedCounts:
 
     @classmethod
     def open(cls, path: Path, index: int) -> "SharedCounts":
-        """Open for process `index`, which begins at zero; raises OSError, ValueError."""
+        """Open for process `index`, which begins at zero.
+
+        Raises OSError, ValueError.
+        """
         return cls(path, index)
 
     def __init__(self, path: Path, index: int | None = None) -> None:
@@ -81,7 +84,10 @@ class SharedCounts:
         return sum([table.get(key) for table in self._others])
 
     def publish(self, resource: str, tenant: str, moment: int) -> None:
-        """Publish a moment of this process, in nanoseconds; 0 withdraws it."""
+        """Publish a moment of this process, in nanoseconds.
+
+        0 withdraws it.
+        """
         self._own.put(self._key(resource, tenant), moment)
 
     def latest(self, resource: str, tenant: str) -> int:
@@ -90,7 +96,7 @@ class SharedCounts:
         return max([table.get(key) for table in self._others], default=0)
 
     def clear(self, index: int) -> None:
-        """Forget what process `index` held, once it has died."""
+        """Clear the counts of process `index`, once it has ended."""
         self._tables[index].clear()
 
     def close(self) -> None:
@@ -113,7 +119,10 @@ class SharedCounts:
         self._own.put(key, held, bounded)
 
     def _hashed(self, resource: str, tenant: str | None) -> Key:
-        """Two words of a name that callers choose, which the salt makes unpredictable; None for the total."""
+        """Two words of a name, salted; None for the total.
+
+        The salt makes them unpredictable for callers, who choose the name.
+        """
         name = resource if tenant is None else f"{resource}\0{tenant}"
         digest = hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=16, key=self._salt).digest()
         first, second = struct.unpack("qq", digest)

@@ -1,4 +1,4 @@
-"""A hash table in shared memory: one process writes, all read.
+"""Hash table in shared memory: one writer, many readers.
 
 No lock is needed. Values are 8 bytes at addresses divisible by 8: CPython copies such an item of a memoryview by one
 load or store, which x86-64 and AArch64 make indivisible, so that a reader sees an old value or a new one, never a
@@ -11,8 +11,9 @@ WORDS = 3  # of a slot: the key's two, the value
 
 
 class Table:
-    """View of `slots` slots, a power of two, over signed words of 8 bytes.
+    """View of `slots` slots over signed words of 8 bytes.
 
+    `slots` is a power of two.
     Open addressing, linear probing. A key's first word is never 0: a slot with 0 ends a search.
     """
 
@@ -21,7 +22,10 @@ class Table:
         self.mask = slots - 1
 
     def get(self, key: Key) -> int:
-        """The value of `key`, for any process; 0 where it is absent."""
+        """The value of `key`, for any process.
+
+        0 where it is absent.
+        """
         first, second = key
         words, home = self.first, first & self.mask
         at = home
@@ -70,7 +74,7 @@ class Writer:
             self._vacate(slot)
 
     def _place(self, key: Key) -> int:
-        """Write `key` to its own slot, else to the first that is vacant."""
+        """Write `key` to its slot, else the first vacant."""
         table, vacant, at = self._table, -1, key[0] & self._table.mask
         for _ in range(table.mask + 1):
             word = table.first[at]
@@ -86,7 +90,7 @@ class Writer:
         return vacant
 
     def _vacate(self, slot: int) -> None:
-        """End searches at `slot`, where none has to go beyond it."""
+        """End searches at `slot`, if none goes beyond it."""
         table = self._table
         if table.first[slot + 1 & table.mask]:
             return

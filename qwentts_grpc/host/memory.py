@@ -1,5 +1,6 @@
-"""Collections at times that hold no step up; freed memory back to the system.
+"""Collections at times that hold no step up.
 
+Freed memory back to the system.
 The allocator would keep it for the process's lifetime.
 """
 
@@ -20,19 +21,26 @@ _STATM = Path("/proc/self/statm")
 
 
 def postpone_collections() -> None:
-    """Leave full collections to `keep_small`, in a process that is a server and nothing else."""
+    """Leave full collections to `keep_small`.
+
+    For a process that is a server and nothing else.
+    """
     gc.set_threshold(*YOUNG)
 
 
 def freeze_loaded() -> None:
-    """Exempt what is loaded from collections: scanning it delays a step for a tenth of a second."""
+    """Exempt what is loaded from collections.
+
+    Scanning it delays a step for a tenth of a second.
+    """
     gc.collect()
     gc.freeze()
 
 
 async def keep_small(idle: Callable[[], bool]) -> None:
-    """Collect, then trim the heap on a thread, after growth; never return.
+    """Collect, then trim the heap on a thread, after growth.
 
+    Never return.
     A process that is not `idle` waits until it has grown by `URGENT`.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone

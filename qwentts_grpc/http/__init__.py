@@ -1,4 +1,4 @@
-"""HTTP in front of a server: OpenAI's speech endpoint, a page.
+"""OpenAI's speech endpoint in front of a server, a page.
 
 A process of its own on the light client; needs the extra `http`.
 

@@ -38,7 +38,10 @@ ROUTES: tuple[BaseRoute, ...] = (
 
 
 def make_app(settings: Settings) -> Starlette:
-    """The application for one server; it closes the client at its end."""
+    """The application for one server.
+
+    It closes the client at its end.
+    """
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -69,7 +72,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
 
 
 class RequestId:
-    """Gives each request an id, the caller's own where it has one."""
+    """Id for each request, the caller's own if any."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -34,7 +34,10 @@ class Body(Protocol):
         """The last piece."""
 
     def failure(self, error: TTSError) -> bytes | None:
-        """The last piece where the turn fails; None breaks the connection."""
+        """The last piece where the turn fails.
+
+        None breaks the connection.
+        """
 
 
 class AudioBody:

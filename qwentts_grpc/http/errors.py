@@ -131,7 +131,7 @@ def _message(error: TTSError) -> str:
 
 
 def _bare(name: str) -> str:
-    """A field's name without the message of the contract that it is in."""
+    """Name of a field without its message's."""
     return name.removeprefix("config.").removeprefix("spec.")
 
 

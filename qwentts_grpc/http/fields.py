@@ -107,7 +107,10 @@ def _seed(given: Mapping[str, Any]) -> int | None:
 
 
 def _recording(given: Mapping[str, Any]) -> bytes | None:
-    """A file in base64, perhaps as a data URL; no URL is fetched."""
+    """A file in base64, perhaps as a data URL.
+
+    No URL is fetched.
+    """
     if "ref_audio" not in given:
         return None
     head, comma, rest = _text(given, "ref_audio").rpartition(",")

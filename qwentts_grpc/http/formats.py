@@ -1,4 +1,4 @@
-"""The six formats: by the server's encoders, or by libav here."""
+"""Six formats, by the server's encoders or by libav."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ FORMATS = {
 
 
 class Pipeline:
-    """What is done here to the server's audio of one turn.
+    """What is done here to a turn's audio.
 
     `encoding`: what to ask the server for. Without stages its bytes are passed on.
     """

@@ -23,7 +23,7 @@ class SameOrigin:
     """Refuses foreign origins; on loopback also foreign hosts."""
 
     def __init__(self, app: ASGIApp, host: str, origins: Collection[str]) -> None:
-        """`host`: bound to. `origins`: that may call beside the page's own."""
+        """`host`: bound to; `origins`: allowed beside the page's own."""
         self._app = app
         self._origins = frozenset(origins)
         self._hosts = frozenset(_authority(origin) for origin in origins)

@@ -14,7 +14,7 @@ STRETCHED = (0.5, 2.0)  # range in which one atempo filter joins waves, outside 
 
 
 class Stage(Protocol):
-    """A step on the way of mono PCM, 16 bits, in bytes."""
+    """A step of mono PCM's way, 16 bits, in bytes."""
 
     def process(self, data: bytes) -> bytes: ...
 
@@ -86,7 +86,7 @@ class Filters:
 
 
 def factors(speed: float) -> list[float]:
-    """Tempos of a chain of filters, with `speed` as their product."""
+    """Tempos of chained filters, whose product is `speed`."""
     if speed == 1.0:
         return []
     low, high = STRETCHED

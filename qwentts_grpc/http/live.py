@@ -1,5 +1,6 @@
-"""A WebSocket of one turn: text in as it comes, audio out.
+"""A WebSocket of one turn.
 
+Text in as it comes, audio out.
 The caller's JSON: first the turn's fields (`voice`, `model`, `language`, `instructions`, `seed`, `ref_text`,
 `consent`), with `token` in place of a header, and with `reference` true where one binary message with a recording
 follows; then {"text"}, {"flush"}, {"end"}, {"cancel"}. The server's: binary PCM, 16 bits at 24 kHz, and its events by
@@ -37,7 +38,10 @@ NAMES: Mapping[type, str] = {
 
 
 async def live(socket: WebSocket) -> None:
-    """One turn; a failure is told as {"error"}, as over HTTP."""
+    """One turn.
+
+    A failure is told as {"error"}, as over HTTP.
+    """
     await socket.accept()
     try:
         last = await _converse(socket)
@@ -107,7 +111,7 @@ async def _listen(socket: WebSocket, turn: WritableTurn) -> None:
 
 
 async def _speak(socket: WebSocket, turn: WritableTurn, call: Call) -> None:
-    """Tell all events but the summary."""
+    """Send all events but the summary."""
     async for event in turn.events():
         call.started |= isinstance(event, Started)
         if isinstance(event, AudioFrame):

@@ -29,7 +29,7 @@ async def _models(request: Request) -> list[dict[str, Any]]:
 
 
 def _facts(model: tts_pb2.ModelInfo) -> dict[str, Any]:
-    """OpenAI's fields, then what a caller can ask of it."""
+    """OpenAI's fields, then the model's capabilities."""
     return {
         "id": model.name,
         "object": "model",

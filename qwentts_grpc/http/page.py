@@ -1,4 +1,4 @@
-"""The page: its files, with a policy that lets it load nothing else."""
+"""The page's files, with a policy that allows no others."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A child process, as its supervisor sees it."""
+"""A child process, from the supervisor's side."""
 
 import asyncio
 import logging

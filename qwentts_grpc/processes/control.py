@@ -1,4 +1,4 @@
-"""Messages between the supervisor and its children."""
+"""Messages of the supervisor's link to a child."""
 
 import msgspec
 
@@ -61,11 +61,14 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class VoicesChanged(msgspec.Struct, frozen=True):
-    """Created voices have changed; from a front, then to the others."""
+    """Created voices have changed.
+
+    From a front, then to the others.
+    """
 
 
 class Done(msgspec.Struct, frozen=True):
-    """Reply to `Ping` and `VoicesChanged`."""
+    """Reply without content, to `Ping` or `VoicesChanged`."""
 
 
 TYPES: tuple[type, ...] = (Start, Ready, Fault, Drain, Force, Reload, Ping, Scrape, Page, VoicesChanged, Done)

@@ -44,7 +44,7 @@ class EngineRole(Role):
 
     @property
     def page(self) -> MetricsPage:
-        """Metrics of the engines and their process."""
+        """Metrics of the engines, of their process."""
         return self._page
 
     async def run(self) -> int:

@@ -33,7 +33,10 @@ def memory_folder() -> Iterator[Path]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Lock of a folder; raises OSError where another process holds it."""
+    """Lock of a folder.
+
+    Raises OSError where another process holds it.
+    """
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)

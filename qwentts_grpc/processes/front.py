@@ -68,7 +68,7 @@ class FrontRole(Role):
         self.peer.send(control.Done(), number)
 
     async def _voices_changed(self) -> None:
-        """Tell the other fronts; wait until they know."""
+        """Notify the other fronts; await their replies."""
         try:
             await self.peer.ask(control.VoicesChanged(), TELL)
         except (TimeoutError, ConnectionError):

@@ -13,7 +13,7 @@ PROBE_LIMIT = 60.0  # seconds
 
 
 def layout(device: str, fronts: int | None) -> tuple[int, tuple[str, ...]]:
-    """Number of fronts, and devices of the engine processes.
+    """Number of fronts, devices of the engine processes.
 
     `device`: "auto", "all", or names with commas between. `fronts` None: none on a CPU, where one process has the
     whole machine, else `FRONTS_A_GPU` for each. 0 fronts is one process, for one device. Raises `CheckpointError`.
@@ -40,7 +40,10 @@ def _devices(device: str) -> tuple[str, ...]:
 
 
 def _gpus() -> int:
-    """GPUs that PyTorch sees; asked of a process of its own, for its import takes memory."""
+    """GPUs that PyTorch finds.
+
+    Asked of a process of its own, for its import takes memory.
+    """
     if not Path("/dev/nvidiactl").exists():
         return 0
     probe = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, timeout=PROBE_LIMIT, check=False)

@@ -12,7 +12,10 @@ PATIENCE = 2.0  # seconds for a process to render its page; then its last one st
 
 
 class MergedPage(KeptPage):
-    """Pages of `children` and of the supervisor (`own`), merged on a thread."""
+    """Pages of all processes, merged on a thread.
+
+    `own`: the supervisor's.
+    """
 
     def __init__(self, children: Sequence[Child], own: Callable[[], bytes]) -> None:
         super().__init__()

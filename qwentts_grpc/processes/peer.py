@@ -31,7 +31,10 @@ class Peer:
         self._link.send(number, message)
 
     async def ask(self, question: object, seconds: float) -> object:
-        """The reply; raises TimeoutError, or ConnectionError where the other end is gone."""
+        """The reply.
+
+        Raises TimeoutError, or ConnectionError where the other end is gone.
+        """
         return await self._questions.ask(question, seconds)
 
     def close(self) -> None:

@@ -1,4 +1,7 @@
-"""Part that a child process plays: what fronts and engines have in common."""
+"""Part of a child process.
+
+What fronts and engines have in common.
+"""
 
 import asyncio
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""Supervisor of fronts and engine processes.
+"""Supervisor of all processes of a server.
 
 It holds the port's number, the side port and the shared files; it serves no call itself.
 """
@@ -40,8 +40,9 @@ log = logging.getLogger(__name__)
 async def supervise(
     config: ServerConfig, print_line: Callable[[str], None], log_level: str, log_format: str, tracing: bool
 ) -> int:
-    """Run a server of several processes until a signal; return its exit code.
+    """Run a server of several processes until a signal.
 
+    Return its exit code.
     Raises `CheckpointError` and OSError where it cannot start.
     """
     signals = Signals(config.drain_seconds + 2 * (CLOSE_LIMIT + SLACK))
@@ -116,7 +117,10 @@ class Supervisor:
         return not self._stopping and any(front.ready for front in self.fronts)
 
     async def serve(self, signals: Signals, print_line: Callable[[str], None]) -> int:
-        """Start all; run until a signal or a fault; return the exit code."""
+        """Start all.
+
+        Run until a signal or a fault; return the exit code.
+        """
         loop, config = asyncio.get_running_loop(), self.config
         with named("metrics", config.metrics_host, config.metrics_port):
             side_port = await self._side.start(config.metrics_host, config.metrics_port)
@@ -140,7 +144,10 @@ class Supervisor:
             await self._side.close()
 
     async def roll(self) -> None:
-        """Start each engine process again, one after the other, when its speeches have ended."""
+        """Restart the engine processes, one after the other.
+
+        Each when its speeches have ended.
+        """
         async with self._rolling:
             for engine in self.engines:
                 log.info("%s drains to be started again", engine.name)
@@ -151,8 +158,9 @@ class Supervisor:
                 await asyncio.sleep(SETTLE)
 
     async def _until(self, work: Coroutine[Any, Any, object], stop: asyncio.Event) -> int | None:
-        """Run `work`; the exit code if a signal or a fault came first.
+        """Run `work`.
 
+        The exit code if a signal or a fault came first.
         Raises the error of a child that can never start.
         """
         tasks = (asyncio.create_task(work), asyncio.create_task(stop.wait()))

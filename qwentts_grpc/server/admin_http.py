@@ -46,7 +46,10 @@ def probe(ok: Callable[[], bool]) -> Page:
 
 
 class KeptPage(ABC):
-    """Metrics in Prometheus's text format, made at most once in `METRICS_AGE` seconds."""
+    """Metrics in Prometheus's text format.
+
+    Made at most once in `METRICS_AGE` seconds.
+    """
 
     def __init__(self) -> None:
         self._making: asyncio.Task[bytes] | None = None

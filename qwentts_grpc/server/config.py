@@ -68,7 +68,10 @@ class ServerConfig:
         return max(1, len(self.devices))
 
     def patience(self, device: str) -> float:
-        """Seconds without a step, or a sign of life, after which an engine of `device` counts as lost."""
+        """Seconds of silence after which an engine is lost.
+
+        Silence is no step, no sign of life; `device`: the engine's.
+        """
         if self.watchdog_seconds is not None:
             return self.watchdog_seconds
         return self.engine.step_timeout if device == "cpu" else WATCHDOG

@@ -54,7 +54,7 @@ class EmbeddedEngines:
                 each.cancel()
 
     def measure(self, metrics: ProcessMetrics) -> None:
-        """Set the gauges of engines and GPUs."""
+        """Set the gauges of engines, of GPUs."""
         metrics.engine.set_states(engine.state() for engine in self.engines)
         metrics.host.measure_gpus(engine.card.device for engine in self.engines)
 

@@ -1,4 +1,7 @@
-"""Interface of a server to its engines, in its process or others."""
+"""Interface of a server to its engines.
+
+In its process, or in others.
+"""
 
 from collections.abc import Sequence
 from typing import NoReturn, Protocol
@@ -8,10 +11,13 @@ from qwentts_grpc.telemetry.metrics import Metrics
 
 
 class EngineSource(Protocol):
-    """Engines of one server, one a checkpoint, the default one first."""
+    """Engines of one server, one a checkpoint.
+
+    The default one first.
+    """
 
     async def load(self, metrics: Metrics) -> Sequence[EngineClient]:
-        """The engines, ready to speak; raises `CheckpointError` and OSError."""
+        """The engines, ready; raises `CheckpointError`, OSError."""
 
     async def watch(self) -> NoReturn:
         """Wait for the end of the server; raises `EngineFailed`."""

@@ -17,8 +17,9 @@ def named(what: str, host: str, port: int) -> Iterator[None]:
 
 @contextmanager
 def reserved(host: str, port: int) -> Iterator[int]:
-    """Port number that processes of this user may share during the body; 0 picks one.
+    """Port number shared by this user's processes.
 
+    During the body; 0 picks one.
     Raises OSError for a taken port or a foreign host.
     """
     check_free(host, port)

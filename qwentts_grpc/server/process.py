@@ -45,7 +45,10 @@ async def serve(config: ServerConfig, print_line: Callable[[str], None], tracing
 
 
 def one_line(error: Exception) -> str:
-    """Message of an error in one line; of one about a file without its number."""
+    """Message of an error in one line.
+
+    Of one about a file without its number.
+    """
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split())

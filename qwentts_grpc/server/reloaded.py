@@ -15,7 +15,10 @@ class ReloadedFiles:
     """Certificates, tokens, denied recordings; None where not configured."""
 
     def __init__(self, config: ServerConfig, metrics: Metrics) -> None:
-        """Raises OSError for an unreadable file, PermissionError for one open to all users."""
+        """Raises OSError for an unreadable file.
+
+        PermissionError, which is one, for a file open to all users.
+        """
         self._config, self._metrics = config, metrics
         self.tls = ServerTls(config.tls, config.insecure) if config.tls else None
         self._read_certificates()

@@ -186,7 +186,7 @@ class Server:
             return error
 
     def set_ready(self, ready: bool) -> None:
-        """State of health service and metric."""
+        """Set health service, metric."""
         self.metrics.ready.set(ready)
         self._health.set(health.SERVING if ready else health.NOT_SERVING)
 

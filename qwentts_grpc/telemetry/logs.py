@@ -125,7 +125,7 @@ class CaptureHandler(logging.Handler):
 
     @property
     def descriptors(self) -> tuple[int, int]:
-        """Descriptors of standard output and error before their capture."""
+        """Descriptors of standard outputs before their capture."""
         return self._capture.descriptors
 
     def announce(self, line: str) -> None:
@@ -159,7 +159,10 @@ def announce(line: str) -> None:
 
 
 def streams() -> tuple[int, int]:
-    """Descriptors of the real outputs, for child processes with logs of their own."""
+    """Descriptors of the real outputs.
+
+    For child processes with logs of their own.
+    """
     for handler in logging.root.handlers:
         if isinstance(handler, CaptureHandler):
             return handler.descriptors

@@ -35,8 +35,9 @@ log = logging.getLogger(__name__)
 
 
 class MergedPages:
-    """The latest page of each process, merged on demand; safe on any thread.
+    """The latest page of each process, merged on demand.
 
+    Safe on any thread.
     Counters, histograms: sums over all processes, ended ones included, so that none falls. Gauges: by `RULES` over the
     processes that live, the last step by `_last_step`. Metrics of a process itself get a label `process` instead. A
     process is known by its start time, where its page has that: a new one under an old name counts on top, a page of an
@@ -119,7 +120,10 @@ class MergedPages:
         return header.header + "".join(lines)
 
     def _never_falling(self, name: str, parts: Iterable[Samples]) -> Samples:
-        """Sums, but no less than before: another order of addends rounds otherwise."""
+        """Sums, but no less than before.
+
+        Another order of addends rounds otherwise.
+        """
         shown = self._shown.setdefault(name, {})
         for series, total in _merged(operator.add, parts).items():
             shown[series] = max(total, shown.get(series, total))
@@ -127,7 +131,10 @@ class MergedPages:
 
 
 def _own(process: str, families: Page) -> Page:
-    """`families` without times of creation; what tells of the process itself is labelled."""
+    """`families` without times of creation.
+
+    What tells of the process itself is labelled.
+    """
     for name, family in families.items():
         if name.startswith("process_"):
             family.samples = {labelled(series, "process", process): at for series, at in family.samples.items()}
@@ -143,8 +150,9 @@ def _born(page: Page) -> float | None:
 
 
 def _last_step(pages: list[Page]) -> Samples:
-    """The earliest last step of processes whose speeches could go on, so that none that hangs is hidden.
+    """Earliest last step of processes with runnable speeches.
 
+    So that none that hangs is hidden.
     The latest one where none is busy.
     """
     busy = [page for page in pages if _total(page, RUNNING) > sum(_total(page, name) for name in PAUSED)]

@@ -17,7 +17,10 @@ _KINDS = {"counter", "gauge", "histogram", "summary", "untyped"}
 
 @dataclass(slots=True)
 class Family:
-    """Samples of one metric by series: its name with its labels, sorted."""
+    """Samples of one metric by series.
+
+    A series is its name with its labels, sorted.
+    """
 
     name: str
     kind: str = "untyped"
@@ -91,7 +94,7 @@ def _family(name: str, families: Page) -> Family:
 
 @lru_cache(MOST_SERIES)
 def _series(text: str) -> tuple[str, str]:
-    """Name of a sample, and its series."""
+    """Name of a sample with its series."""
     found = _SERIES.fullmatch(text)
     if not found:
         raise ValueError(f"no series: {text!r}")

@@ -34,7 +34,7 @@ class VoiceCatalog:
     def __init__(
         self, models: ModelRegistry, store: VoiceStore, changed: Callable[[], Awaitable[None]] | None = None
     ) -> None:
-        """`changed` is awaited when a voice has been created or deleted."""
+        """`changed` is awaited after each creation or deletion."""
         self.models, self.store = models, store
         self._changed = changed
 

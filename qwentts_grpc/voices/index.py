@@ -49,7 +49,10 @@ class VoiceIndex:
         return sorted(named.values(), key=lambda card: card.name)
 
     def find(self, name: str, owner: str) -> tuple[str, VoiceCard]:
-        """Key and card of the owner's voice, else the common one; raises `VoiceNotFound`."""
+        """Key with card: the owner's voice, else the common one.
+
+        Raises `VoiceNotFound`.
+        """
         for key in (voice_key(name, owner), voice_key(name, COMMON)):
             entry = self.entries.get(key)
             if entry is not None and entry.card is not None:

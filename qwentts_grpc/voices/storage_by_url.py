@@ -6,7 +6,7 @@ from qwentts_grpc.voices.storage import BlobStore, DirectoryBlobStore, MemoryBlo
 
 
 def open_storage(place: Path | str | None, insecure: bool = False) -> BlobStore:
-    """A directory by its path, an object store by its URL.
+    """Directory by its path, object store by its URL.
 
     None is this process's memory. Raises OSError of the storage.
     """

@@ -26,8 +26,9 @@ _log = logging.getLogger(__name__)
 
 
 class ObjectBlobStore:
-    """One object a key, in a folder or bucket by its URL.
+    """One object a key, under a URL.
 
+    A folder's or a bucket's.
     A put is whole or not at all; a new key is put on the condition that it is free, which the store decides for all
     writers. An object of random bytes is put anew after each change: as long as it stays, nothing has changed. Access
     is the bucket's own; credentials come from the environment, as its fsspec implementation reads them.
@@ -41,7 +42,10 @@ class ObjectBlobStore:
         self._unmarked = False
 
     def list(self) -> dict[str, str]:
-        """One listing of the folder, a request for each thousand keys."""
+        """One listing of the folder.
+
+        A request for each thousand keys.
+        """
         try:
             with _only_os_errors(self._folder):
                 self._files.invalidate_cache()
@@ -95,7 +99,7 @@ class ObjectBlobStore:
         self._mark()
 
     def _mark(self) -> None:
-        """Put a new mark, or leave that to the next `mark`.
+        """Put a new mark, or leave it to `mark`.
 
         The change itself is done, so it is no error of its caller.
         """
@@ -107,7 +111,10 @@ class ObjectBlobStore:
             _log.warning("other servers see a changed voice later: %s", error)
 
     def _head(self, path: str, most: int) -> bytes:
-        """The first bytes; some stores refuse a range of an empty object."""
+        """The first bytes.
+
+        Some stores refuse a range of an empty object.
+        """
         with _only_os_errors(path):
             if not self._files.info(path, **self._limits)["size"]:
                 return b""

@@ -1,4 +1,4 @@
-"""Created voices: an index in memory, files in storage, a cache."""
+"""Created voices: index, files in storage, cache."""
 
 import errno
 import logging

@@ -126,7 +126,7 @@ def _disguises(lines: list[Line]) -> list[Disguise]:
 
 
 def _stacked(recorded: list[NDArray[np.int16]], device: torch.device) -> Spoken:
-    """Recordings that say nothing of their phonemes."""
+    """Recordings without their phonemes."""
     rows = [torch.from_numpy(samples) for samples in recorded]
     waves = pad_sequence(rows, batch_first=True).to(device)
     unknown = torch.full((len(rows), 1), UNKNOWN, device=device)

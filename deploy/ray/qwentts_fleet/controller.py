@@ -1,4 +1,4 @@
-"""The Ray actor that keeps the fleet as it should be.
+"""The Ray actor that maintains the fleet.
 
 A named one, so that there is one; what it knows it reads from Ray's own list of actors, so that it may end and begin
 anew at any time.
@@ -44,8 +44,9 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class FleetState:
-    """The whole fleet: which servers have room, which tenants have turns.
+    """State of the fleet.
 
+    Which servers have room, which tenants have turns.
     `room`: turns that are taken now, at once (`free`) or after a wait.
     """
 
@@ -59,7 +60,7 @@ class FleetState:
 
 
 class Controller:
-    """Creates, watches, restarts, drains and ends servers."""
+    """Controller of servers, from creation to their end."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -74,7 +75,10 @@ class Controller:
         ray.get_runtime_context().current_actor.start.remote()  # by itself, for Ray may have started it again
 
     async def start(self) -> None:
-        """Begin to look after the fleet; takes over servers that run."""
+        """Begin to look after the fleet.
+
+        Takes over servers that run.
+        """
         if self._task is None:
             self._task = asyncio.create_task(self._run())
             self._adopt()
@@ -113,7 +117,7 @@ class Controller:
             await self._until_serving(name, member)
 
     async def stop(self) -> None:
-        """Drain and end all servers, then the balancers."""
+        """Drain all servers, then end the balancers."""
         if self._task is not None:
             self._task.cancel()
         await asyncio.gather(*(self._end(name, member) for name, member in list(self._members.items())))
@@ -156,7 +160,7 @@ class Controller:
             member.seen, member.state = time.monotonic(), state
 
     def _give_up_lost(self) -> None:
-        """Forget servers whose actor has not answered for long.
+        """Drop servers whose actor has not answered for long.
 
         Its node may be lost, or cut off; then what is left of it must not come back beside its successor.
         """
@@ -187,7 +191,10 @@ class Controller:
         self._members[name] = Member(handle, time.monotonic())
 
     async def _end(self, name: str, member: Member) -> None:
-        """Give it no new connections, let its turns end, then end it."""
+        """End a server after its turns.
+
+        It gets no new connections.
+        """
         member.leaving = True
         await self._tell_balancers()
         await _quietly(member.handle.stop.remote(), self._settings.drain + START_LIMIT)
@@ -233,7 +240,7 @@ def _actor(kind: type, name: str, **options: Any) -> Any:
 
 
 async def _quietly(call: Any, seconds: float = CALL_TIMEOUT) -> Any:
-    """The call's result, or None where it failed or took too long."""
+    """Result of a call, None on failure or delay."""
     try:
         async with asyncio.timeout(seconds):
             return await call
@@ -256,7 +263,10 @@ def _turns(member: Member) -> int:
 
 
 def _weight(state: ServerState) -> int:
-    """By free slots, so that new connections go where room is."""
+    """Weight of a server, by its free slots.
+
+    New connections go where room is.
+    """
     load = state.load
     if load is None or not load.slots:
         return 1

@@ -1,4 +1,4 @@
-"""HAProxy: its configuration, and its runtime commands.
+"""HAProxy's configuration with its runtime commands.
 
 It passes connections on as they are, so TLS, client certificates, deadlines, trailers and the loss of a server reach
 the other side as they would without it. Places for servers are there from the start; commands fill them, so nothing is
@@ -81,7 +81,7 @@ def _bracketed(host: str) -> str:
 
 
 class Places:
-    """Which server is in which place, and how that is changed."""
+    """Places of the servers, with changes by runtime commands."""
 
     def __init__(self, number: int) -> None:
         self._held: dict[str, str] = {}  # addresses by place

@@ -38,7 +38,7 @@ class Supervised:
         return 0 if self._process is None else self._process.pid
 
     async def run(self) -> None:
-        """Start the server again and again until `stop`."""
+        """Restart the server whenever it ends, until `stop`."""
         wait = FIRST_WAIT
         while not self._stopping:
             served = await self._once()
@@ -48,7 +48,10 @@ class Supervised:
                 await asyncio.sleep(wait)
 
     async def stop(self) -> None:
-        """Drain the server and wait for its end; kills it past its time."""
+        """Drain the server; await its end.
+
+        Past its time it is killed.
+        """
         self._stopping = True
         await self._end()
 
@@ -89,5 +92,8 @@ class Supervised:
 
 
 def die_with_parent() -> None:
-    """Ask for SIGTERM at the death of the parent; runs in the child."""
+    """Arrange for SIGTERM at the death of the parent.
+
+    Runs in the child.
+    """
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

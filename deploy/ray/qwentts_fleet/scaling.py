@@ -1,4 +1,4 @@
-"""How many servers the load asks for.
+"""Number of servers that the load needs.
 
 Up at once, down after a while: a server takes seconds to start, and its loss is felt by callers.
 """
@@ -11,7 +11,7 @@ from qwentts_fleet.settings import Settings
 
 
 class Scaler:
-    """Decides from slots, turns, and waits for slots."""
+    """Scaler by slots, turns, waits for slots."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -19,7 +19,10 @@ class Scaler:
         self._low_since: float | None = None
 
     def decide(self, loads: Mapping[str, Load], target: int, now: float) -> int:
-        """The new target, from the loads of serving servers by name."""
+        """New target, from the loads of serving servers.
+
+        The loads are by name.
+        """
         asked = max(self._by_turns(loads), self._by_wait(loads))
         self._before = dict(loads)
         asked = min(max(asked, self._settings.least), self._settings.most)
@@ -35,7 +38,7 @@ class Scaler:
         return math.ceil(turns / (self._settings.busy * slots)) if slots else 0
 
     def _by_wait(self, loads: Mapping[str, Load]) -> int:
-        """One more than there are, where new turns waited too long."""
+        """One more server, where new turns waited too long."""
         pairs = [(load, self._before.get(name, load)) for name, load in loads.items()]
         started = sum(max(0.0, now.started - before.started) for now, before in pairs)
         waited = sum(max(0.0, now.waited - before.waited) for now, before in pairs)

@@ -15,7 +15,10 @@ METRICS_TIMEOUT = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
-    """One server at one moment; `address` is empty while it does not serve."""
+    """One server at one moment.
+
+    `address` is empty while it does not serve.
+    """
 
     address: str
     node: str
@@ -25,7 +28,10 @@ class ServerState:
 
 
 class ServerActor:
-    """Runs one server on this node, on the GPUs that Ray gave it."""
+    """One server on this node, on its GPUs.
+
+    Ray chooses these.
+    """
 
     def __init__(self, settings: Settings) -> None:
         host = settings.host or ray.util.get_node_ip_address()
@@ -38,17 +44,20 @@ class ServerActor:
         self._task = self._task or asyncio.create_task(self._server.run())
 
     async def state(self) -> ServerState:
-        """Address and load; no load where the metrics cannot be read."""
+        """Address with load.
+
+        No load where the metrics cannot be read.
+        """
         server, node = self._server, ray.get_runtime_context().get_node_id()
         load = await asyncio.to_thread(_load, server.metrics) if server.address else None
         return ServerState(server.address, node, server.pid, server.restarts, load)
 
     async def restart(self) -> None:
-        """Drain the server and start it anew."""
+        """Drain the server, then start it anew."""
         await self._server.restart()
 
     async def stop(self) -> None:
-        """Drain the server and end it."""
+        """Drain the server, then end it."""
         await self._server.stop()
 
 

@@ -1,5 +1,6 @@
-"""Overlap of kernels by programmatic dependent launch, and what a card has room for.
+"""Overlap of kernels by programmatic dependent launch.
 
+And what a card has room for.
 Each may start before its predecessor ends, fetches what is constant, then waits for data.
 Needs compute capability 9.0. The rule that keeps it sound: before `arrive` a
 program writes nothing, and reads only what no kernel of this package writes since the last kernel of PyTorch or copy,
@@ -24,14 +25,20 @@ def start(OVERLAP: tl.constexpr):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def arrive(OVERLAP: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Wait until every earlier kernel has ended and its writes are visible."""
+    """Wait for the end of every earlier kernel.
+
+    Its writes are visible then.
+    """
     if OVERLAP:
         gdc_wait()
 
 
 @triton.jit
 def fetch(at, OVERLAP: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Have the 128-byte lines at addresses `at` brought to the second-level cache; nothing waits for them."""
+    """Prefetch of 128-byte lines to the second-level cache.
+
+    `at`: their addresses; nothing waits for them.
+    """
     if OVERLAP:
         tl.inline_asm_elementwise(
             "prefetch.global.L2 [$1]; mov.u32 $0, 0;",

@@ -27,7 +27,10 @@ def _rms_norm(
     KS: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
-    """BR rows a program. Squares are added as in `small_batch_gemm`, which norms on its way, so that both agree."""
+    """RMS norm of BR rows a program.
+
+    Squares are added as in `small_batch_gemm`, which norms on its way, so that both agree.
+    """
     start(OVERLAP)
     PIECES: tl.constexpr = WIDTH // KS
     EVEN: tl.constexpr = S * WIDTH == K
@@ -71,7 +74,7 @@ def _norm_rows(
 
 @triton.jit
 def _add(at, inside, i, stride, COUNT: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The sum of parts i to i + COUNT - 1, as a tree."""
+    """Sum of COUNT parts from i on, as a tree."""
     if COUNT == 1:
         return tl.load(at + i * stride, mask=inside, other=0.0)
     else:
@@ -94,7 +97,10 @@ def _add_parts(
     SPLIT: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
-    """A row a program, normed as it is read again, in a tile of `_rms_norm`, so that squares are added in its order."""
+    """Sum of a row's parts, with its norm.
+
+    A row a program, normed as it is read again, in a tile of `_rms_norm`, so that squares are added in its order.
+    """
     start(OVERLAP)
     PIECES: tl.constexpr = WIDTH // KS
     EVEN: tl.constexpr = S * WIDTH == N
@@ -194,7 +200,10 @@ def rms_norm(x: Tensor, norm: Tensor, eps: float) -> Tensor:
 
 
 def add_parts(parts: Tensor, residual: Tensor, norm: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """Sum of a product's parts (split, R, N) with `residual` (R, N), and its RMS norm by `norm` (N,)."""
+    """Sum of a product's parts, with its RMS norm.
+
+    Parts (split, R, N), `residual` (R, N), `norm` (N,).
+    """
     split, rows, width = parts.shape
     out, normed = torch.empty_like(residual), torch.empty_like(residual)
     _add_parts[(rows,)](
@@ -217,7 +226,10 @@ def add_parts(parts: Tensor, residual: Tensor, norm: Tensor, eps: float) -> tupl
 
 
 def finish(parts: Tensor, dtype: torch.dtype, residual: Tensor | None = None) -> Tensor:
-    """Sum of a product's parts (split, R, N), with `residual` (R, N) if any, in `dtype`."""
+    """Sum of a product's parts, in `dtype`.
+
+    Parts (split, R, N), `residual` (R, N) if any.
+    """
     out = torch.empty(parts.shape[1:], dtype=dtype, device=parts.device)
     _finish[(triton.cdiv(out.numel(), 512),)](
         parts,
@@ -234,8 +246,9 @@ def finish(parts: Tensor, dtype: torch.dtype, residual: Tensor | None = None) ->
 
 
 def _rows_of(width: int) -> int:
-    """Rows of a tile that is normed: so many that every thread of four warps has eight values.
+    """Rows of a tile that is normed.
 
+    Enough for every thread of four warps to have eight values.
     Where it had fewer, as Triton deals them out, squares would be added in another order than in `small_batch_gemm`.
     """
     return max(1, 1024 // (SLICES * norm_piece(width)))

@@ -20,7 +20,10 @@ MOST_IDS = 1 << 15  # a program holds a row of them in registers
 
 @triton.jit
 def _key(x, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """fp32 -> unsigned integer of BITS bits in the same order; 16 are enough where x came from bf16."""
+    """Unsigned integer in the order of fp32 x.
+
+    Of BITS bits; 16 are enough where x came from bf16.
+    """
     bits = (x + 0.0).to(tl.uint32, bitcast=True)  # adding 0 turns -0 into 0
     key = tl.where((bits >> 31) != 0, bits ^ 0xFFFFFFFF, bits ^ 0x80000000)
     return (key >> (32 - BITS)).to(tl.int64 if BITS == 32 else tl.int32)
@@ -28,8 +31,9 @@ def _key(x, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _kth_highest(key, k, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The highest t with at least k keys >= t, two bits a round: three counts travel in one integer.
+    """Highest t with at least k keys >= t.
 
+    Two bits a round: three counts travel in one integer.
     Loops stay loops: unrolled, the code outgrows the instruction cache and its fetching is what takes the time.
     """
     t = tl.zeros((), key.dtype)
@@ -47,7 +51,10 @@ def _kth_highest(key, k, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _tail_end(key, share, tail, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The highest t such that keys below it hold at most `tail` of the probability `share`."""
+    """Highest t whose lower keys hold at most `tail`.
+
+    In sums of the probability `share`.
+    """
     t = tl.zeros((), key.dtype)
     bit = tl.full((), 1, key.dtype) << (BITS - 1)
     for _ in tl.range(BITS):
@@ -60,7 +67,10 @@ def _tail_end(key, share, tail, BITS: tl.constexpr):  # type: ignore[no-untyped-
 
 @triton.jit
 def _nucleus(key, share, v, tail, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """What survives when the lowest probabilities, `tail` together, are dropped; of equals the first go first."""
+    """What survives when the lowest probabilities, `tail` together, are dropped.
+
+    Of equals the first go first.
+    """
     end = _tail_end(key, share, tail, BITS)
     tied = key == end
     below = tl.sum(tl.where(key < end, share, 0.0), 0)
@@ -71,7 +81,10 @@ def _nucleus(key, share, v, tail, BITS: tl.constexpr):  # type: ignore[no-untype
 
 @triton.jit
 def _draw(scores, v, temperature, top_k, top_p, uniform, V: tl.constexpr, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Inverse transform of `uniform` over scores (padded V,), -inf where impossible -> id."""
+    """Id by the inverse transform of `uniform` over scores.
+
+    scores (padded V,), -inf where impossible.
+    """
     best = tl.max(scores, 0)
     if temperature > 0.0:
         key = _key(scores, BITS)
@@ -147,7 +160,10 @@ def _sample(
 def _philox(
     seeds_ptr, frames_ptr, out_ptr, frames_stride, COUNT: tl.constexpr, PAD: tl.constexpr, OVERLAP: tl.constexpr
 ):  # type: ignore[no-untyped-def]
-    """Philox 4x32-10 with key = seed and counter = (frame, column, 0, 0): the first word of each column."""
+    """Philox 4x32-10: the first word of each column.
+
+    With key = seed, counter = (frame, column, 0, 0).
+    """
     start(OVERLAP)
     arrive(OVERLAP)
     row = tl.program_id(0)

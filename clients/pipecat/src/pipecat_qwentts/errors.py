@@ -30,7 +30,7 @@ CATEGORIES = {
 
 @dataclass
 class TurnErrorFrame(ErrorFrame):
-    """An error that ends a turn before its text is spoken."""
+    """Error that ends a turn before its end."""
 
 
 def turn_error(error: Exception) -> TurnErrorFrame:

@@ -1,4 +1,7 @@
-"""The TTS service: one turn an audio context, its text written as it comes."""
+"""The TTS service: one turn an audio context.
+
+Its text is written as it comes.
+"""
 
 from __future__ import annotations
 
@@ -104,12 +107,12 @@ class QwenTTSService(TTSService):
         self._warming: asyncio.Task[None] | None = None
 
     def can_generate_metrics(self) -> bool:
-        """True: times to first byte and audio, characters."""
+        """True: times to first byte, to first audio, characters."""
         return True
 
     @property
     def supports_processing_metrics(self) -> bool:
-        """False: `run_tts` writes text, and audio comes later."""
+        """False: `run_tts` writes text, audio comes later."""
         return False
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
@@ -165,7 +168,10 @@ class QwenTTSService(TTSService):
             yield turn_error(error)
 
     async def flush_audio(self, context_id: str | None = None) -> None:
-        """End the context's text; its turn is spoken to the end."""
+        """End the context's text.
+
+        Its turn is spoken to the end.
+        """
         context_id = context_id or self.get_active_audio_context_id()
         if context_id in self._speeches:
             self._speeches[context_id].end()
@@ -178,7 +184,7 @@ class QwenTTSService(TTSService):
         await super().on_audio_context_interrupted(context_id)
 
     async def on_audio_context_completed(self, context_id: str) -> None:
-        """Forget the turn, which is over but for a server that hangs."""
+        """Drop the turn, which is over unless a server hangs."""
         self._broken = False
         self._drop(context_id)
         await super().on_audio_context_completed(context_id)
@@ -189,7 +195,7 @@ class QwenTTSService(TTSService):
         await super().push_error_frame(error, force_treat_as_permanent)
 
     async def push_frame(self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM) -> None:
-        """Keep text that a failed turn left unspoken out of the conversation."""
+        """Keep a failed turn's unspoken text out of the conversation."""
         if self._broken and isinstance(frame, (TTSTextFrame, AggregatedTextFrame)):
             frame.append_to_context = False
         await super().push_frame(frame, direction)
@@ -207,7 +213,10 @@ class QwenTTSService(TTSService):
             await self._call_event_handler("on_connection_error", str(error))
 
     async def _speakable(self, text: str, text_type: str) -> str:
-        """`text`, or nothing where a whole sentence has no word: a context without audio counts as a failure."""
+        """`text`, or nothing where a sentence has no word.
+
+        A context without audio counts as a failure.
+        """
         return text if text_type == "token" or speakable(text) else ""
 
     def _open(self, context_id: str) -> Speech:
@@ -252,5 +261,5 @@ class QwenTTSService(TTSService):
 
 
 def speakable(text: str) -> bool:
-    """Whether the server makes speech of it: some letter or number."""
+    """Whether the text has a letter or number to speak."""
     return any(map(str.isalnum, text))

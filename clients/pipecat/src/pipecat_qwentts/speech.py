@@ -17,7 +17,7 @@ SENTENCE_END = re.compile(r"""[.!?…。！？]["'”’»)\]]*\s*$""")
 
 
 class PlaybackClock:
-    """The time at which audio that has come so far is played to its end.
+    """End of playback of all audio so far.
 
     Audio comes faster than it is played, or later than wanted where text is late.
     """
@@ -35,7 +35,7 @@ class PlaybackClock:
         return self._end
 
     def stop(self) -> None:
-        """Forget what was to be played."""
+        """Drop what was to be played."""
         self._end = 0.0
 
 
@@ -78,8 +78,9 @@ class Speech:
         self._turn.cancel()
 
     async def events(self) -> AsyncIterator[Event]:
-        """The turn's events; where the server is full, those of a later attempt.
+        """The turn's events.
 
+        Where the server is full, those of a later attempt.
         Raises `TTSError`.
         """
         while True:
@@ -109,7 +110,10 @@ class Speech:
         return text.strip(), self._end - self._start
 
     async def _waits(self, error: TTSError) -> bool:
-        """Pause as long as a full server asks for; False for any other error, and where time is over."""
+        """Pause for the delay of a full server.
+
+        False for any other error, and where time is over.
+        """
         pause = error.retry_after
         full = error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and pause is not None
         if not full or self._turn.started.request_id or time.monotonic() + (pause or 0) > self._until:
@@ -119,7 +123,10 @@ class Speech:
         return True
 
     def _flush(self) -> None:
-        """Have a sentence spoken to its end while a tool or a slow model keeps the next one back."""
+        """Flush a sentence whose successor is held up.
+
+        By a tool, or a slow model.
+        """
         self._turn.flush()
 
     def _start_timer(self) -> None:

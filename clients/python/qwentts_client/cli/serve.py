@@ -20,7 +20,7 @@ def _refuse(*arguments: object) -> NoReturn:
 
 
 def how_to_install(extra: str = "server") -> str:
-    """Shell command to install the server, or another extra of it.
+    """Shell command that installs the server, or an extra.
 
     From the repository of this client's installation where that is known.
     """

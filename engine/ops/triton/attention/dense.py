@@ -41,7 +41,10 @@ def _attend_kernel(
     PAD: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
-    """All positions of one row and key-value head: the cache is short and is taken whole."""
+    """Dense attention of one row, one key-value head.
+
+    All its positions: the cache is short and is taken whole.
+    """
     start(OVERLAP)
     row, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
     d = tl.arange(0, PAD)[None, :]

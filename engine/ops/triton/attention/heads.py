@@ -26,7 +26,7 @@ def take(at, d, D: tl.constexpr, PAD: tl.constexpr):  # type: ignore[no-untyped-
 
 @triton.jit
 def within(keep, d, D: tl.constexpr, PAD: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The mask `keep` (n, 1) of rows, and of a head's own width."""
+    """Mask of rows `keep` (n, 1), of a head's width."""
     if D == PAD:
         return keep
     else:
@@ -35,14 +35,18 @@ def within(keep, d, D: tl.constexpr, PAD: tl.constexpr):  # type: ignore[no-unty
 
 @triton.jit
 def round_to(x, dtype):  # type: ignore[no-untyped-def]
-    """Round fp32 values as a store to `dtype` would, and go on in fp32."""
+    """Rounding of fp32 values as by a store to `dtype`.
+
+    The result is fp32 again.
+    """
     return x.to(dtype).to(tl.float32)
 
 
 @triton.jit
 def rotate(raw, mate, scale, mate_scale, cos, sin, eps, D: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Norm, then rotate heads (n, D); every step rounds to the model's dtype as separate operations would.
+    """Norm, then rotate heads (n, D).
 
+    Every step rounds to the model's dtype as separate operations would.
     `mate` and `mate_scale` are `raw` and `scale` with their halves swapped; sin is negated on the low half.
     """
     dtype = raw.dtype
@@ -55,13 +59,16 @@ def rotate(raw, mate, scale, mate_scale, cos, sin, eps, D: tl.constexpr):  # typ
 
 @triton.jit
 def spread(x, n: tl.constexpr, ROWS: tl.constexpr, D: tl.constexpr):  # type: ignore[no-untyped-def]
-    """x (n, D) -> (ROWS, D), each row ROWS / n times: a matrix product takes no fewer than LEAST_TILE."""
+    """Repetition of rows: x (n, D) -> (ROWS, D).
+
+    Each row ROWS / n times: a matrix product takes no fewer than LEAST_TILE.
+    """
     return tl.reshape(tl.broadcast_to(x[:, None, :], (n, ROWS // n, D)), (ROWS, D))
 
 
 @triton.jit
 def pick(x, chosen):  # type: ignore[no-untyped-def]
-    """The one row of x (n, D) where `chosen` (n,) holds -> (1, D)."""
+    """Row (1, D) of x (n, D) where `chosen` holds."""
     return tl.sum(tl.where(chosen[:, None], x.to(tl.float32), 0.0), 0)[None, :].to(x.dtype)
 
 

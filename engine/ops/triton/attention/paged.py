@@ -181,8 +181,9 @@ def _store_kernel(
     QUERIES: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
-    """Store the normed and rotated key and the value of one row and key-value head, and its queries if asked for.
+    """Store of one row's new key with its value.
 
+    Of one key-value head; the key is normed and rotated, and so are the queries, stored where they are to be.
     In the tile of `_decode_kernel`, so that a key's squares are added in the same order.
     """
     start(OVERLAP)

@@ -56,7 +56,9 @@ def conv_kernel(
     COPY: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
-    """x (B, H + T, C) @ weight (taps C, N) -> raw (B, T, N) before the activation, out (B, past + T N) after it,
+    """Convolution with its epilogue.
+
+    x (B, H + T, C) @ weight (taps C, N) -> raw (B, T, N) before the activation, out (B, past + T N) after it,
     or (B, past + T 3 N) as high, low, high if THRICE.
 
     positions = B T, steps = T, channels = C, width = N, depth = taps C, tap_skip = (dilation - 1) C.
@@ -105,7 +107,10 @@ def conv_epilogue(
     ACTIVATION: tl.constexpr, RESIDUAL: tl.constexpr, RAW: tl.constexpr, OUT: tl.constexpr,
     THRICE: tl.constexpr,
 ):  # fmt: skip
-    """Bias, GELU or residual, raw store, Snake, store behind the next layer's past: sums (BM, BN) in fp32."""
+    """Epilogue of a tile's sums (BM, BN) in fp32.
+
+    Bias, GELU or residual, raw store, Snake, store behind the next layer's past.
+    """
     real = (m < positions)[:, None] & (n < width)[None, :]
     sample = m // steps
     within = (m % steps)[:, None] * width + n[None, :]

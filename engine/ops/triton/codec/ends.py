@@ -15,8 +15,9 @@ def embed_kernel(
     codes, tables, out, past_home, rows, streams, frames, vocabulary, groups, out_sample, home_stride, past,
     C: tl.constexpr, COPY: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """out (B, past + n 3 C) = sum over groups g of tables[g, codes[b, t, g]]: codes (B, n, G), tables (G, V, C) fp32.
+    """Sum of the code groups' embeddings.
 
+    out (B, past + n 3 C) = sum over groups g of tables[g, codes[b, t, g]]: codes (B, n, G), tables (G, V, C) fp32.
     The tables hold the codebooks already projected; a sum is written as (high, low, high).
     """
     start(OVERLAP)
@@ -41,7 +42,10 @@ def depthwise_norm_kernel(
     x, weight, bias, norm_weight, norm_bias, out, tail_home, rows, positions, steps, x_sample, home_stride, tail, eps,
     TAPS: tl.constexpr, C: tl.constexpr, COPY: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """out (B, T, C) = layer_norm(depthwise causal conv of x (B, TAPS - 1 + T, C)): weight (TAPS, C)."""
+    """Depthwise causal convolution, then layer norm.
+
+    x (B, TAPS - 1 + T, C), weight (TAPS, C) -> out (B, T, C).
+    """
     start(OVERLAP)
     arrive(OVERLAP)
     program = tl.program_id(0)
@@ -67,8 +71,9 @@ def wave_kernel(
     TAPS: tl.constexpr, C: tl.constexpr, BC: tl.constexpr, BM: tl.constexpr,
     COPY: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """The last conv, to one channel, clamped: x (B, TAPS - 1 + T, C), weight (TAPS, C) -> out (B, T).
+    """Last convolution, to one channel, clamped.
 
+    x (B, TAPS - 1 + T, C), weight (TAPS, C) -> out (B, T).
     Being the last kernel of a call, it also moves every stream's position on by its frames.
     """
     start(OVERLAP)

@@ -22,14 +22,20 @@ def sine(x):
 
 @triton.jit
 def snake(x, frequency, gain):
-    """`x + gain sin(frequency x)^2` in fp32; the fast sine is wrong by less than fp16 can show."""
+    """`x + gain sin(frequency x)^2` in fp32.
+
+    The fast sine is wrong by less than fp16 can show.
+    """
     wave = sine(x * frequency)
     return x + gain * wave * wave
 
 
 @triton.jit
 def narrowed(x, pointer):
-    """x in the type that `pointer` stores; fp16 saturates, since one infinity would silence the stream for good."""
+    """x in the type that `pointer` stores.
+
+    Fp16 saturates, since one infinity would silence the stream for good.
+    """
     if pointer.dtype.scalar.element_ty == tl.float16:
         x = tl.minimum(tl.maximum(x, -LARGEST_HALF), LARGEST_HALF)
     return x.to(pointer.dtype.scalar.element_ty)
@@ -37,8 +43,9 @@ def narrowed(x, pointer):
 
 @triton.jit
 def store_thrice(pointers, x, apart, mask):
-    """Store fp32 x as (high, low, high), `apart` values apart: high + low in half precision are x to about 20 bits.
+    """Store of fp32 x as (high, low, high).
 
+    They are `apart` values apart; high + low in half precision are x to about 20 bits.
     A layer whose input channels are these and whose weights are (high, high, low) is computed to as many bits.
     """
     high = narrowed(x, pointers)
@@ -51,8 +58,9 @@ def store_thrice(pointers, x, apart, mask):
 def copy_pasts(
     program, x, tail_home, tail, x_sample, out, past_home, past, out_sample, rows, home_stride, COPY: tl.constexpr
 ):
-    """Program's share of a causal layer's two copies, a chunk of COPY values of one sample.
+    """Program's share of a causal layer's two copies.
 
+    A chunk of COPY values of one sample.
     The last `tail` values of each sample of x (B, x_sample), the layer's input, become its past in `tail_home`;
     the past of the next layer, `past` values in `past_home`, opens each sample of out (B, out_sample), that layer's
     input. Homes hold a row of `home_stride` values a slot. Neither copy touches what the layer itself computes.

@@ -228,8 +228,9 @@ class _Packer:
         snake: str | None = None,
         columns: int = COLUMNS,
     ) -> Conv:
-        """weight (taps C, N), with padded rows, columns; contiguous along its rows but for fused units.
+        """weight (taps C, N), with padded rows, columns.
 
+        Contiguous along its rows but for fused units.
         A Snake of fewer channels is repeated up to N.
         """
         depth, width = weight.shape

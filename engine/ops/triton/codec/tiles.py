@@ -21,7 +21,10 @@ class Tile:
     stages: int = 4
 
     def fitted(self, stage: int, shared: int) -> "Tile":
-        """As it is, or of as many stages, of `stage` bytes each, as `shared` bytes of shared memory hold."""
+        """Tile that `shared` bytes of shared memory hold.
+
+        As it is, or of fewer stages, of `stage` bytes each.
+        """
         return self if self.stages * stage <= shared else replace(self, stages=max(2, shared // stage))
 
     @property

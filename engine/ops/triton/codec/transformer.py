@@ -14,7 +14,10 @@ from engine.ops.triton.launch import arrive, fetch, start
 
 @triton.jit
 def product(x, high, low, sums):
-    """sums + x @ (high + low) for fp32 x (M, K), to about 20 bits: x is split too, less the smallest term."""
+    """Product of fp32 x (M, K), to about 20 bits.
+
+    sums + x @ (high + low): x is split too, less the smallest term.
+    """
     x_high = x.to(high.dtype)
     x_low = (x - x_high.to(tl.float32)).to(high.dtype)
     sums = tl.dot(x_low, high, tl.dot(x_high, low, sums))
@@ -28,8 +31,9 @@ def linear_kernel(
     NORM: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
     THRICE: tl.constexpr, PREFETCH: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """out (M, N) = residual + x (M, K) @ weight (K, N) + bias, or silu(gate) * up of weight (K, 2 N), gate first.
+    """Linear layer with residual, or with gate.
 
+    out (M, N) = residual + x (M, K) @ weight (K, N) + bias, or silu(gate) * up of weight (K, 2 N), gate first.
     weight = high + low; x, residual and out are fp32, but if THRICE out is (M, 3 N): high, low, high. NORM divides x by
     its root mean square: the norm's own weight is folded into `weight`, and the divisor, one number a row, is applied
     to the product.
@@ -84,8 +88,9 @@ def attention_kernel(
     qkv, keys, values, out, rows, position, turns, frames, slot_stride, heads, ring, window, softmax_scale,
     HALF: tl.constexpr, BQ: tl.constexpr, BR: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """One head of one stream: rotate, attend to the window before each new position, write the ring.
+    """Windowed attention of one stream's head.
 
+    Rotate, attend to the window before each new position, write the ring.
     qkv (B, n, 3 H D) fp32 -> out (B, n, H D) fp32, D = 2 HALF. keys, values: this layer's part of slot 0, a slot
     being slot_stride apart: (H, ring, D), keys already rotated; position p lives at p % ring. position (slots,)
     counts what came before; turns (HALF,) fp64 is how far a position turns each pair, in full turns, so that no
@@ -146,7 +151,10 @@ def attention_kernel(
 
 @triton.jit
 def _rotated(at, position, real, turns, HALF: tl.constexpr):
-    """Both halves of heads (n, 2 HALF) at `at`, turned by their positions (n,)."""
+    """Halves of heads (n, 2 HALF), rotated by their positions.
+
+    Read at `at`; positions (n,).
+    """
     turn = position.to(tl.float64)[:, None] * tl.load(turns + tl.arange(0, HALF))[None, :]
     angle = (turn - tl.floor(turn)).to(tl.float32) * 6.283185307179586
     cos = sine(angle + 1.5707963267948966)

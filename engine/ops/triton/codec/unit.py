@@ -51,8 +51,9 @@ def unit_kernel(
     COPY: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
-    """x (B, H + T, C) after Snake, residual (B, T, C) before it -> raw (B, T, C), out (B, past + T C) after Snake.
+    """Residual unit of two convolutions.
 
+    x (B, H + T, C) after Snake, residual (B, T, C) before it -> raw (B, T, C), out (B, past + T C) after Snake.
     weight1 (chunks BK, C): TAPS C rows and zeros; weight2 (C, C); the rest (C,).
     tap_skip = (dilation - 1) C. C = CA + CB, both powers of two.
     """

@@ -19,7 +19,10 @@ from engine.ops.triton.launch import arrive, fetch, overlap, start
 
 @triton.jit
 def _offset(i, chunk, WIDTH: tl.constexpr, KC: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Where in K a chunk of the i-th slice begins: i's three bits are reversed, so that a stack of sums is a tree."""
+    """Where in K a chunk of the i-th slice begins.
+
+    i's three bits are reversed, so that a stack of sums is a tree.
+    """
     return (((i & 1) << 2) | (i & 2) | ((i >> 2) & 1)) * WIDTH + chunk * KC
 
 
@@ -104,7 +107,7 @@ def _held(
     RESIDUAL: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
-    """As `_streamed`, its weights taken whole before it waits for its input.
+    """As `_streamed`, with all weights taken before the input.
 
     A slice has two chunks or more: Triton would take the sum of two single products for one that begins with the other.
     """
@@ -168,7 +171,10 @@ def store_product(
     SWIGLU: tl.constexpr,
     RESIDUAL: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
-    """Store a tile's sums (BN, BR): as a part of (SPLIT, R, N), or rounded, with residual or gate."""
+    """Store a tile's sums (BN, BR).
+
+    As a part of (SPLIT, R, N), or rounded, with residual or gate.
+    """
     if SPLIT > 1:
         tl.store(out_ptr + tl.program_id(2).to(tl.int64) * R * N + at, sums, mask=keep)
     else:
@@ -200,8 +206,9 @@ class Tile:
     normed: bool = False
 
     def fitted(self, tall: int, width: int, shared: int) -> "Tile":
-        """As it is, or the most of it that `shared` bytes hold: streamed, of fewer stages, or of fewer columns.
+        """Tile that `shared` bytes hold.
 
+        As it is, or streamed, of fewer stages, or of fewer columns.
         For `tall` rows and weights of `width` columns.
         """
         if self._bytes(tall, width) <= shared:
@@ -213,7 +220,7 @@ class Tile:
         return replace(self, columns=self.columns // 2).fitted(tall, width, shared)
 
     def _bytes(self, tall: int, width: int) -> int:
-        """Shared memory for weights and rows of 16 bits."""
+        """Bytes of shared memory for weights, rows of 16 bits."""
         if self.held:
             return 2 * (self.columns * 8 * slice_width(width) // self.split + self.held * self.chunk * tall)
         return 2 * self.stages * self.chunk * (self.columns + tall)

@@ -60,8 +60,9 @@ def misfit(x: Tensor) -> str | None:
 
 @functools.cache
 def _plan(weights: int, width: int, shared: int) -> Plan:
-    """Plan for a weight (weights, width) in `shared` bytes of shared memory.
+    """Plan for a weight (weights, width).
 
+    `shared`: bytes of shared memory.
     As measured, or what is safe for a size without a measurement, cut to what fits.
     """
     tile = Tile(chunk=piece_of(width))
@@ -72,7 +73,10 @@ def _plan(weights: int, width: int, shared: int) -> Plan:
 
 
 def _resident_bytes(plan: Plan, width: int, rows: int) -> int:
-    """Shared memory of `small_batch_gemm`: weights, and a piece of so many rows."""
+    """Shared memory of `small_batch_gemm`, in bytes.
+
+    Weights, and a piece of as many rows.
+    """
     return 2 * SLICES * (plan.weight_rows * slice_width(width) + plan.piece * rows)
 
 

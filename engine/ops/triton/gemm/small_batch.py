@@ -31,7 +31,7 @@ def piece_of(width: int) -> int:
 
 
 def norm_piece(width: int) -> int:
-    """Columns of K that a slice takes at a time where rows are normed.
+    """Columns of K a step, where rows are normed.
 
     One for all kernels, for it decides in which order squares are added.
     """
@@ -61,7 +61,7 @@ def take(at, inside, WHOLE: tl.constexpr):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def swiglu(gate, up):  # type: ignore[no-untyped-def]
-    """`silu(gate) * up`, each step rounded to the dtype of the operands."""
+    """`silu(gate) * up`, each step rounded to the operands' dtype."""
     wide = gate.to(tl.float32)
     return (wide / (1.0 + tl.exp(-wide))).to(gate.dtype) * up
 

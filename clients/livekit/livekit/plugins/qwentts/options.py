@@ -1,4 +1,4 @@
-"""What a turn asks for."""
+"""Options of a turn."""
 
 from __future__ import annotations
 

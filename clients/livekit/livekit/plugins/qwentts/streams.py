@@ -40,7 +40,10 @@ class _Turns:
         return request_id
 
     async def _speak(self, transcript: Transcript, emitter: tts.AudioEmitter, request_id: str) -> None:
-        """Push the audio of a text that has a word; raises APIError."""
+        """Push the audio of a text that has a word.
+
+        Raises APIError.
+        """
         try:
             config = self._tts.options.config(request_id)
             async with self._tts.client.synthesize(transcript, config=config) as turn:
@@ -70,7 +73,7 @@ class _Turns:
 
 
 class SynthesizeStream(_Turns, tts.SynthesizeStream):
-    """Speech of text as it comes, up to its first flush."""
+    """Speech of arriving text, up to its first flush."""
 
     _tts: TTS
 
@@ -89,7 +92,7 @@ class SynthesizeStream(_Turns, tts.SynthesizeStream):
         output_emitter.end_segment()
 
     async def _segment(self) -> AsyncIterator[str]:
-        """The text of the only segment that LiveKit gives a stream."""
+        """Text of the only segment of a LiveKit stream."""
         some = False
         async for piece in self._input_ch:
             if isinstance(piece, str):

@@ -15,12 +15,12 @@ SENTENCE_END = re.compile(r"""[.!?…。！？]["'”’»)\]]*\s*$""")
 
 
 def speakable(text: str) -> bool:
-    """Whether the server makes speech of it: some letter or number."""
+    """Whether the text has a letter or number to speak."""
     return any(map(str.isalnum, text))
 
 
 class Transcript:
-    """The text of a turn, and what of it has been reported."""
+    """Text of a turn, with how much has been reported."""
 
     def __init__(self, pieces: AsyncIterator[str]) -> None:
         self.text = ""
@@ -28,7 +28,10 @@ class Transcript:
         self._reported = 0
 
     async def begin(self) -> bool:
-        """Read up to the first word; False where the text ends without one."""
+        """Read up to the first word.
+
+        False where the text ends without one.
+        """
         while not speakable(self.text):
             piece = await anext(self._pieces, None)
             if piece is None:
@@ -37,7 +40,7 @@ class Transcript:
         return True
 
     async def __aiter__(self) -> AsyncIterator[str | Flush]:
-        """The text, with a flush where it pauses after a sentence."""
+        """Text, with flushes at pauses after a sentence."""
         yield self.text
         while True:
             coming = asyncio.ensure_future(anext(self._pieces, None))
