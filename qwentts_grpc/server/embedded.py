@@ -4,16 +4,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from engine.api.errors import EngineFailed
-from engine.build import build_engine
-from engine.checkpoint.shared_weights import SharedCodecs
 from engine.engine import Engine
 from qwentts_grpc.server.config import ServerConfig
 from qwentts_grpc.server.watchdog import watch
 from qwentts_grpc.telemetry import logs
 from qwentts_grpc.telemetry.metrics import ProcessMetrics, build_labels
+
+if TYPE_CHECKING:
+    from engine.checkpoint.shared_weights import SharedCodecs
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class EmbeddedEngines:
 
         Raises `CheckpointError` and OSError.
         """
-        shared = SharedCodecs()
+        shared = await asyncio.to_thread(_shared_codecs)
         for model in self._config.models:
             await self._load(model, shared, metrics)
         metrics.describe(build_labels(), [engine.card.name for engine in self.engines])
@@ -62,7 +63,9 @@ class EmbeddedEngines:
         """Cancel what runs; stop the loops."""
         await asyncio.gather(*(engine.close() for engine in self.engines))
 
-    async def _load(self, model: str, shared: SharedCodecs, metrics: ProcessMetrics) -> None:
+    async def _load(self, model: str, shared: "SharedCodecs", metrics: ProcessMetrics) -> None:
+        from engine.build import build_engine
+
         began, observer = time.monotonic(), metrics.engine.observer()
         log.info("loading %s", model, extra=logs.fields(model=model))
         engine = await build_engine(model, self._config.engine, observer, shared)
@@ -72,3 +75,11 @@ class EmbeddedEngines:
         metrics.loaded(card.name, seconds)
         facts = logs.fields(model=card.name, kind=card.kind, device=card.device, seconds=seconds)
         log.info("loaded %s in %.1f s: %s", card.name, seconds, card.description, extra=facts)
+
+
+def _shared_codecs() -> "SharedCodecs":
+    """Import torch, which takes seconds; meanwhile probes are answered, and bad settings need not wait for it."""
+    import engine.build  # noqa: F401
+    from engine.checkpoint.shared_weights import SharedCodecs
+
+    return SharedCodecs()

@@ -19,6 +19,7 @@ from qwentts_grpc.rpc import health, path_decoding, reset
 from qwentts_grpc.rpc.tracing import NoTracing, Tracing
 from qwentts_grpc.server.admin_http import MetricsPage, SidePort, probe
 from qwentts_grpc.server.config import ServerConfig
+from qwentts_grpc.server.embedded import EmbeddedEngines
 from qwentts_grpc.server.engines import EngineSource
 from qwentts_grpc.server.exposure import check_exposure
 from qwentts_grpc.server.grpc_server import SERVICES, make_grpc_server
@@ -59,7 +60,7 @@ class Server:
         counts: Counts = LOCAL,
     ) -> None:
         self.config = config
-        self.source = source or _embedded(config)
+        self.source = source or EmbeddedEngines(config)
         self._voices_changed = voices_changed
         self._tracing = tracing or NoTracing()
         self.state = ServerState()
@@ -233,9 +234,3 @@ class Server:
 
     async def _close_engines(self) -> None:
         await asyncio.gather(self.recordings.decoders.close(), self.source.close())
-
-
-def _embedded(config: ServerConfig) -> EngineSource:
-    from qwentts_grpc.server.embedded import EmbeddedEngines  # needs torch, which a front process does not
-
-    return EmbeddedEngines(config)

@@ -5,11 +5,11 @@ import sys
 import time
 from collections.abc import Callable
 
-from engine.build import build_engine
+from tests.processes import fakes  # before anything asks for torch
+
+# isort: split
 from engine.engine import Engine
 from engine.scheduler.batch import Batch, Runner, StepOutput
-from qwentts_grpc.cli import flags
-from qwentts_grpc.server import embedded
 
 GOOD_STEPS = 20
 
@@ -39,12 +39,18 @@ def vanish() -> None:
     os.kill(os.getpid(), 9)
 
 
+real = fakes.build_engine
+
+
 async def faulty_engine(*arguments: object) -> Engine:
-    engine = await build_engine(*arguments)  # type: ignore[arg-type]
+    engine = await real(*arguments)  # type: ignore[arg-type]
     engine._steps.runner = Breaking(engine._steps.runner, {"hang": hang, "fail": fail, "vanish": vanish}[sys.argv[1]])
     return engine
 
 
 if __name__ == "__main__":
-    embedded.build_engine = faulty_engine  # type: ignore[attr-defined,assignment]
+    fakes.build_engine = faulty_engine  # type: ignore[assignment]
+    fakes.install()
+    from qwentts_grpc.cli import flags
+
     flags.main(["serve", "--model", sys.argv[2], "--port", "0", "--metrics-port", "0", *sys.argv[3:]])

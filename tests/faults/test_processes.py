@@ -17,19 +17,21 @@ import pytest
 from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_client.v1 import tts_pb2_grpc
 from tests.service.conftest import Failure, Requests, config, decoded, failure, send, text
-from tests.service.test_cli import ENVIRONMENT, Process, launch
+from tests.service.test_cli import ENVIRONMENT, FAKES, Process, launch
 from tests.service.test_lifecycle import NOT_SERVING, SERVING, health, page
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 STREAMS = 32
+AUDIO = 6.5  # seconds of a turn that lasts for one and a half: synthesis is at most five ahead
 
 
 @asynccontextmanager
 async def process(checkpoint: Path, folder: Path, *flags: str, fault: str = "") -> AsyncIterator[tuple[Process, Any]]:
-    """A server of its own, with a device that breaks if `fault` says so, and a channel to it."""
-    own = broken(fault, checkpoint, folder / "log", *flags) if fault else launch(checkpoint, folder / "log", *flags)
+    """A server of its own in front of a device without a model, which breaks if `fault` says so, and a channel to it."""
+    log = folder / "log"
+    own = broken(fault, checkpoint, log, *flags) if fault else launch(checkpoint, log, *flags, command=FAKES)
     options = (("grpc.use_local_subchannel_pool", 1),)
     try:
         async with grpc.aio.insecure_channel(own.server, options) as channel:
@@ -85,7 +87,7 @@ async def open_turns(channel: grpc.aio.Channel, count: int, audio: float, wait: 
 async def test_sigterm_cuts_no_running_turn(checkpoint: Path, tmp_path: Path) -> None:
     flags = ("--max-speeches", str(STREAMS))
     async with process(checkpoint, tmp_path, *flags) as (own, channel):
-        calls = await open_turns(channel, STREAMS, 0.4, 0.5)
+        calls = await open_turns(channel, STREAMS, AUDIO, 0.5)
         own.process.send_signal(signal.SIGTERM)
         sent = time.monotonic()
         while await health(channel) != {NOT_SERVING}:

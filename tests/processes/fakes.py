@@ -1,6 +1,6 @@
 """Engines of a server of several processes: whole but for the device, and started without torch, so in a second.
 
-`python -m tests.processes.fakes serve ...` takes the server's flags; a checkpoint is named by its kind alone, with any
+`python -m tests.processes.fakes serve ...` takes the server's flags; a checkpoint's name says its kind, with any
 folder before. The environment says more: `STEP`, seconds of a step; `FAULT`, what an engine process does at its start.
 """
 
@@ -25,7 +25,8 @@ from engine.scheduler.scheduler import Scheduler  # noqa: E402
 from tests.engine.tiny import tiny_config, tiny_tokenizer  # noqa: E402
 from tests.faults.devices import Steady  # noqa: E402
 
-KINDS = ("1.7B-CustomVoice", "0.6B-Base", "1.7B-VoiceDesign")
+KINDS = {kind: kind for kind in ("1.7B-CustomVoice", "0.6B-Base", "1.7B-VoiceDesign")}
+KINDS |= {"tiny-custom": "1.7B-CustomVoice", "tiny-base": "0.6B-Base"}
 
 
 class Cloner:
@@ -48,8 +49,8 @@ async def build_engine(
     model: str, config: EngineConfig, observer: Observer | None = None, shared: object = None
 ) -> Engine:
     """An engine over a `Steady` device."""
-    kind, observer = Path(model).name, observer or NullObserver()
-    if kind not in KINDS:
+    kind, observer = KINDS.get(Path(model).name), observer or NullObserver()
+    if kind is None:
         raise CheckpointError(f"{model}: there is no such checkpoint")
     fail()
     made = tiny_config(kind)

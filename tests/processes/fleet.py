@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,10 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from qwentts_client.v1 import tts_pb2_grpc
 from tests.service.conftest import Requests, config, pcm, send, text
-from tests.service.test_cli import ENVIRONMENT, Process, launch
+from tests.service.test_cli import ENVIRONMENT, FAKES, Process, launch
 from tests.service.test_lifecycle import page
 
-COMMAND = [sys.executable, "-m", "tests.processes.fakes"]
 TWO = ("--device", "cpu,cpu", "--fronts", "2")
 PATIENCE = 40.0  # seconds that anything may take on a busy machine
 LOCAL = (("grpc.use_local_subchannel_pool", 1),)
@@ -140,7 +138,7 @@ async def until(look: Callable[[], Any], right: Callable[[Any], bool], patience:
 
 def start(models: list[Path], log: Path, *flags: str) -> Fleet:
     more = [flag for model in models[1:] for flag in ("--model", str(model))]
-    return Fleet(launch(models[0], log, *TWO, *more, *flags, command=COMMAND))
+    return Fleet(launch(models[0], log, *TWO, *more, *flags, command=FAKES))
 
 
 def end(fleet: Fleet) -> None:
@@ -159,7 +157,7 @@ def failed_start(arguments: tuple[str, ...], fault: str = "") -> tuple[int, str]
     """Exit code and last line of a server that cannot start."""
     environment = {**ENVIRONMENT, "FAULT": fault}
     flags = ("serve", "--metrics-port", "0", "--port", "0", *arguments)
-    done = subprocess.run([*COMMAND, *flags], capture_output=True, text=True, timeout=60, env=environment)
+    done = subprocess.run([*FAKES, *flags], capture_output=True, text=True, timeout=60, env=environment)
     return done.returncode, (done.stdout + done.stderr).splitlines()[-1]
 
 

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from qwentts_grpc.processes.folder import memory_folder
-from tests.service.test_cli import ENVIRONMENT
+from tests.service.test_cli import ENVIRONMENT, FAKES
 
-from .fleet import COMMAND, PATIENCE, TWO, channels, end, failed_start, folder_of, speak, start, stop
+from .fleet import PATIENCE, TWO, channels, end, failed_start, folder_of, speak, start, stop
 from .test_fleet import opened, read
 
 in_session = pytest.mark.asyncio(loop_scope="session")
@@ -26,7 +26,7 @@ in_session = pytest.mark.asyncio(loop_scope="session")
 @contextmanager
 def starting(model: Path, log: Path, fault: str = "") -> Iterator[subprocess.Popen[bytes]]:
     """A server whose start is not awaited."""
-    command = [*COMMAND, "serve", "--model", str(model), "--port", "0", "--metrics-port", "0", *TWO]
+    command = [*FAKES, "serve", "--model", str(model), "--port", "0", "--metrics-port", "0", *TWO]
     with log.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env={**ENVIRONMENT, "FAULT": fault})
     try:

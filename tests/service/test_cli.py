@@ -17,6 +17,7 @@ from typing import IO
 import pytest
 
 COMMAND = [sys.executable, "-m", "qwentts_grpc.cli.flags"]
+FAKES = [sys.executable, "-m", "tests.processes.fakes"]  # the same in front of a device without a model
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 SECRET = "zq"  # neither in a hexadecimal id nor in a name
 
