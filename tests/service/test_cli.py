@@ -16,6 +16,8 @@ from typing import IO
 
 import pytest
 
+from qwentts_grpc.cli.flags import main
+
 COMMAND = [sys.executable, "-m", "qwentts_grpc.cli.flags"]
 FAKES = [sys.executable, "-m", "tests.processes.fakes"]  # the same in front of a device without a model
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -54,7 +56,16 @@ def _lines(stream: IO[str] | None) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     log = tmp_path_factory.mktemp("log") / "server.log"
-    started = launch(checkpoint, log, "--log-level", "debug", "--max-speeches", "2")
+    started = launch(checkpoint, log, "--log-level", "debug", "--max-speeches", "2", command=FAKES)
+    yield started
+    started.process.send_signal(signal.SIGTERM)
+    assert started.process.wait(10) == 0
+
+
+@pytest.fixture(scope="module")
+def whole(noise: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A server with a model."""
+    started = launch(noise, tmp_path_factory.mktemp("log") / "server.log")
     yield started
     started.process.send_signal(signal.SIGTERM)
     assert started.process.wait(10) == 0
@@ -85,9 +96,9 @@ def seconds(path: Path) -> float:
         return float(file.getnframes() / 24_000)
 
 
-def test_speak_writes_a_file_and_says_how_it_went(server: Process, tmp_path: Path) -> None:
+def test_speak_writes_a_file_and_says_how_it_went(whole: Process, tmp_path: Path) -> None:
     out = tmp_path / "out.wav"
-    done = run("speak", "Hi.", "--server", server.server, "--seed", "4", "--voice", "vivian", "--out", str(out))
+    done = run("speak", "Hi.", "--server", whole.server, "--seed", "4", "--voice", "vivian", "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert f"{seconds(out):.2f} s of audio" in done.stderr and "seed 4" in done.stderr
 
@@ -127,8 +138,8 @@ def test_logs_have_request_ids_and_no_text(server: Process, tmp_path: Path) -> N
     assert SECRET not in log
 
 
-def test_the_log_says_how_a_start_goes(server: Process) -> None:
-    log = server.log.read_text()
+def test_the_log_says_how_a_start_goes(whole: Process) -> None:
+    log = whole.log.read_text()
     said = [
         log.index(f" {words}") for words in ("loading ", "reading weights ", "first speech ", "loaded ", "ready in ")
     ]
@@ -160,7 +171,7 @@ def scrape(server: Process) -> dict[str, float]:
 
 
 def test_a_turn_may_end_after_sigterm(checkpoint: Path, tmp_path: Path) -> None:
-    own, out = launch(checkpoint, tmp_path / "log"), tmp_path / "out.wav"
+    own, out = launch(checkpoint, tmp_path / "log", command=FAKES), tmp_path / "out.wav"
     command = [*COMMAND, "speak", "Oh.", "--server", own.server, "--out", str(out)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as speaking:
         while not out.exists():
@@ -182,18 +193,31 @@ def test_a_turn_may_end_after_sigterm(checkpoint: Path, tmp_path: Path) -> None:
         ("serve", "--max-speeches", "0"),
         ("serve", "--dummy-weights", "9B-Base"),
         ("serve", "--drain-seconds", "-1"),
+        ("serve", "--watchdog-seconds", "0"),
+        ("serve", "--tenant-voices", "-1"),
         ("speak",),
         ("speak", "Hi.", "--seed", "x"),
         ("speak", "Hi.", "--out", "/nowhere/out.wav"),
         ("speak", "Hi.", "--reference", "/nowhere/in.wav"),
         ("speak", "Hi.", "--transcript", "Hm."),
         ("speak", "Hi.", "--voice", "ryan", "--reference", __file__),
+        ("speak", "Hi.", "--consent", "form 7"),
         ("voices", "--nothing"),
+        ("voices", "--tls-key", "a.key"),
+        ("voices", "--tls-ca", "/nowhere.pem"),
+        ("voices", "--token", "a\nb"),
     ],
     ids=" ".join,
 )
-def test_bad_use_is_one_line_and_code_2(arguments: tuple[str, ...]) -> None:
-    check_one_line(run(*arguments), 2)
+def test_bad_use_is_one_line_and_code_2(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    said = capsys.readouterr()
+    check_one_line(subprocess.CompletedProcess(arguments, int(ended.value.code or 0), said.out, said.err), 2)
+
+
+def test_bad_use_ends_the_process_with_code_2() -> None:
+    check_one_line(run("serve", "--port", "70000"), 2)
 
 
 def check_one_line(done: subprocess.CompletedProcess[str], code: int) -> None:

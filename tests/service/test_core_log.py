@@ -4,15 +4,15 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 from .certificates import Authority
+from .test_cli import FAKES
 
 
 def test_odd_connections_leave_no_line_of_the_core(checkpoint: Path, tmp_path: Path) -> None:
     pair = Authority(tmp_path).sign("server")
-    serve = [sys.executable, "-m", "qwentts_grpc.cli.flags", "serve", "--model", str(checkpoint), "--port", "0"]
+    serve = [*FAKES, "serve", "--model", str(checkpoint), "--port", "0"]
     serve += ["--metrics-port", "0", "--tls-cert", str(pair.cert), "--tls-key", str(pair.key)]
     environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
     pipe = subprocess.PIPE
