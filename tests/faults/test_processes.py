@@ -29,7 +29,7 @@ AUDIO = 6.5  # seconds of a turn that lasts for one and a half: synthesis is at 
 
 @asynccontextmanager
 async def process(checkpoint: Path, folder: Path, *flags: str, fault: str = "") -> AsyncIterator[tuple[Process, Any]]:
-    """A server of its own in front of a device without a model, which breaks if `fault` says so, and a channel to it."""
+    """A server of its own, whose device has no model and breaks if `fault` says so, and a channel to it."""
     log = folder / "log"
     own = broken(fault, checkpoint, log, *flags) if fault else launch(checkpoint, log, *flags, command=FAKES)
     options = (("grpc.use_local_subchannel_pool", 1),)
