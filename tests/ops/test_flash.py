@@ -19,8 +19,8 @@ from engine.ops.attention_metadata import AttentionMetadata
 from engine.ops.base import HeadNorms, LayerCache, Ops
 from engine.ops.reference import ReferenceOps, rotate
 from engine.ops.select import ATTENTIONS, choose
-from tests.engine import flash_attn_oracle
 from tests.engine.tiny import tiny_config
+from tests.ops import flash_attn_oracle
 
 REFERENCE = ReferenceOps()
 HEADS, GROUPS, WIDTH, PAGE = 4, 2, 16, 256
