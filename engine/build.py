@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from engine.api.request import RECORDING_RATE, Reference, Sampling, SpeechReques
 from engine.checkpoint import hub
 from engine.checkpoint.codec_config import CodecDecoderConfig, CodecEncoderConfig, SpeakerEncoderConfig
 from engine.checkpoint.dummy import KINDS
+from engine.checkpoint.shard import Shard
 from engine.checkpoint.shared_weights import SharedCodecs
 from engine.checkpoint.tensors import under
 from engine.checkpoint.weights import Checkpoint, dummy_checkpoint, load_checkpoint
@@ -28,8 +30,11 @@ from engine.model.talker import ProjectedText, Talker, TextEmbedding
 from engine.ops.base import LayerCache
 from engine.ops.codec import Decoder
 from engine.ops.fallbacks import Fallbacks
+from engine.ops.peers import Peers
 from engine.ops.select import choose
 from engine.ops.triton.codec.support import misfit
+from engine.parallel.messages import Serve
+from engine.parallel.team import Team
 from engine.progress import Progress
 from engine.prompt import prompt_tokens
 from engine.prompt.builder import PromptBuilder
@@ -38,6 +43,8 @@ from engine.runner.cloner import Cloner
 from engine.runner.codec import CodecStage
 from engine.runner.eager import EagerRunner
 from engine.runner.frame import FrameStage
+from engine.runner.inputs import FIELDS
+from engine.runner.passes import nobody, pass_sizes
 from engine.runner.pipelined import PipelinedRunner
 from engine.runner.prefill import PrefillStage
 from engine.runner.slot_state import SlotState
@@ -102,17 +109,29 @@ async def start_engine(parts: "Parts", observer: Observer | None = None) -> Engi
 class Parts:
     """Slow parts of the engine, made off the event loop."""
 
-    @torch.inference_mode()
     def __init__(self, model: str, config: EngineConfig, shared: SharedCodecs) -> None:
         self.config, self.shared = config, shared
-        self.device = choose_device(config.device)
+        self.devices = choose_devices(config)
+        self.device, self.ranks = self.devices[0], len(self.devices)
         self.dtype = _choose_dtype(config.dtype, self.device)
         self.name = model.partition("@")[0].rstrip("/").rsplit("/", 1)[-1]
+        self.team: Team | None = None  # where a talker is shared
+        try:
+            self._build(model)
+        except BaseException:
+            self.close()
+            raise
+
+    @torch.inference_mode()
+    def _build(self, model: str) -> None:
+        config = self.config
         self.checkpoint, self.tokenizer = self._load(model)
+        self.least_free = sys.maxsize if self.team is None else self.team.loaded()
         self.fused = self.device.type == "cuda" and not config.reference_ops
         self.graphs = self.fused and config.cuda_graphs
         self.model_config = self.checkpoint.config
-        self.ops = choose(config, self.model_config.talker, self.device, self.dtype)
+        self.talker = Shard(self.model_config.talker, 0, self.ranks).config
+        self.ops = choose(config, self.talker, self.device, self.dtype)
         self.block_size = config.block_size or self.ops.block_size
         self.prefill_tokens = config.max_prefill_tokens or PREFILL_TOKENS[self.device.type]
         self.pool = BlockPool(self._capacity(), self.block_size)
@@ -121,6 +140,8 @@ class Parts:
         self.text = self._text()
         self.prompt_builder = PromptBuilder(self.model_config, self.tokenizer, self._cloner(), self.positions)
         self.runner = self._runner()
+        if self.team is not None:
+            self.team.wait()
 
     def engine(self, observer: Observer) -> Engine:
         """Start the loop; to be called on it."""
@@ -131,8 +152,17 @@ class Parts:
             frames=int(self.config.max_audio_seconds / self.model_config.frame_seconds),
         )
         scheduler = Scheduler(limits, self.pool, observer)
-        defaults = self.checkpoint.defaults
-        return Engine(self._card(), defaults, self.config, self.prompt_builder, scheduler, self.runner, observer)
+        parts = self._card(), self.checkpoint.defaults, self.config, self.prompt_builder, scheduler, self.runner
+        engine = Engine(*parts, observer, self.close)
+        if self.team is not None:
+            call = asyncio.get_running_loop().call_soon_threadsafe
+            self.team.watch(lambda error: call(engine.fail, error))
+        return engine
+
+    def close(self) -> None:
+        """End what runs in other processes; idempotent."""
+        if self.team is not None:
+            self.team.close()
 
     def warm_up_request(self) -> SpeechRequest:
         """Request of the kind that this checkpoint serves."""
@@ -151,19 +181,26 @@ class Parts:
         if self.config.dummy_weights:
             if model not in KINDS:
                 raise CheckpointError(f"{model}: dummy weights come in the kinds {', '.join(KINDS)}")
+            self._assemble(model)
             with Progress(f"making weights of {model}"):
-                checkpoint, words = dummy_checkpoint(model, self.device, self.dtype)
+                checkpoint, words = dummy_checkpoint(model, self.device, self.dtype, self.ranks)
             return checkpoint, TextTokenizer(words.entries, words.merges, self.config.tokenizer_split)
         folder = hub.checkpoint_folder(model)
         self.name = folder.resolve().name if Path(model).is_dir() else self.name
         tokenizer = TextTokenizer.load(folder, self.config.tokenizer_split)
-        return load_checkpoint(folder, self.device, self.dtype, self.shared), tokenizer
+        self._assemble(str(folder.resolve()))
+        return load_checkpoint(folder, self.device, self.dtype, self.shared, self.ranks), tokenizer
+
+    def _assemble(self, model: str) -> None:
+        """Start the other ranks, which load their shards meanwhile."""
+        if self.ranks > 1:
+            self.team = Team(model, self.config, self.dtype, self.devices)
 
     def _capacity(self) -> int:
         """Blocks of the talker's cache."""
         if self.config.kv_blocks is not None:
             return self.config.kv_blocks
-        talker = self.model_config.talker
+        talker = self.talker
         width = torch.empty((), dtype=self.dtype).element_size()
         block_bytes = 2 * talker.layers * talker.kv_heads * talker.head_dim * width * self.block_size
         wanted = self.config.max_speeches * POSITIONS_PER_SLOT // self.block_size
@@ -173,21 +210,47 @@ class Parts:
         if self.device.type != "cuda":
             return CPU_CACHE_BYTES
         free, _ = torch.cuda.mem_get_info(self.device)
-        return free // 2
+        return min(free, self.least_free) // 2
 
     def _runner(self) -> Runner:
         config, weights, slots = self.model_config, self.checkpoint.main, self.config.max_speeches
         like = weights["talker.codec_head.weight"]
         state = SlotState(config, slots, self.pool.needed(self.positions), self.block_size, like)
-        talker_cache = self._cache(config.talker, self.pool.capacity + 1, self.block_size)
-        talker = Talker(config, weights, self.text, talker_cache, self.positions, self.ops)
+        peers = self._peers(state)
+        talker_cache = self._cache(self.talker, self.pool.capacity + 1, self.block_size)
+        talker = Talker(config, weights, self.text, talker_cache, self.positions, self.ops, peers)
         predictor_cache = self._cache(config.predictor, slots, config.code_groups)
         predictor = Predictor(config, weights, predictor_cache, self.ops)
         frame = FrameStage(config, talker, predictor, state, self.ops)
         prefill = PrefillStage(talker, state)
+        tell = nobody if self.team is None else self.team.tell
         if self.graphs:
-            return PipelinedRunner(state, prefill, frame, self.codec, self.prefill_tokens)
-        return EagerRunner(state, prefill, frame, self.codec)
+            opened = None if peers is None else peers.open
+            return PipelinedRunner(state, prefill, frame, self.codec, self.prefill_tokens, tell, opened)
+        if peers is not None:
+            peers.open()
+        return EagerRunner(state, prefill, frame, self.codec, tell)
+
+    def _peers(self, state: SlotState) -> Peers | None:
+        """Those who share the talker, once they have met."""
+        if self.team is None:
+            return None
+        slots, blocks = state.block_table.shape
+        rows = pass_sizes(self.config.max_speeches, self.prefill_tokens, self.ops.one_attention)
+        columns = FIELDS + self.model_config.code_groups
+        return self.team.meet(
+            Serve(
+                blocks=self.pool.capacity + 1,
+                block_size=self.block_size,
+                slots=slots,
+                slot_blocks=blocks,
+                positions=self.positions,
+                columns=columns,
+                most_rows=max(sizes[-1] for sizes in rows.values()),
+                words=max(self.talker.hidden, 2 * columns),
+                rows=rows if self.graphs else None,
+            )
+        )
 
     def _cache(self, sizes: Any, rows: int, length: int) -> list[LayerCache]:
         shape = (rows, length, sizes.kv_heads, sizes.head_dim)
@@ -240,11 +303,30 @@ class Parts:
             voices=tuple(config.speakers),
             instructions=config.supports_instructions,
             description=f"{self.device}, {str(self.dtype).removeprefix('torch.')}, {self.ops.name} ops, "
-            f"{self.ops.attention} attention" + (", graphs" if self.graphs else ""),
+            f"{self.ops.attention} attention"
+            + (", graphs" if self.graphs else "")
+            + (f", talker over {', '.join(map(str, self.devices))}" if self.ranks > 1 else ""),
             frame_samples=config.frame_samples,
             sample_rate=config.sample_rate,
             device=str(self.device),
         )
+
+
+def choose_devices(config: EngineConfig) -> list[torch.device]:
+    """Devices that share the talker, rank 0's first.
+
+    Any number of ranks share a CPU.
+    Raises `CheckpointError` for an absent device, and for another number than `tensor_parallel`.
+    """
+    names, ranks = config.device.split(","), config.tensor_parallel
+    if names == ["cpu"]:
+        names *= ranks
+    if len(names) != ranks:
+        raise CheckpointError(f"tensor parallel {ranks} takes {ranks} devices, not {config.device}")
+    devices = [choose_device(name) for name in names]
+    if len({device.type for device in devices}) > 1 or (devices[0].type == "cuda" and len(set(devices)) < ranks):
+        raise CheckpointError(f"tensor parallel {ranks} takes different GPUs, or the CPU alone, not {config.device}")
+    return devices
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,7 +1,9 @@
 """The engine: speeches from requests, over one step loop."""
 
+import asyncio
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -54,7 +56,13 @@ class Engine:
         scheduler: Scheduler,
         runner: Runner,
         observer: Observer,
+        release: Callable[[], None] = lambda: None,
     ) -> None:
+        """Start the loop.
+
+        `release` ends what the runner has elsewhere; it is called on another thread, once the loop has ended.
+        """
+        self._release = release
         self.card, self.defaults = card, defaults
         self._config, self._prompt_builder, self._scheduler = config, prompt_builder, scheduler
         self._outboxes = Outboxes(
@@ -135,6 +143,11 @@ class Engine:
         self._speeches.cancel()
         await self._preparation.close()
         await self._steps.close()
+        await asyncio.to_thread(self._release)
+
+    def fail(self, error: BaseException) -> None:
+        """End with every speech, for the device is lost."""
+        self._steps.fail(error)
 
     async def __aenter__(self) -> Self:
         return self

@@ -61,6 +61,11 @@ class StepLoop:
         self._device.shutdown(wait=False, cancel_futures=True)
         self._codec.shutdown(wait=False, cancel_futures=True)
 
+    def fail(self, error: BaseException) -> None:
+        """End with every speech, whatever runs."""
+        self._fail(error)
+        self._running.cancel()
+
     async def _run(self) -> None:
         try:
             while (batch := await self._next_batch()) is not None:
@@ -85,8 +90,7 @@ class StepLoop:
                 self._speeches.deliver(self._scheduler.commit_audio(replace(output, audio=audio)))
                 self._speeches.wake.set()
         except Exception as error:
-            self._fail(error)
-            self._running.cancel()
+            self.fail(error)
 
     async def _next_batch(self) -> Batch | None:
         """The next batch, awaited; None when the engine closes."""

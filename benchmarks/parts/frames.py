@@ -5,6 +5,7 @@ The rows stand in the middle of a speech.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 import torch
@@ -15,6 +16,7 @@ from engine.api.request import Sampling
 from engine.prompt.prompt_tokens import PromptToken
 from engine.runner.cuda_graphs import Graphs, build
 from engine.runner.eager import EagerRunner
+from engine.runner.frame import FrameStage
 from engine.runner.inputs import pack_prefills, pack_rows
 from engine.runner.pipelined import PipelinedRunner
 from engine.scheduler.batch import Batch, DecodeRow, Prefill, SlotInit
@@ -153,17 +155,20 @@ def _frame(runner: AnyRunner, table: Tensor) -> Callable[[], object]:
 def _talker(runner: AnyRunner, table: Tensor) -> Callable[[], object]:
     """The frame up to its middle; a graph on GPU."""
 
-    def half(rows: Tensor) -> None:
-        try:
-            runner._frame.forward(rows, _stop)
-        except _HalfwayError:
-            return
-
+    half = partial(half_frame, runner._frame)
     if isinstance(runner, EagerRunner):
         return lambda: half(table)
     graphs = Graphs(half, table, [len(table)], torch.cuda.graph_pool_handle())
     build([graphs])
     return lambda: graphs.replay(len(table))
+
+
+def half_frame(stage: FrameStage, table: Tensor) -> None:
+    """Run a frame up to its middle, codebook 0 drawn."""
+    try:
+        stage.forward(table, _stop)
+    except _HalfwayError:
+        return
 
 
 def _stop() -> None:

@@ -26,7 +26,8 @@ from engine.checkpoint.embedded import embedded_checkpoint
 from engine.prompt.builder import PromptLayout
 from engine.prompt.tokenizer import TextTokenizer
 from engine.runner.cuda_graphs import ROW_SIZES, sizes_up_to
-from engine.runner.step_graphs import PREFILL_SIZES, RIDING_SIZES, STREAM_SIZES
+from engine.runner.passes import PREFILL_SIZES, RIDING_SIZES
+from engine.runner.step_graphs import STREAM_SIZES
 from engine.scheduler.batch import Batch, StepOutput
 from engine.scheduler.batch_builder import Limits
 from engine.scheduler.block_pool import BlockPool

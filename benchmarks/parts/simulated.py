@@ -182,7 +182,7 @@ def replacements(graphs: type[Graphs[Any]]) -> Iterator[tuple[object, str, objec
     for module in (pipelined, staging, step_graphs):
         yield module, "torch", _Torch()
     yield step_graphs, "Graphs", graphs
-    yield step_graphs, "build", lambda graphs: None
+    yield step_graphs, "build", lambda graphs, prepared: prepared and prepared()
     yield wiring.Parts, "_runner", runner
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_type_hints
 
-Device = str  # "auto", "cpu", "cuda" or "cuda:N"
+Device = str  # "auto", "cpu", "cuda" or "cuda:N"; as many with commas between as share a talker
 DType = Literal["auto", "float32", "bfloat16"]
 Split = Literal["qwen2", "mistral"]
 Attention = Literal["auto", "flash-attn", "triton"]
@@ -38,6 +38,9 @@ class EngineConfig:
     device: Annotated[
         Device, Flag("auto, cpu, cuda:N, several with commas between, or all GPUs (default %(default)s)")
     ] = "auto"
+    tensor_parallel: Annotated[
+        int, Flag("devices that share a talker: one engine for each N of --device (default %(default)s)", 1, 64)
+    ] = 1
     dtype: Annotated[DType, Flag("of the talker's weights (default: bfloat16 on a GPU, float32 on a CPU)")] = "auto"
     max_speeches: Annotated[int, Flag("spoken at once (default %(default)s)", 1, 1_024)] = 16
     max_queue: Annotated[int, Flag("waiting for a slot (default %(default)s)", 0, 100_000)] = 64

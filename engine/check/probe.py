@@ -106,6 +106,9 @@ class Probe:
         out = self._seen(weight, self._ops.linear_residual(x, weight, residual, norm, eps)[0])
         return self._half(Half(self._names[id(weight)], out, residual)), None  # what is forced has another norm
 
+    def partial_linear(self, x: Tensor, weight: Tensor, ranks: int) -> Tensor:
+        return self._seen(weight, self._ops.partial_linear(x, weight, ranks))
+
     def norm_swiglu(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float, normed: Tensor | None = None) -> Tensor:
         return self._seen(weight, self._ops.norm_swiglu(x, norm, weight, eps, normed))
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from engine.checkpoint.config import DecoderConfig
 from engine.checkpoint.tensors import Tensors
 from engine.ops.base import HeadNorms, Ops, Rope
+from engine.ops.peers import Peers
 
 # (layer number, qkv of the layer, the layer's head norms) -> attention output (R, H D)
 Attend = Callable[[int, Tensor, HeadNorms], Tensor]
@@ -44,14 +45,17 @@ class RotaryConfig(Protocol):
 class DecoderStack:
     """Pre-norm layers with grouped-query attention, SwiGLU.
 
-    Keys and values live where the caller's `attend` keeps them.
+    Keys and values live where the caller's `attend` keeps them. With `peers` the weights are a shard of them.
     """
 
-    def __init__(self, config: DecoderConfig, weights: Tensors, prefix: str, ops: Ops) -> None:
+    def __init__(
+        self, config: DecoderConfig, weights: Tensors, prefix: str, ops: Ops, peers: Peers | None = None
+    ) -> None:
         self.eps = config.eps
         self.layers = [_layer(weights, f"{prefix}.layers.{i}.", config.eps) for i in range(config.layers)]
         self.norm = weights[f"{prefix}.norm.weight"]
         self._ops = ops
+        self._add = ops.linear_residual if peers is None else _shared(ops, peers)
 
     def run_layers(self, x: Tensor, attend: Attend) -> tuple[Tensor, Tensor | None]:
         """Output of all layers before the final norm.
@@ -62,10 +66,19 @@ class DecoderStack:
         following = [*(layer.input_norm for layer in self.layers[1:]), self.norm]
         for number, (layer, norm) in enumerate(zip(self.layers, following, strict=True)):
             qkv = ops.norm_linear(x, layer.input_norm, layer.qkv, eps, normed)
-            x, normed = ops.linear_residual(attend(number, qkv, layer.heads), layer.out, x, layer.output_norm, eps)
+            x, normed = self._add(attend(number, qkv, layer.heads), layer.out, x, layer.output_norm, eps)
             hidden = ops.norm_swiglu(x, layer.output_norm, layer.gate_up, eps, normed)
-            x, normed = ops.linear_residual(hidden, layer.down, x, norm, eps)
+            x, normed = self._add(hidden, layer.down, x, norm, eps)
         return x, normed
+
+
+def _shared(ops: Ops, peers: Peers) -> Callable[[Tensor, Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor | None]]:
+    """`Ops.linear_residual` of inputs that are dealt out to peers."""
+
+    def add(x: Tensor, weight: Tensor, residual: Tensor, norm: Tensor, eps: float) -> tuple[Tensor, Tensor | None]:
+        return peers.reduce(ops.partial_linear(x, weight, peers.ranks), residual, norm, eps)
+
+    return add
 
 
 def rope_tables(config: RotaryConfig, positions: int, like: Tensor) -> Rope:

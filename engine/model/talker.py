@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.checkpoint.config import ModelConfig
+from engine.checkpoint.config import DecoderConfig, ModelConfig
 from engine.checkpoint.tensors import Tensors
 from engine.model.layers import DecoderStack, rope_tables
 from engine.ops.attention_metadata import AttentionMetadata
 from engine.ops.base import HeadNorms, LayerCache, Ops
+from engine.ops.peers import Peers
 
 
 class TextEmbedding(Protocol):
@@ -77,11 +78,44 @@ class CodecEmbedding:
         return codes + self._offsets
 
 
-class Talker:
-    """Decoder over paged keys, values.
+class TalkerLayers:
+    """Layers over paged keys, values.
 
-    `cache` holds one pair of tensors a layer.
+    With peers a shard of each. `cache` holds one pair of tensors a layer, of the shard's heads.
     """
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        weights: Tensors,
+        cache: list[LayerCache],
+        positions: int,
+        ops: Ops,
+        peers: Peers | None = None,
+    ) -> None:
+        self.stack = DecoderStack(config, weights, "talker.model", ops, peers)
+        self.rope = rope_tables(config, positions, self.stack.norm)
+        self.cache = cache
+        self._ops, self._peers = ops, peers
+
+    def forward(self, x: Tensor, metadata: AttentionMetadata, several: bool) -> tuple[Tensor, Tensor | None]:
+        """State of rows before the final norm.
+
+        x (R, K) -> (R, K), and after that norm where it has been computed on the way.
+        `several`: the rows may be several positions of a slot. Peers take the x of rank 0.
+        """
+        paged = self._ops.paged_prefill if several else self._ops.paged_decode
+
+        def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
+            return paged(qkv, norms, self.rope, self.cache[layer], metadata)
+
+        if self._peers is not None:
+            self._peers.broadcast(x)
+        return self.stack.run_layers(x, attend)
+
+
+class Talker:
+    """Embeddings, layers, head; the layers shared with peers, if any."""
 
     def __init__(
         self,
@@ -91,14 +125,18 @@ class Talker:
         cache: list[LayerCache],
         positions: int,
         ops: Ops,
+        peers: Peers | None = None,
     ) -> None:
-        self.stack = DecoderStack(config.talker, weights, "talker.model", ops)
+        self.layers = TalkerLayers(config.talker, weights, cache, positions, ops, peers)
         self.head = weights["talker.codec_head.weight"]
         self.text = text
         self.codec = CodecEmbedding(config, weights)
-        self.rope = rope_tables(config.talker, positions, self.head)
-        self.cache = cache
-        self._ops = ops
+        self._ops, self._peers = ops, peers
+
+    @property
+    def stack(self) -> DecoderStack:
+        """The decoder layers."""
+        return self.layers.stack
 
     def embed(self, text: Tensor, codes: Tensor) -> Tensor:
         """Sum of text embedding with codec embeddings.
@@ -106,6 +144,11 @@ class Talker:
         Text ids (R,), codes (R, code groups) -> (R, K).
         """
         return self._ops.embed(self.codec.table, self.codec.rows(codes), self.text(text))
+
+    def share(self, table: Tensor) -> None:
+        """Give peers the table of a step."""
+        if self._peers is not None:
+            self._peers.broadcast(table)
 
     def decode(
         self, x: Tensor, block_table: Tensor, slots: Tensor, positions: Tensor, prompt: int = 0
@@ -115,13 +158,7 @@ class Talker:
         x (P + R, K) -> hidden state after the final norm (R, K), logits (R, V).
         The first `prompt` = P rows are prompt tokens, of which keys, values alone are kept.
         """
-        metadata = AttentionMetadata(block_table, slots, positions)
-        paged = self._ops.paged_prefill if prompt else self._ops.paged_decode
-
-        def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
-            return paged(qkv, norms, self.rope, self.cache[layer], metadata)
-
-        x, normed = self.stack.run_layers(x, attend)
+        x, normed = self.layers.forward(x, AttentionMetadata(block_table, slots, positions), several=prompt > 0)
         stack = self.stack
         hidden = self._ops.rms_norm(x[prompt:], stack.norm, stack.eps) if normed is None else normed[prompt:]
         return hidden, self._ops.linear(hidden, self.head)
@@ -131,12 +168,7 @@ class Talker:
 
         The rows may be several positions of a slot.
         """
-        metadata = AttentionMetadata(block_table, slots, positions)
-
-        def attend(layer: int, qkv: Tensor, norms: HeadNorms) -> Tensor:
-            return self._ops.paged_prefill(qkv, norms, self.rope, self.cache[layer], metadata)
-
-        self.stack.run_layers(x, attend)
+        self.layers.forward(x, AttentionMetadata(block_table, slots, positions), several=True)
 
 
 def _linear(weights: Tensors, name: str) -> tuple[Tensor, Tensor]:

@@ -99,6 +99,13 @@ class Ops(Protocol):
         x (R, K), weight (N, K), residual (R, N) -> (R, N), and its RMS norm where that costs less here than later.
         """
 
+    def partial_linear(self, x: Tensor, weight: Tensor, ranks: int) -> Tensor:
+        """Own part of a linear map over several ranks.
+
+        Its inputs are dealt out to them. x (R, K), weight (N, K), K being a rank's own -> (parts, R, N) fp32, for
+        `Peers.reduce`: the sum of all ranks' parts is `x @ weight.T`.
+        """
+
     def norm_swiglu(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float, normed: Tensor | None = None) -> Tensor:
         """RMS norm, projection, then `silu(gate) * up`.
 

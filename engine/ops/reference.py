@@ -42,6 +42,9 @@ class ReferenceOps:
     ) -> tuple[Tensor, Tensor | None]:
         return torch.addmm(residual, x, weight.t()), None
 
+    def partial_linear(self, x: Tensor, weight: Tensor, ranks: int) -> Tensor:
+        return F.linear(x, weight).float()[None]
+
     def norm_swiglu(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float, normed: Tensor | None = None) -> Tensor:
         gate, up = self.norm_linear(x, norm, weight, eps, normed).chunk(2, -1)
         return F.silu(gate) * up

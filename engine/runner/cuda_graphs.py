@@ -80,7 +80,8 @@ class Graphs(Generic[Output]):
 
     def _capture(self, table: Tensor) -> tuple[torch.cuda.CUDAGraph, Output]:
         graph = torch.cuda.CUDAGraph()
-        graph.capture_begin(pool=self._pool)  # torch.cuda.graph() would collect garbage before each of many captures
+        # torch.cuda.graph() would collect garbage before each of many captures; NCCL has a thread that looks at events.
+        graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
         try:
             output = self._function(table)
         finally:
@@ -88,10 +89,10 @@ class Graphs(Generic[Output]):
         return graph, output
 
 
-def build(graphs: Sequence[Graphs[Any]]) -> None:
+def build(graphs: Sequence[Graphs[Any]], prepared: Callable[[], None] | None = None) -> None:
     """Prepare all sizes side by side, then capture.
 
-    Compiling takes most of the time.
+    `prepared` is called between. Compiling takes most of the time.
     """
     from engine.ops.triton.parallel_compile import compile_in_processes  # Triton is there on GPU machines only
 
@@ -111,6 +112,8 @@ def build(graphs: Sequence[Graphs[Any]]) -> None:
         list(threads.map(prepare, sizes))
     torch.cuda.synchronize()
     torch.cuda.empty_cache()
+    if prepared is not None:
+        prepared()
     with Progress("capturing graphs", "graphs", len(sizes)) as capturing:
         for each in graphs:
             each.capture(capturing)

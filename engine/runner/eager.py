@@ -14,6 +14,7 @@ from engine.runner.chunk_groups import by_size, in_order
 from engine.runner.codec import CodecStage
 from engine.runner.frame import FrameStage
 from engine.runner.inputs import pack_prefills, pack_rows
+from engine.runner.passes import FRAME, PROMPTS, Tell, nobody
 from engine.runner.prefill import PrefillStage
 from engine.runner.slot_state import SlotState
 from engine.scheduler.batch import Batch, Chunk, DecodeRow, SlotInit, StepOutput
@@ -47,7 +48,11 @@ class EagerRunner:
     Belongs to the device thread.
     """
 
-    def __init__(self, state: SlotState, prefill: PrefillStage, frame: FrameStage, codec: CodecStage) -> None:
+    def __init__(
+        self, state: SlotState, prefill: PrefillStage, frame: FrameStage, codec: CodecStage, tell: Tell = nobody
+    ) -> None:
+        """`tell` peers of each pass."""
+        self._tell = tell
         self._state, self._prefill, self._frame, self._codec = state, prefill, frame, codec
         self._device, self._groups = state.codes.device, state.codes.shape[1]
 
@@ -59,6 +64,7 @@ class EagerRunner:
             self._init_slot(init)
         if batch.prefills:
             table = pack_prefills(batch.prefills, self._groups)
+            self._tell(PROMPTS, len(table))
             with nvtx.stage("prefill"):
                 self._prefill.forward(torch.from_numpy(table).to(self._device))
             watch.lap("prefill", len(table))
@@ -79,6 +85,7 @@ class EagerRunner:
         if not rows:
             return np.empty((0, self._groups + 1), np.int32)
         table = torch.from_numpy(pack_rows(rows, self._groups)).to(self._device)
+        self._tell(FRAME, len(rows))
         frames = self._frame.forward(table, lambda: watch.lap("talker", len(rows)))
         watch.lap("predictor", len(rows))
         result: npt.NDArray[np.int32] = frames.cpu().numpy()

@@ -44,6 +44,7 @@ class FrameStage:
         every, state = Inputs.of(table), self._state
         inputs = Inputs.of(table[prompt:]) if prompt else every
         slots = inputs.slots
+        self._talker.share(table)
         state.map_blocks(every.slots, every.positions, every.blocks)
         x = self._embed(inputs)
         if prompt:

@@ -4,7 +4,7 @@ Audio is decoded beside the next frame.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 
 import numpy as np
@@ -19,6 +19,7 @@ from engine.runner.frame import FrameStage
 from engine.runner.inputs import pack_prefills, pack_rows
 from engine.runner.launched import Group, LaunchedStep
 from engine.runner.pacer import StepPacer
+from engine.runner.passes import FRAME, PROMPTS, Tell, nobody
 from engine.runner.prefill import PrefillStage
 from engine.runner.slot_state import SlotState
 from engine.runner.staging import StagingBuffer, StepBuffers
@@ -36,14 +37,25 @@ class PipelinedRunner:
 
     @torch.inference_mode()
     def __init__(
-        self, state: SlotState, prefill: PrefillStage, frame: FrameStage, codec: CodecStage, tokens: int
+        self,
+        state: SlotState,
+        prefill: PrefillStage,
+        frame: FrameStage,
+        codec: CodecStage,
+        tokens: int,
+        tell: Tell = nobody,
+        prepared: Callable[[], None] | None = None,
     ) -> None:
-        """`tokens`: the most prompt tokens of a step."""
+        """`tokens`: the most prompt tokens of a step.
+
+        `tell` peers of each pass; `prepared` is called when all kernels have run once, before the capture.
+        """
+        self._tell = tell
         self._state, self._frame, self._codec = state, frame, codec
         self._device, self._groups = state.codes.device, state.codes.shape[1]
         self._main = torch.cuda.Stream(self._device)
         self._side = torch.cuda.Stream(self._device, step_graphs.AUDIO_PRIORITY)
-        self._graphs = StepGraphs(state, prefill, frame, codec, tokens)
+        self._graphs = StepGraphs(state, prefill, frame, codec, tokens, prepared)
         self._buffers = cycle([StepBuffers(self._graphs) for _ in range(DEPTH)])
         self._in_flight: LaunchedStep | None = None
         self._read: LaunchedStep | None = None  # the step whose frames were read last
@@ -112,6 +124,7 @@ class PipelinedRunner:
         if prefills:
             packed = pack_prefills(prefills, self._groups)
             buffers.tokens.load(packed, self._graphs.prefill)
+            self._tell(PROMPTS, self._graphs.prefill.size(len(packed)))
             self._graphs.prefill.replay(len(packed))
 
     def _run_rows(self, batch: Batch, riding: int, buffers: StepBuffers) -> None:
@@ -127,6 +140,7 @@ class PipelinedRunner:
             graphs, staging = self._graphs.riding[riding], buffers.riding[riding]
             table = np.concatenate((self._graphs.padded_prompts(batch, riding), table))
         staging.load(table, graphs)
+        self._tell(riding or FRAME, graphs.size(len(table)))
         buffers.frames[:count].copy_(graphs.replay(len(table))[:count], non_blocking=True)
 
     def _run_chunks(self, chunks: Sequence[Chunk], buffers: StepBuffers) -> list[Group]:

@@ -23,6 +23,7 @@ class PrefillStage:
     def forward(self, table: Tensor) -> None:
         """Write keys, values of the tokens at their positions."""
         inputs, state = Inputs.of(table), self._state
+        self._talker.share(table)
         state.map_blocks(inputs.slots, inputs.positions, inputs.blocks)
         x = embed_prompt(self._talker, state, inputs)
         self._talker.prefill(x, state.block_table, inputs.slots, inputs.positions)

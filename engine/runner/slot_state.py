@@ -62,11 +62,8 @@ class SlotState:
             self.frames[slot, self._to_device([number % RING for number in numbers])] = self._to_device(init.pending)
 
     def map_blocks(self, slots: Tensor, positions: Tensor, blocks: Tensor) -> None:
-        """Map each row's position to its block.
-
-        Repeating an entry of the table does no harm.
-        """
-        self.block_table[slots, positions // self.block_size] = blocks.int()
+        """Map each row's position to its block."""
+        map_blocks(self.block_table, self.block_size, slots, positions, blocks)
 
     def pending_codes(self, slots: Tensor, first: Tensor, count: int) -> Tensor:
         """Codes of `count` frames of each slot, for the codec.
@@ -88,3 +85,11 @@ class SlotState:
         numbers, top_k = self._numbers[:, slots], self._top_k[:, slots]
         talker = SamplingTensors(numbers[0], top_k[0], numbers[1], uniform[0])
         return talker, SamplingTensors(numbers[2], top_k[1], numbers[3], uniform[1]), numbers[4]
+
+
+def map_blocks(block_table: Tensor, block_size: int, slots: Tensor, positions: Tensor, blocks: Tensor) -> None:
+    """Map each row's position to its block.
+
+    Repeating an entry of the table does no harm.
+    """
+    block_table[slots, positions // block_size] = blocks.int()

@@ -1,6 +1,6 @@
 """Captured graphs of a step's stages, in all sizes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,14 +12,12 @@ from engine.runner.codec import CodecStage
 from engine.runner.cuda_graphs import Graphs, Pool, build, sizes_up_to
 from engine.runner.frame import FrameStage
 from engine.runner.inputs import pack_prefills, padding
+from engine.runner.passes import FRAME, PROMPTS, pass_sizes
 from engine.runner.prefill import PrefillStage
 from engine.runner.slot_state import SlotState
 from engine.scheduler.batch import Batch
 from engine.scheduler.chunk_policy import SIZES
 
-PREFILL_SIZES = (16, 32, 64, 128)
-RIDING_SIZES = (16, 32, 64)  # prompt tokens of a frame's own pass; of more, reading weights twice is little
-RIDDEN_SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)  # rows of such a frame
 STREAM_SIZES = (1, 2, 4, 8, 16, 32, 64)
 AUDIO_PRIORITY = -1  # of the codec's kernels before those of the next frame, which somebody waits for later
 
@@ -32,18 +30,28 @@ class StepGraphs:
     """
 
     def __init__(
-        self, state: SlotState, prefill: PrefillStage, frame: FrameStage, codec: CodecStage, tokens: int
+        self,
+        state: SlotState,
+        prefill: PrefillStage,
+        frame: FrameStage,
+        codec: CodecStage,
+        tokens: int,
+        prepared: Callable[[], None] | None = None,
     ) -> None:
-        """Capture all; `tokens`: the most prompt tokens of a step."""
+        """Prepare all, call `prepared`, capture all.
+
+        `tokens`: the most prompt tokens of a step.
+        """
         self.slots, self.groups, self.frame_samples = state.dummy, state.codes.shape[1], codec.frame_samples
         self.padding = padding(self.slots, self.groups)
         self._device, self._state, self._codec = state.codes.device, state, codec
         pool = torch.cuda.graph_pool_handle()
-        self.rows = Graphs(frame.forward, self._padded(self.slots), sizes_up_to(self.slots), pool)
-        self.prefill = Graphs(prefill.forward, self._padded(tokens), sizes_up_to(tokens, PREFILL_SIZES), pool)
-        self.riding = self._riding_graphs(frame, tokens, pool)
+        sizes = pass_sizes(self.slots, tokens, frame.takes_prompts)
+        self.rows = Graphs(frame.forward, self._padded(self.slots), sizes.pop(FRAME), pool)
+        self.prefill = Graphs(prefill.forward, self._padded(tokens), sizes.pop(PROMPTS), pool)
+        self.riding = self._riding_graphs(frame, sizes, pool)
         self.chunks = self._chunk_graphs()
-        build([self.rows, self.prefill, *self.riding.values(), *self.chunks.values()])
+        build([self.rows, self.prefill, *self.riding.values(), *self.chunks.values()], prepared)
 
     def riding_size(self, batch: Batch) -> int:
         """Prompt tokens of the graph for prompts with rows.
@@ -73,23 +81,13 @@ class StepGraphs:
     def _padded(self, rows: int) -> Tensor:
         return torch.tensor(self.padding, device=self._device).repeat(rows, 1)
 
-    def _riding_graphs(self, frame: FrameStage, tokens: int, pool: Pool) -> dict[int, Graphs[Tensor]]:
-        """Graphs of frames with prompt tokens, by these.
-
-        None where a frame would come out differently.
-        """
-        if not frame.takes_prompts:
-            return {}
-        rows = sizes_up_to(self.slots, RIDDEN_SIZES)
+    def _riding_graphs(
+        self, frame: FrameStage, sizes: Mapping[int, Sequence[int]], pool: Pool
+    ) -> dict[int, Graphs[Tensor]]:
+        """Graphs of frames with prompt tokens, by these."""
         return {
-            size: Graphs(
-                partial(frame.forward, prompt=size),
-                self._padded(size + self.slots),
-                [size + count for count in rows],
-                pool,
-            )
-            for size in RIDING_SIZES
-            if size <= tokens
+            prompt: Graphs(partial(frame.forward, prompt=prompt), self._padded(rows[-1]), rows, pool)
+            for prompt, rows in sizes.items()
         }
 
     def _chunk_graphs(self) -> dict[int, Graphs[Tensor]]:

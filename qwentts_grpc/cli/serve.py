@@ -61,7 +61,7 @@ async def _serve(config: ServerConfig, options: argparse.Namespace) -> None:
 
 def _config(options: argparse.Namespace) -> ServerConfig:
     model, *more = _models(options)
-    fronts, devices = layout(options.device, options.fronts)
+    fronts, devices = layout(options.device, options.fronts, options.tensor_parallel)
     return ServerConfig(
         model=model,
         more_models=tuple(more),

@@ -12,26 +12,41 @@ PROBE = "import torch; print(torch.cuda.device_count() if torch.cuda.is_availabl
 PROBE_LIMIT = 60.0  # seconds
 
 
-def layout(device: str, fronts: int | None) -> tuple[int, tuple[str, ...]]:
+def layout(device: str, fronts: int | None, ranks: int = 1) -> tuple[int, tuple[str, ...]]:
     """Number of fronts, devices of the engine processes.
 
+    `ranks` devices share an engine's talker; their names then have commas between.
+
     `device`: "auto", "all", or names with commas between. `fronts` None: none on a CPU, where one process has the
-    whole machine, else `FRONTS_A_GPU` for each. 0 fronts is one process, for one device. Raises `CheckpointError`.
+    whole machine, else `FRONTS_A_GPU` for each engine. 0 fronts is one process, for one engine.
+    Raises `CheckpointError`.
     """
-    devices = _devices(device)
+    devices = _shared(_devices(device, ranks), ranks)
     if fronts is None:
         fronts = (
             0 if devices == ("cpu",) else min(FRONTS_A_GPU * len(devices), max(1, len(os.sched_getaffinity(0)) // 2))
         )
     if fronts == 0 and len(devices) > 1:
-        raise CheckpointError("several devices need --fronts 1 or more")
+        raise CheckpointError("several engines need --fronts 1 or more")
     return fronts, devices
 
 
-def _devices(device: str) -> tuple[str, ...]:
+def _shared(devices: tuple[str, ...], ranks: int) -> tuple[str, ...]:
+    """Devices of each engine.
+
+    Any number of ranks share a CPU.
+    """
+    if devices == ("cpu",):
+        return devices
+    if len(devices) % ranks:
+        raise CheckpointError(f"--tensor-parallel {ranks}: {len(devices)} devices are no multiple of it")
+    return tuple(",".join(devices[first : first + ranks]) for first in range(0, len(devices), ranks))
+
+
+def _devices(device: str, ranks: int) -> tuple[str, ...]:
     match device:
         case "auto":
-            return ("cuda:0",) if _gpus() else ("cpu",)
+            return tuple(f"cuda:{number}" for number in range(ranks)) if _gpus() else ("cpu",)
         case "all":
             if not (count := _gpus()):
                 raise CheckpointError("--device all: there is no GPU, or no driver for it")

@@ -27,7 +27,8 @@ class ServerConfig:
     `insecure` serves where others could do harm, with a warning in place of a refusal.
     `require_consent` takes no recording without a reference to a consent, and none that `denied_recordings` lists;
     `audit_log` gets a line for each. `reference_silence`: seconds of silence appended to each.
-    `fronts` processes do gRPC, and each of `devices` has an engine process; 0 is one process with both. `placements`:
+    `fronts` processes do gRPC, and each of `devices`, or several that share a talker, has an engine process; 0 is one
+    process with both. `placements`:
     pairs of checkpoint and device; a checkpoint without one is on every device.
     """
 
@@ -74,7 +75,7 @@ class ServerConfig:
         """
         if self.watchdog_seconds is not None:
             return self.watchdog_seconds
-        return self.engine.step_timeout if device == "cpu" else WATCHDOG
+        return self.engine.step_timeout if device.startswith("cpu") else WATCHDOG
 
     def placed_on(self, device: str) -> tuple[str, ...]:
         """Checkpoints of one of `devices`."""

@@ -112,6 +112,37 @@ def test_a_norm_that_comes_with_a_sum_is_the_norm(name: str, columns: int, width
             assert torch.equal(taken, fused.norm_linear(summed, norm, taker, eps, normed))
 
 
+@pytest.mark.skipif(INTERPRETED, reason="the interpreter adds in another order")
+@pytest.mark.parametrize("ranks", [2, 4, 8])
+@pytest.mark.parametrize("width", [2048, 6144])
+def test_parts_of_several_ranks_add_to_the_bits_of_one(ranks: int, width: int) -> None:
+    for rows in ROWS:
+        x, weight, residual, norm, eps = operands("linear_residual", rows, 2048, width)
+        assert isinstance(x, Tensor) and isinstance(weight, Tensor) and isinstance(residual, Tensor)
+        parts = [
+            halved(fused.partial_linear(dealt(x, rank, ranks), dealt(weight, rank, ranks), ranks))
+            for rank in range(ranks)
+        ]
+        whole = product(fused, "linear_residual", (x, weight, residual, norm, eps))
+        assert torch.equal((alternating(parts) + residual.float()).to(HALF), whole), rows
+
+
+def dealt(x: Tensor, rank: int, ranks: int) -> Tensor:
+    """Columns of one rank: each `ranks`-th slice."""
+    return torch.cat(x.chunk(8, 1)[rank::ranks], 1)
+
+
+def halved(parts: Tensor) -> Tensor:
+    """Sum of a rank's parts, as programs that share a tile have cut them."""
+    half = len(parts) // 2
+    return halved(parts[:half]) + halved(parts[half:]) if half else parts[0]
+
+
+def alternating(parts: list[Tensor]) -> Tensor:
+    """Sum over the ranks, as the tree of slices has it."""
+    return alternating(parts[::2]) + alternating(parts[1::2]) if len(parts) > 1 else parts[0]
+
+
 def heads_and_rope(positions: int) -> tuple[HeadNorms, Rope]:
     angles = torch.arange(positions, device=DEVICE)[:, None] / 1e6 ** (torch.arange(0, WIDTH, 2, device=DEVICE) / WIDTH)
     angles = torch.cat((angles, angles), -1)

@@ -70,7 +70,7 @@ def step(engine: Engine, runner: PipelinedRunner, rows: int, newcomers: int) -> 
 
 def run(runner: PipelinedRunner, batch: Batch, riding: bool) -> tuple[Tensor, list[Tensor]]:
     """Frames of the batch over a filled cache, and all keys and values."""
-    caches = [each for layer in runner._frame._talker.cache for each in (layer.keys, layer.values)]
+    caches = [each for layer in runner._frame._talker.layers.cache for each in (layer.keys, layer.values)]
     torch.manual_seed(0)
     for each in caches:
         each.normal_()

@@ -1,6 +1,7 @@
 """Every kernel compiles for Ampere, Ada, Hopper and Blackwell, and fits their shared memory. No card is needed."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from engine.ops.triton.codec.tiles import CONV, UNIT
 from engine.ops.triton.gemm import plan
 from engine.ops.triton.ops import TritonOps
 from engine.ops.triton.parallel_compile import _Elsewhere
+from engine.ops.triton.symmetric import SymmetricPeers
 
 pytestmark = pytest.mark.timeout(1800)
 NOWHERE = torch.device("meta")
@@ -76,6 +78,22 @@ def test_kernels_of_the_language_models_fit(compiled: Callable[[], list[str]]) -
     attend(ops)
     sample(ops)
     assert not compiled()
+
+
+def test_kernels_of_several_ranks_fit(compiled: Callable[[], list[str]]) -> None:
+    ops = TritonOps()
+    for ranks in (2, 3):
+        for rank in (0, ranks - 1):
+            peers = SymmetricPeers(rank, ranks, NOWHERE, 64, 2048, partial(_nowhere, ranks))
+            peers.broadcast(half(64, 2048))
+            for rows in (1, 40):
+                parts = ops.partial_linear(half(rows, 6144 // ranks), half(2048, 6144 // ranks), ranks)
+                peers.reduce(parts, half(rows, 2048), half(2048), 1e-6)
+    assert not compiled()
+
+
+def _nowhere(ranks: int, _size: int) -> list[int]:
+    return [0] * ranks
 
 
 def attend(ops: TritonOps) -> None:

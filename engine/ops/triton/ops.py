@@ -44,6 +44,11 @@ class TritonOps(ReferenceOps):
             return super().linear_residual(x, weight, residual, norm, eps)
         return plan.linear_residual(x, weight, residual, norm, eps)
 
+    def partial_linear(self, x: Tensor, weight: Tensor, ranks: int) -> Tensor:
+        if self._plain("partial_linear", plan.misfit(x)):
+            return super().partial_linear(x, weight, ranks)
+        return plan.partial(x, weight, ranks)
+
     def norm_swiglu(self, x: Tensor, norm: Tensor, weight: Tensor, eps: float, normed: Tensor | None = None) -> Tensor:
         if self._plain("norm_swiglu", plan.misfit(x)):
             return super().norm_swiglu(x, norm, weight, eps, normed)

@@ -42,11 +42,11 @@ def _rms_norm(
         scales = scales + (scale,)  # type: ignore[assignment]  # noqa: RUF005
     arrive(OVERLAP)
     r = (tl.program_id(0) * BR + tl.arange(0, BR))[None, None, :]
-    _norm_rows(x_ptr + r * x_stride + k, out_ptr + r * K + k, scales, k, r < R, eps, K, S, BR, PIECES, KS)
+    norm_rows(x_ptr + r * x_stride + k, out_ptr + r * K + k, scales, k, r < R, eps, K, S, BR, PIECES, KS)
 
 
 @triton.jit
-def _norm_rows(
+def norm_rows(
     x_at,  # (S, KS, BR)
     out_at,
     scales,
@@ -59,6 +59,7 @@ def _norm_rows(
     PIECES: tl.constexpr,
     KS: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
+    """RMS norm of a tile, by `scales` of each piece."""
     EVEN: tl.constexpr = S * PIECES * KS == K
     squares = tl.zeros((S, BR), tl.float32)
     for piece in tl.static_range(PIECES):
@@ -73,12 +74,12 @@ def _norm_rows(
 
 
 @triton.jit
-def _add(at, inside, i, stride, COUNT: tl.constexpr):  # type: ignore[no-untyped-def]
+def add_up(at, inside, i, stride, COUNT: tl.constexpr):  # type: ignore[no-untyped-def]
     """Sum of COUNT parts from i on, as a tree."""
     if COUNT == 1:
         return tl.load(at + i * stride, mask=inside, other=0.0)
     else:
-        return _add(at, inside, i, stride, COUNT // 2) + _add(at, inside, i + COUNT // 2, stride, COUNT // 2)
+        return add_up(at, inside, i, stride, COUNT // 2) + add_up(at, inside, i + COUNT // 2, stride, COUNT // 2)
 
 
 @triton.jit
@@ -114,13 +115,13 @@ def _add_parts(
     stride = tl.num_programs(0).to(tl.int64) * N
     for piece in tl.static_range(PIECES):
         at, inside = row + k + piece * KS, k + piece * KS < N
-        out = _add(parts_ptr + at, inside, 0, stride, SPLIT)
+        out = add_up(parts_ptr + at, inside, 0, stride, SPLIT)
         out += tl.load(residual_ptr + at, mask=inside, other=0.0).to(tl.float32)
         tl.store(out_ptr + at, out.to(out_ptr.dtype.element_ty), mask=inside)
     tl.debug_barrier()
     r = tl.arange(0, BR)[None, None, :]  # the first is the row, the others fill the tile
     at = row + r * 0 + k
-    _norm_rows(out_ptr + at, normed_ptr + at, scales, k, r < 1, eps, N, S, BR, PIECES, KS)
+    norm_rows(out_ptr + at, normed_ptr + at, scales, k, r < 1, eps, N, S, BR, PIECES, KS)
 
 
 @triton.jit(do_not_specialize=["size"])
@@ -137,7 +138,7 @@ def _finish(
     start(OVERLAP)
     arrive(OVERLAP)
     at = tl.program_id(0) * PIECE + tl.arange(0, PIECE)
-    out = _add(parts_ptr + at, at < size, 0, size, SPLIT)
+    out = add_up(parts_ptr + at, at < size, 0, size, SPLIT)
     if RESIDUAL:
         out += tl.load(residual_ptr + at, mask=at < size, other=0.0).to(tl.float32)
     tl.store(out_ptr + at, out.to(out_ptr.dtype.element_ty), mask=at < size)
@@ -180,7 +181,7 @@ def rms_norm(x: Tensor, norm: Tensor, eps: float) -> Tensor:
     """
     rows, width = x.shape
     out = x.new_empty(rows, width)
-    each = max(2, _rows_of(width))
+    each = max(2, rows_of(width))
     _rms_norm[(triton.cdiv(rows, each),)](
         x,
         norm,
@@ -214,7 +215,7 @@ def add_parts(parts: Tensor, residual: Tensor, norm: Tensor, eps: float) -> tupl
         normed,
         eps,
         N=width,
-        BR=_rows_of(width),
+        BR=rows_of(width),
         S=SLICES,
         WIDTH=slice_width(width),
         KS=norm_piece(width),
@@ -245,7 +246,7 @@ def finish(parts: Tensor, dtype: torch.dtype, residual: Tensor | None = None) ->
     return out
 
 
-def _rows_of(width: int) -> int:
+def rows_of(width: int) -> int:
     """Rows of a tile that is normed.
 
     Enough for every thread of four warps to have eight values.

@@ -13,17 +13,22 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from engine.ops.triton.gemm.small_batch import slice_width, swiglu, take
+from engine.ops.triton.gemm.small_batch import Slices, slice_width, swiglu, take
 from engine.ops.triton.launch import arrive, fetch, overlap, start
 
 
 @triton.jit
-def _offset(i, chunk, WIDTH: tl.constexpr, KC: tl.constexpr):  # type: ignore[no-untyped-def]
+def _offset(i, chunk, WIDTH: tl.constexpr, KC: tl.constexpr, SLICES: tl.constexpr):  # type: ignore[no-untyped-def]
     """Where in K a chunk of the i-th slice begins.
 
-    i's three bits are reversed, so that a stack of sums is a tree.
+    The bits of i are reversed, so that a stack of sums is a tree.
     """
-    return (((i & 1) << 2) | (i & 2) | ((i >> 2) & 1)) * WIDTH + chunk * KC
+    number = i
+    if SLICES == 8:
+        number = ((i & 1) << 2) | (i & 2) | ((i >> 2) & 1)
+    elif SLICES == 4:
+        number = ((i & 1) << 1) | ((i >> 1) & 1)
+    return number * WIDTH + chunk * KC
 
 
 @triton.jit(do_not_specialize=["R"])
@@ -40,7 +45,9 @@ def _streamed(
     BN: tl.constexpr,
     WIDTH: tl.constexpr,  # of a slice of K
     KC: tl.constexpr,
+    SLICES: tl.constexpr,
     SPLIT: tl.constexpr,
+    PART: tl.constexpr,
     AHEAD: tl.constexpr,  # chunks of weights fetched while earlier kernels run
     SWIGLU: tl.constexpr,
     RESIDUAL: tl.constexpr,
@@ -48,17 +55,17 @@ def _streamed(
 ):  # type: ignore[no-untyped-def]
     start(OVERLAP)
     CHUNKS: tl.constexpr = WIDTH // KC
-    EVEN: tl.constexpr = 8 * WIDTH == K
+    EVEN: tl.constexpr = SLICES * WIDTH == K
     COLUMNS: tl.constexpr = 2 * N if SWIGLU else N
     WHOLE: tl.constexpr = EVEN and COLUMNS % BN == 0
-    OWN: tl.constexpr = 8 // SPLIT
+    OWN: tl.constexpr = SLICES // SPLIT
     column = tl.program_id(0) * BN + tl.arange(0, BN)
     weight_row = (column % 2) * N + column // 2 if SWIGLU else column  # gate and up of one output side by side
     n = tl.program_id(0) * (BN // 2) + tl.arange(0, BN // 2) if SWIGLU else column
     first = tl.program_id(2) * OWN
     row_at = w_ptr + weight_row[:, None] * K
     for ahead in tl.static_range(AHEAD):
-        line = _offset(first + ahead // CHUNKS, ahead % CHUNKS, WIDTH, KC) + tl.arange(0, KC // 64) * 64
+        line = _offset(first + ahead // CHUNKS, ahead % CHUNKS, WIDTH, KC, SLICES) + tl.arange(0, KC // 64) * 64
         fetch(row_at + line[None, :], OVERLAP)
     arrive(OVERLAP)
     r = tl.program_id(1) * BR + tl.arange(0, BR)
@@ -69,7 +76,7 @@ def _streamed(
     pair, quad, total = sums, sums, sums
     for step in tl.range(0, OWN * CHUNKS):
         i = first + step // CHUNKS
-        offset = _offset(i, step % CHUNKS, WIDTH, KC)
+        offset = _offset(i, step % CHUNKS, WIDTH, KC, SLICES)
         weights = take(weight_at + offset, (offset + k < K)[None, :] & (column < COLUMNS)[:, None], WHOLE)
         x = tl.load(x_at + offset, mask=inside if EVEN else inside & (offset + k < K)[:, None], other=0.0)
         sums = tl.dot(weights, x, sums)
@@ -84,7 +91,7 @@ def _streamed(
     at, keep = r[None, :] * N + n[:, None], r[None, :] < R
     if COLUMNS % BN > 0:
         keep = keep & (n < N)[:, None]
-    store_product(sums, at, keep, x_ptr, residual_ptr, out_ptr, R, N, BN, BR, SPLIT, SWIGLU, RESIDUAL)
+    store_product(sums, at, keep, x_ptr, residual_ptr, out_ptr, R, N, BN, BR, SPLIT, PART, SWIGLU, RESIDUAL)
 
 
 @triton.jit(do_not_specialize=["R"])
@@ -101,7 +108,9 @@ def _held(
     BN: tl.constexpr,
     WIDTH: tl.constexpr,  # of a slice of K
     KC: tl.constexpr,
+    SLICES: tl.constexpr,
     SPLIT: tl.constexpr,
+    PART: tl.constexpr,
     DEPTH: tl.constexpr,  # chunks of rows that are loaded at a time
     SWIGLU: tl.constexpr,
     RESIDUAL: tl.constexpr,
@@ -113,10 +122,10 @@ def _held(
     """
     start(OVERLAP)
     CHUNKS: tl.constexpr = WIDTH // KC
-    EVEN: tl.constexpr = 8 * WIDTH == K
+    EVEN: tl.constexpr = SLICES * WIDTH == K
     COLUMNS: tl.constexpr = 2 * N if SWIGLU else N
     WHOLE: tl.constexpr = EVEN and COLUMNS % BN == 0
-    OWN: tl.constexpr = 8 // SPLIT
+    OWN: tl.constexpr = SLICES // SPLIT
     column = tl.program_id(0) * BN + tl.arange(0, BN)
     weight_row = (column % 2) * N + column // 2 if SWIGLU else column
     n = tl.program_id(0) * (BN // 2) + tl.arange(0, BN // 2) if SWIGLU else column
@@ -126,7 +135,7 @@ def _held(
     weight_at = w_ptr + weight_row[:, None] * K + k[None, :]
     weights = ()
     for step in tl.static_range(OWN * CHUNKS):
-        offset = _offset(first + step // CHUNKS, step % CHUNKS, WIDTH, KC)
+        offset = _offset(first + step // CHUNKS, step % CHUNKS, WIDTH, KC, SLICES)
         inside = (offset + k < K)[None, :] & (column < COLUMNS)[:, None]
         weights = weights + (take(weight_at + offset, inside, WHOLE),)  # type: ignore[assignment]  # noqa: RUF005
     arrive(OVERLAP)
@@ -137,7 +146,7 @@ def _held(
         if step % DEPTH == 0:
             rows = ()
             for next in tl.static_range(step, min(step + DEPTH, OWN * CHUNKS)):
-                offset = _offset(first + next // CHUNKS, next % CHUNKS, WIDTH, KC)
+                offset = _offset(first + next // CHUNKS, next % CHUNKS, WIDTH, KC, SLICES)
                 inside = is_row if EVEN else is_row & (offset + k < K)[:, None]
                 rows = rows + (tl.load(x_at + offset, mask=inside, other=0.0),)  # type: ignore[assignment]  # noqa: RUF005
         sums = tl.dot(weights[step], rows[step % DEPTH], sums)
@@ -152,7 +161,7 @@ def _held(
     at, keep = r[None, :] * N + n[:, None], r[None, :] < R
     if COLUMNS % BN > 0:
         keep = keep & (n < N)[:, None]
-    store_product(sums, at, keep, x_ptr, residual_ptr, out_ptr, R, N, BN, BR, SPLIT, SWIGLU, RESIDUAL)
+    store_product(sums, at, keep, x_ptr, residual_ptr, out_ptr, R, N, BN, BR, SPLIT, PART, SWIGLU, RESIDUAL)
 
 
 @triton.jit
@@ -168,6 +177,7 @@ def store_product(
     BN: tl.constexpr,
     BR: tl.constexpr,
     SPLIT: tl.constexpr,
+    PART: tl.constexpr,
     SWIGLU: tl.constexpr,
     RESIDUAL: tl.constexpr,
 ):  # type: ignore[no-untyped-def]
@@ -175,7 +185,7 @@ def store_product(
 
     As a part of (SPLIT, R, N), or rounded, with residual or gate.
     """
-    if SPLIT > 1:
+    if SPLIT > 1 or PART:
         tl.store(out_ptr + tl.program_id(2).to(tl.int64) * R * N + at, sums, mask=keep)
     else:
         if RESIDUAL:
@@ -226,15 +236,18 @@ class Tile:
         return 2 * self.stages * self.chunk * (self.columns + tall)
 
 
-def large_batch_gemm(x: Tensor, weight: Tensor, residual: Tensor | None, gated: bool, tile: Tile) -> Tensor:
+def large_batch_gemm(
+    x: Tensor, weight: Tensor, residual: Tensor | None, gated: bool, tile: Tile, part: Slices | None = None
+) -> Tensor:
     """Product of many rows with a weight.
 
     x (R, K), weight (N, K) or, gated, (2 N, K) -> (R, N), or, where programs share a tile, its parts (split, R, N) fp32
-    without the residual, for `rows.finish` or `rows.add_parts`.
+    without the residual, for `rows.finish` or `rows.add_parts`; so too where it is the `part` of one of several peers.
     """
     rows, width = x.shape
     outputs = len(weight) // 2 if gated else len(weight)
-    if tile.split > 1:
+    slices = part or Slices.of(width)
+    if tile.split > 1 or part is not None:
         out = torch.empty(tile.split, rows, outputs, dtype=torch.float32, device=x.device)
     else:
         out = x.new_empty(rows, outputs)
@@ -252,9 +265,11 @@ def large_batch_gemm(x: Tensor, weight: Tensor, residual: Tensor | None, gated: 
         K=width,
         BR=tall,
         BN=tile.columns,
-        WIDTH=slice_width(width),
+        WIDTH=slices.width,
         KC=tile.chunk,
+        SLICES=slices.count,
         SPLIT=tile.split,
+        PART=part is not None,
         SWIGLU=gated,
         RESIDUAL=residual is not None and tile.split == 1,
         num_warps=tile.warps,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.ops.triton.gemm.large_batch import Tile, large_batch_gemm, tall_of
-from engine.ops.triton.gemm.small_batch import PIECE, SLICES, piece_of, slice_width, small_batch_gemm
+from engine.ops.triton.gemm.small_batch import PIECE, SLICES, Slices, piece_of, slice_width, small_batch_gemm
 from engine.ops.triton.launch import shared_memory
 from engine.ops.triton.rows import add_parts, finish, rms_norm
 
@@ -49,6 +49,14 @@ PLANS: dict[tuple[int, int], Plan] = {
     (3072, 2048): Plan(low=Tile(split=2), high=Tile(split=2)),
 }
 
+# Of one of several peers, measured on an H200 for two: (weight rows, own K)
+SHARED: dict[tuple[int, int], Plan] = {
+    (2048, 1024): Plan(low=Tile(split=4, held=2), high=Tile(split=4)),
+    (2048, 3072): Plan(few=8, low=Tile(split=4, ahead=2), high=Tile(split=4, ahead=2)),
+    (2048, 512): Plan(low=Tile(32, split=2), high=Tile(32, split=2)),
+    (2048, 1536): Plan(low=Tile(32, split=2), high=Tile(32, split=2)),
+}
+
 
 def misfit(x: Tensor) -> str | None:
     """Dtype that the kernels do not take.
@@ -66,7 +74,18 @@ def _plan(weights: int, width: int, shared: int) -> Plan:
     As measured, or what is safe for a size without a measurement, cut to what fits.
     """
     tile = Tile(chunk=piece_of(width))
-    plan = PLANS.get((weights, width), Plan(piece=tile.chunk, low=tile, high=tile))
+    return _fitted(PLANS.get((weights, width), Plan(piece=tile.chunk, low=tile, high=tile)), width, shared)
+
+
+@functools.cache
+def _shared_plan(weights: int, width: int, slices: Slices, shared: int) -> Plan:
+    """As `_plan`, for the product of one of several peers."""
+    tile = Tile(chunk=slices.piece, split=min(4, slices.count))
+    return _fitted(SHARED.get((weights, width), Plan(piece=tile.chunk, low=tile, high=tile)), width, shared)
+
+
+def _fitted(plan: Plan, width: int, shared: int) -> Plan:
+    """What of a plan fits in shared memory."""
     few = next((few for few in (plan.few, 8, 0) if few <= plan.few and _resident_bytes(plan, width, few) <= shared), 0)
     low, high = plan.low.fitted(32, width, shared), plan.high.fitted(64, width, shared)
     return replace(plan, few=few, low=low, high=high)
@@ -101,6 +120,8 @@ def linear(
     if norm is not None:
         x = rms_norm(x, norm, eps)
     tile = _tile(plan, len(x))
+    if gated and tile.split > 1:  # measured with a weight of the same sizes without a gate
+        tile = DEFAULT
     out = large_batch_gemm(x, weight, None, gated, tile)
     return out if tile.split == 1 else finish(out, x.dtype)
 
@@ -120,6 +141,18 @@ def linear_residual(
     if tile.split == 1:
         return out, None
     return add_parts(out, residual, norm, eps) if tile.normed else (finish(out, x.dtype, residual), None)
+
+
+def partial(x: Tensor, weight: Tensor, ranks: int) -> Tensor:
+    """Part of a product with K dealt out.
+
+    To `ranks` peers: (parts, R, N) fp32.
+    """
+    slices = Slices.shared(weight.shape[1], ranks)
+    plan = _shared_plan(*weight.shape, slices, shared_memory(x.device))
+    if len(x) <= plan.few:
+        return small_batch_gemm(x, weight, None, None, False, 0.0, plan.weight_rows, plan.piece, slices)[None]
+    return large_batch_gemm(x, weight, None, False, _tile(plan, len(x)), slices)
 
 
 def _tile(plan: Plan, rows: int) -> Tile:

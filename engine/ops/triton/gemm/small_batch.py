@@ -8,14 +8,16 @@ added at the end as a tree, ((0+4)+(2+6))+((1+5)+(3+7)): an order that no number
 """
 
 import functools
+from dataclasses import dataclass, replace
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from engine.checkpoint.shard import SLICES as SLICES
 from engine.ops.triton.launch import arrive, overlap, start
 
-SLICES = 8
 PIECE = 128  # K columns that a slice takes at a time: 256 bytes of a weight row
 WIDE = 2048  # columns from which a norm takes half a piece, so that three programs share a processor
 
@@ -48,6 +50,34 @@ def slice_width(width: int) -> int:
 
 def _padded(width: int, piece: int) -> int:
     return -(-width // (SLICES * piece)) * SLICES * piece
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Slices of K: number, width, columns of a piece.
+
+    A piece divides them.
+    """
+
+    count: int
+    width: int
+    piece: int
+
+    @classmethod
+    def of(cls, width: int) -> "Slices":
+        """All slices of a K."""
+        return cls(SLICES, slice_width(width), piece_of(width))
+
+    @classmethod
+    def shared(cls, width: int, ranks: int) -> "Slices":
+        """Slices of one of several peers.
+
+        `width` is its part of K. A branch of the whole tree where slices were dealt out, so that the peers' sum is that
+        of one device.
+        """
+        whole = cls.of(width * ranks)
+        dealt = SLICES % ranks == 0 and whole.width * SLICES == width * ranks
+        return replace(whole, count=SLICES // ranks) if dealt else cls.of(width)
 
 
 @triton.jit
@@ -135,7 +165,7 @@ def _resident(
     out = tl.sum(sums, 0)  # (BN, BR)
     if RESIDUAL:
         out += residual
-    out = out.to(dtype)
+    out = out.to(out_ptr.dtype.element_ty)
     if SWIGLU:
         gate, up = tl.split(tl.permute(tl.reshape(out, (BN // 2, 2, BR)), (0, 2, 1)))
         out = swiglu(gate, up)
@@ -151,15 +181,17 @@ def small_batch_gemm(
     eps: float,
     columns: int,
     piece: int,
+    part: Slices | None = None,
 ) -> Tensor:
     """Product of few rows with a weight.
 
-    x (R <= 16, K), weight (N, K) or, gated, (2 N, K) -> (R, N).
+    x (R <= 16, K), weight (N, K) or, gated, (2 N, K) -> (R, N); fp32 where it is the `part` of one of several peers.
     A program owns `columns` weight rows and takes `piece` columns of K a slice at a time, `norm_piece` with a norm.
     """
     rows, width = x.shape
     outputs = len(weight) // 2 if gated else len(weight)
-    out = x.new_empty(rows, outputs)
+    out = x.new_empty(rows, outputs, dtype=x.dtype if part is None else torch.float32)
+    slices = part or Slices.of(width)
     _resident[(triton.cdiv(len(weight), columns),)](
         x,
         norm,
@@ -173,8 +205,8 @@ def small_batch_gemm(
         K=width,
         BR=8 if rows <= 8 else 16,
         BN=columns,
-        S=SLICES,
-        WIDTH=slice_width(width),
+        S=slices.count,
+        WIDTH=slices.width,
         KS=piece if norm is None else norm_piece(width),
         NORM=norm is not None,
         SWIGLU=gated,
