@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("faster_whisper", reason="needs training/evaluate/requirements.txt")
 pytest.importorskip("num2words")
 
-from training.evaluate import picture, report
-from training.evaluate.heard import Count, Heard, counted
+from training.evaluate import clones, picture, report
+from training.evaluate.heard import Count, Heard, counted, total
 from training.evaluate.pace import quarters
 from training.evaluate.sentences import HELD_OUT, SETS, Sentence, read, sentences
 from training.evaluate.speaking import Spoken
@@ -71,3 +71,18 @@ def test_a_picture_has_a_bar_for_every_count_and_a_mark_for_the_recogniser() -> 
     widths = [float(bar.attrib["width"]) for bar in bars]
     assert widths == [132.5, 132.5, 530.0, 530.0]  # a quarter of the axis, and all of it
     assert max(float(bar.attrib["x"]) + float(bar.attrib["width"]) for bar in bars) <= picture.WIDTH
+
+
+def test_a_clone_counts_where_its_own_recording_is_nearer_by_a_margin() -> None:
+    known = {"a": np.array([1, 0], np.float32), "b": np.array([0, 1], np.float32)}
+    said = {"a": np.array([[0.9, 0.1], [0.7, 0.5]], np.float32), "b": np.array([[0.6, 0.61]], np.float32)}
+    likeness = clones.likenesses(said, known)
+    assert (likeness["a"].nearest, likeness["a"].cloned) == ("b", True)
+    assert likeness["a"][:2] == pytest.approx((0.8, 0.3))
+    assert not likeness["b"].cloned  # nearer, but by 0.01
+    *_, nearer, words = clones.report(likeness, {"a": Count(1, 10), "b": Count(2, 10)})
+    assert nearer.split()[-4:-1] == ["1", "of", "2"] and words.split()[-1] == "15.0%"
+
+
+def test_all_speeches_count_together() -> None:
+    assert total([heard("All right.", "All write.", 1.0), heard("One two.", "one", 1.0)]) == Count(2, 4)

@@ -4,7 +4,7 @@ import numpy as np
 
 from training.corpus.phonemes import Corpus
 from training.teacher.plan import batches, plan
-from training.teacher.speakers import SPEAKERS
+from training.teacher.speakers import ALL, SPEAKERS, UNSEEN
 
 SIZES = [5, 40, 13, 90, 7, 22, 61, 33, 8, 15]
 CORPUS = Corpus([f"{size}." for size in SIZES], ["."] * len(SIZES), [np.zeros(size, np.uint8) for size in SIZES])
@@ -42,3 +42,11 @@ def test_batches_come_in_few_sizes() -> None:
         (len(batch), -(-max(len(line.utterance.phonemes) for line in batch) // 16)) for _, batch in batches(lines, 300)
     }
     assert len(sizes) <= len({-(-size // 16) for size in SIZES}) + 3
+
+
+def test_clones_are_judged_by_speakers_of_no_training() -> None:
+    voices = {(speaker.source, speaker.ratio, speaker.disguise) for speaker in SPEAKERS}
+    assert not voices & {(speaker.source, speaker.ratio, speaker.disguise) for speaker in UNSEEN}
+    assert len({speaker.source for speaker in UNSEEN} - {speaker.source for speaker in SPEAKERS}) == 3
+    assert len({speaker.name for speaker in ALL}) == len(SPEAKERS) + 10
+    assert max(line.speaker for line in plan(CORPUS, 3, {"others": 1})) < len(SPEAKERS)

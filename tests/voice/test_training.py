@@ -21,8 +21,20 @@ from training.codec.train import Trainer as CodecTrainer
 from training.recorded import Recorded
 from training.resumed import read_talker
 from training.sizes import FRAME_SAMPLES, GROUPS, VOICES, model_config, talker_config, tokenizer_config
+from training.speaker.train import Trainer as SpeakerTrainer
+from training.speaker.train import listen
 from training.talker import coded
-from training.talker.coded import SHIFTS, load_codec, read_coded, write_coded
+from training.talker.coded import (
+    SHIFTS,
+    VECTORS,
+    load_codec,
+    load_speaker,
+    read_coded,
+    read_vectors,
+    speaker_vectors,
+    write_coded,
+    write_vectors,
+)
 from training.talker.columns import LEAD, Batches, Utterance, build_sequences, paragraphs, rounded
 from training.talker.model import SpeechModel
 from training.talker.subwords import train_subwords
@@ -88,6 +100,19 @@ def test_codes_survive_their_files(tmp_path: Path) -> None:
     for one, other in zip(said, read_coded(tmp_path), strict=True):
         assert (one.text, one.speaker) == (other.text, other.speaker)
         np.testing.assert_array_equal(one.codes, other.codes)
+
+
+def test_each_speaker_has_vectors_of_own_recordings(tmp_path: Path) -> None:
+    wave = (3_000 * torch.randn(60 * FRAME_SAMPLES)).short()
+    speech = Recorded(wave, torch.zeros(240).byte(), torch.tensor([0, 25, 60]), ["a", "b"], [2, 5])
+    trainer = SpeakerTrainer(listen(speech, 2, CPU), 1e-3)
+    trainer.step(2, 0.5)
+    torch.save(trainer.tensors(), tmp_path / "speaker.pt")
+    vectors = speaker_vectors(speech, load_speaker(tmp_path / "speaker.pt", CPU))
+    write_vectors(tmp_path, vectors)
+    assert vectors.abs().amax((1, 2)).nonzero().flatten().tolist() == [2, 5]
+    assert vectors.shape[1] == VECTORS and vectors[2].std(0).min() > 0
+    assert (stored := read_vectors(tmp_path)) is not None and torch.allclose(stored, vectors, atol=1e-2)
 
 
 @pytest.mark.parametrize("shift", SHIFTS)

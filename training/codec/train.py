@@ -172,6 +172,7 @@ def main() -> None:
     parser = training_options(__doc__, "recorded", rate=5e-4)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--unjudged", action="store_true", help="no critics: more steps, for codes above all")
     parser.add_argument("--same-codes", action="store_true", help="train the decoder alone")
     options = parser.parse_args()
     device = begin(options.seed)
@@ -181,6 +182,8 @@ def main() -> None:
     trainer = Trainer(device, options.rate, eager=options.eager)
     if options.resume:
         trainer.load(options.resume)
+    if options.unjudged:
+        trainer.alone = 1.0
     if options.same_codes:
         trainer.keep_codes()
     print(f"{speech.hours:.1f} hours of speech, {len(speech.texts)} recordings", flush=True)

@@ -3,6 +3,7 @@
 A server speaks sentences from outside the training set; a recogniser transcribes them.
 
 make eval-voice ARGS="--model FOLDER --voice NAME"
+make eval-voice ARGS="--model FOLDER --clones RECORDINGS"    # a checkpoint that clones
 """
 
 import argparse
@@ -16,7 +17,7 @@ import numpy as np
 
 from benchmarks.parts.server import serving
 from qwentts_client.client import AsyncClient, open_wav
-from training.evaluate import picture, report, teacher
+from training.evaluate import clones, picture, report, teacher
 from training.evaluate.heard import Count, Heard, counted, recognised
 from training.evaluate.pace import QUARTERS, quarters
 from training.evaluate.recogniser import Recogniser
@@ -47,7 +48,11 @@ def main() -> None:
     """Speak on one core, recognise, print each voice's figures."""
     options = _options()
     chosen = list(read(options.sentences)) if options.sentences else sentences(tuple(options.sets))
-    chosen = chosen[: options.first]
+    chosen = chosen[:: options.every][: options.first]
+    if options.clones:
+        for line in clones.judged(options.model, options.clones, chosen):
+            print(line, flush=True)
+        return
     said = speak_with_server(options.model, [sentence.text for sentence in chosen], options.voice)
     recogniser, known = Recogniser(), teacher.stored()
     bars, marks = dict[str, dict[str, Count]](), list[dict[str, Count]]()
@@ -72,9 +77,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make eval-voice", description=__doc__)
     parser.add_argument("--model", default="", help="a checkpoint's folder; without it, the embedded one")
     parser.add_argument("--voice", action="append", help="a voice's name, repeatable; without it, every voice")
+    parser.add_argument("--clones", type=Path, metavar="FOLDER", help="WAV files of speakers to clone, from .unseen")
     parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS, help="which of our sentences")
     parser.add_argument("--sentences", type=Path, help="a file of other sentences, a line each")
     parser.add_argument("--first", type=int, default=10**6, metavar="N", help="no more than N sentences")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="each N-th sentence")
     parser.add_argument("--keep", type=Path, help="a folder for the recordings")
     parser.add_argument("--picture", type=Path, help="an SVG file to draw")
     parser.add_argument("--show", action="store_true", help="print each sentence that was not heard as it was said")

@@ -39,6 +39,12 @@ def recognised(recogniser: Recogniser, said: Iterable[tuple[Sentence, Spoken]]) 
     return [Heard(sentence, speech, recogniser.transcribe(speech.samples)) for sentence, speech in said]
 
 
+def total(heard: Iterable[Heard]) -> Count:
+    """Count over all speeches."""
+    every = list(heard)
+    return Count(sum(one.errors for one in every), sum(len(plain_words(one.sentence.text)) for one in every))
+
+
 def counted(heard: Sequence[Heard]) -> dict[str, Count]:
     """Counts by group, then by "group: kind".
 

@@ -11,6 +11,9 @@ FOLDER = Path(__file__).parents[1] / "corpus"
 HELD_OUT = FOLDER / "held_out.txt"  # like the corpus
 SETS = ("held_out", "agents", "others")
 HELLO = "Hello world."  # in the training set: everybody says it first
+REFERENCE = (  # said in the recordings that clones are made of
+    "The old bridge across the river was closed in May, so most people now take the road along the hills."
+)
 BLANK = (" ", " \n ", "...", "?!")
 
 

@@ -19,12 +19,11 @@ from engine.model.speaker.encoder import SpeakerEncoder
 from engine.model.speaker.mel import LogMel
 from training.recorded import Recorded
 from training.sizes import FRAME_SAMPLES, SAMPLE_RATE, clone_config
-from training.teacher.speakers import SPEAKERS
+from training.teacher.speakers import HERTZ, SPEAKERS
 from training.timed import begin, elapsing, falling, training_options
 
 FRAMES = (90, 300)  # mel frames of a crop: 1 to 3.2 s
 SCALE, MARGIN = 24.0, 0.15  # of the additive margin softmax (Wang et al. 2018, arXiv 1801.05599)
-KNOWN_PITCH = {"joe": 112.0, "cmu_us_slt": 172.0, "cmu_us_rms": 102.0, "cmu_us_kal16": 88.0}  # Hz
 LOUDNESS = 0.15  # standard deviation of a coordinate of the vector: that of a built-in voice's row
 LOUD = -7.0  # mean of a frame that is loud
 QUIETEST = -11.5  # natural logarithm of the least mel magnitude
@@ -121,7 +120,7 @@ class Trainer:
 def listen(speech: Recorded, most: int, device: torch.device) -> Heard:
     """Log-mel frames of at most `most` recordings, on a device."""
     chosen = torch.randperm(len(speech.texts))[:most].tolist()
-    mel, samples = LogMel(SAMPLE_RATE, 128), (speech.starts * FRAME_SAMPLES).tolist()
+    mel, samples = LogMel(SAMPLE_RATE, 128, device), (speech.starts * FRAME_SAMPLES).tolist()
     mels = [mel(speech.wave[samples[one] : samples[one + 1]].float() / 32_768).T.half() for one in chosen]
     starts = F.pad(torch.tensor([len(part) for part in mels]).cumsum(0), (1, 0))
     speakers = torch.tensor([speech.speakers[one] for one in chosen])
@@ -157,7 +156,7 @@ def _facts(heard: Heard) -> Tensor:
         frames = heard.mels[(owners == number) & loud].float()
         spectrum = frames.mean(0) if len(frames) else loud.new_full((128,), -6.0, dtype=torch.float)
         rows[number, 1:] = (spectrum - spectrum.mean()).view(32, 4).mean(1)
-        rows[number, 0] = math.log(KNOWN_PITCH.get(speaker.source, 110.0) * speaker.pitch)
+        rows[number, 0] = math.log(HERTZ[speaker.source] * speaker.pitch)
     return (rows - rows.mean(0)) / rows.std(0).clamp(min=1e-3)
 
 

@@ -1,12 +1,13 @@
 """Training data of the talker: recordings as codes, with texts.
 
-Usage: python -m training.talker.coded RECORDED CODEC OUT [--speaker SPEAKER]
-CODEC is a file of the codec's training or a checkpoint's folder. With a speaker encoder, the data also serves cloning.
+Usage: python -m training.talker.coded RECORDED CODEC OUT [--speaker SPEAKER] [--more RECORDED ...]
+CODEC is a file of the codec's training or a checkpoint's folder. With a speaker encoder, the data also serves cloning:
+every speaker's vectors are of the first recordings.
 """
 
 import argparse
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,11 @@ from torch import Tensor
 
 from engine.checkpoint.codec_config import SpeakerEncoderConfig
 from engine.model.speaker.encoder import SpeakerEncoder
+from engine.model.speaker.mel import LogMel
 from training.codec.model import Codec
 from training.recorded import Recorded
 from training.resumed import read_codec
-from training.sizes import FRAME_SAMPLES, clone_config, tokenizer_config
+from training.sizes import FRAME_SAMPLES, SAMPLE_RATE, clone_config, tokenizer_config
 from training.speaker.train import strained
 from training.talker.columns import Codes, Utterance
 from training.teacher.speakers import SPEAKERS
@@ -59,26 +61,27 @@ def speaker_vectors(speech: Recorded, encoder: SpeakerEncoder) -> Tensor:
 
     Zero for a speaker without recordings.
     """
-    owners, vectors = torch.tensor(speech.speakers), list[Tensor]()
+    weight, owners = encoder.projection.weight, torch.tensor(speech.speakers)
+    mel, starts, vectors = LogMel(SAMPLE_RATE, 128, weight.device), speech.starts.tolist(), list[Tensor]()
     for number in range(len(SPEAKERS)):
         own = (owners == number).nonzero()[:, 0]
-        waves = [_stretch(speech, own) for _ in range(VECTORS if len(own) else 0)]
-        mels = torch.stack([encoder.mel(wave) for wave in waves]) if waves else torch.empty(0)
-        weight = encoder.projection.weight
-        vectors.append(encoder.forward(strained(mels.to(weight))) if waves else weight.new_zeros(VECTORS, len(weight)))
+        waves = [_stretch(speech, starts, own) for _ in range(VECTORS if len(own) else 0)]
+        mels = [mel(wave).to(weight) for wave in waves]
+        vectors.append(encoder.forward(strained(torch.stack(mels))) if mels else weight.new_zeros(VECTORS, len(weight)))
     return torch.stack(vectors).cpu()
 
 
-def _stretch(speech: Recorded, own: Tensor) -> Tensor:
+def _stretch(speech: Recorded, starts: Sequence[int], own: Tensor) -> Tensor:
     """About `VECTOR_FRAMES` frames of random recordings of `own`.
 
     The recordings are end to end.
     """
-    parts, starts = list[Tensor](), speech.starts
-    while sum(map(len, parts)) < VECTOR_FRAMES * FRAME_SAMPLES:
+    parts, frames = list[Tensor](), 0
+    while frames < VECTOR_FRAMES:
         one = int(own[torch.randint(len(own), ())])
         parts.append(speech.wave[starts[one] * FRAME_SAMPLES : starts[one + 1] * FRAME_SAMPLES])
-    return torch.cat(parts)[: VECTOR_FRAMES * FRAME_SAMPLES].float().cpu() / 32_768
+        frames += starts[one + 1] - starts[one]
+    return torch.cat(parts)[: VECTOR_FRAMES * FRAME_SAMPLES].float() / 32_768
 
 
 def write_vectors(folder: Path, vectors: Tensor) -> None:
@@ -153,10 +156,14 @@ def main() -> None:
     parser.add_argument("codec", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--speaker", type=Path)
+    parser.add_argument("--more", type=Path, nargs="+", default=[], metavar="RECORDED")
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     speech, codec = Recorded.load(options.recorded, device), load_codec(options.codec, device)
     utterances = [said for shift in SHIFTS for said in encode(speech, codec, shift)]
+    for path in options.more:
+        more = Recorded.load(path, device)
+        utterances += [said for shift in SHIFTS for said in encode(more, codec, shift)]
     write_coded(options.out, utterances)
     if options.speaker:
         write_vectors(options.out, speaker_vectors(speech, load_speaker(options.speaker, device)))

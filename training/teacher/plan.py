@@ -7,7 +7,7 @@ from itertools import accumulate, groupby
 from typing import NamedTuple
 
 from training.corpus.phonemes import Corpus
-from training.teacher.speakers import OTHERS, SPEAKERS
+from training.teacher.speakers import ALL, OTHERS, SPEAKERS
 from training.teacher.teacher import STEP, Utterance
 
 SEED = 4
@@ -18,7 +18,7 @@ _SECONDS_A_PHONEME = 0.052  # on average, with the silence around: to know how m
 class Line(NamedTuple):
     """One recording: text, its spoken form, speaker, utterance.
 
-    The speaker is an index into SPEAKERS.
+    The speaker is an index into ALL.
     """
 
     text: str
@@ -74,5 +74,5 @@ def _kind(line: Line) -> tuple[str, Fraction, int]:
 
     The teacher puts blanks between phonemes.
     """
-    speaker = SPEAKERS[line.speaker]
+    speaker = ALL[line.speaker]
     return speaker.family, speaker.ratio, -(-(2 * len(line.utterance.phonemes) + 3) // STEP)

@@ -33,7 +33,7 @@ from training.teacher.level import level
 from training.teacher.plan import SEED, Line, batches, plan
 from training.teacher.reading import Job, reading
 from training.teacher.resample import resample
-from training.teacher.speakers import JOE, SPEAKERS
+from training.teacher.speakers import ALL, JOE
 from training.teacher.teacher import Spoken, load_teacher
 
 _BATCH = {"cuda": 12_000, "cpu": 400}  # phonemes at once
@@ -106,8 +106,8 @@ def recordings(lines: list[Line], voices: Voices) -> Iterator[tuple[list[Line], 
     The teacher speaks on the device, while the others' processes prepare what comes after.
     """
     size = _BATCH[voices.device.type]
-    neural = list(batches([line for line in lines if SPEAKERS[line.speaker].family == JOE], size))
-    others = list(batches([line for line in lines if SPEAKERS[line.speaker].family != JOE], size))
+    neural = list(batches([line for line in lines if ALL[line.speaker].family == JOE], size))
+    others = list(batches([line for line in lines if ALL[line.speaker].family != JOE], size))
     teacher = load_teacher(voices.teacher, voices.device)
     with reading(voices.flite, [_job(line) for _, batch in others for line in batch], os.cpu_count() or 1) as read:
         for ratio, batch in neural:
@@ -117,12 +117,12 @@ def recordings(lines: list[Line], voices: Voices) -> Iterator[tuple[list[Line], 
 
 
 def _job(line: Line) -> Job:
-    speaker = SPEAKERS[line.speaker]
+    speaker = ALL[line.speaker]
     return Job(speaker.family, speaker.source, line.spoken, line.utterance.slowness)
 
 
 def _disguises(lines: list[Line]) -> list[Disguise]:
-    return [SPEAKERS[line.speaker].disguise for line in lines]
+    return [ALL[line.speaker].disguise for line in lines]
 
 
 def _stacked(recorded: list[NDArray[np.int16]], device: torch.device) -> Spoken:

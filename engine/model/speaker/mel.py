@@ -23,17 +23,17 @@ class LogMel:
     From 0 Hz to half the sample rate.
     """
 
-    def __init__(self, sample_rate: int, bands: int) -> None:
-        self.filters = slaney_filters(sample_rate, bands)
-        self.window = torch.hann_window(WINDOW)
+    def __init__(self, sample_rate: int, bands: int, device: torch.device | str = "cpu") -> None:
+        self.filters = slaney_filters(sample_rate, bands).to(device)
+        self.window = torch.hann_window(WINDOW, device=device)
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """Log-mel frames on the CPU.
+        """Log-mel frames on the filters' device.
 
         Mono samples (T,), T at least 385 -> (bands, T / 256).
         """
         margin = (WINDOW - HOP) // 2
-        padded = F.pad(samples.cpu().float()[None], (margin, margin), "reflect")[0]
+        padded = F.pad(samples.to(self.window.device).float()[None], (margin, margin), "reflect")[0]
         spectrum = torch.stft(padded, WINDOW, HOP, window=self.window, center=False, return_complex=True)
         magnitude = torch.view_as_real(spectrum).square().sum(-1).add(1e-9).sqrt()
         return (self.filters @ magnitude).clamp(min=1e-5).log()
