@@ -10,7 +10,7 @@ from tests.service.conftest import Running, config, decoded, pcm, send, serving,
 
 from .devices import Steady
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 TURNS = 32
 BROKEN = set(range(1, TURNS + 1, 3))

@@ -10,7 +10,7 @@ from qwentts_client.v1 import tts_pb2 as pb
 from tests.service.conftest import config, failure, pcm, send, serving, text, turn
 from tests.service.test_turns import assert_same_audio
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CALLERS, BLOCKS = 8, 12  # of sixteen positions; each caller comes to need four
 WORDS = "She read it aloud, word after word, until the lamp went out."

@@ -13,17 +13,21 @@ import pytest_asyncio
 
 from qwentts_client.client import RETRIES, AsyncClient
 from qwentts_client.v1 import tts_pb2_grpc
+from tests.faults.devices import Steady
 
 from .conftest import Running, config, failure, kinds, send, serving, text, turn
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timing]
+
+STEP = 0.01  # seconds
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def narrow(checkpoint: Path) -> AsyncIterator[Running]:
     """One slot, one place in the queue, and a short wait there."""
     async with serving(checkpoint, max_speeches=1, max_queue=1, queue_timeout=0.5) as running:
-        yield running
+        with running.runner(lambda runner: Steady(running.eos, STEP)):
+            yield running
         await running.idle()
 
 

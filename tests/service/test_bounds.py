@@ -7,10 +7,10 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from engine.checkpoint.dummy import write_checkpoint
 from engine.scheduler.batch import Runner
 from engine.scheduler.segment import CAP_SECONDS, CAP_SECONDS_PER_TOKEN
 from qwentts_client.v1 import tts_pb2 as pb
+from tests.faults.devices import Steady
 
 from .conftest import Running, config, failure, pcm, send, serving, text, turn
 from .fakes import Silent, Stuck
@@ -46,13 +46,13 @@ async def test_audio_shorter_than_a_frame_is_refused(server: Running) -> None:
     assert refused.fields == ["config.sampling.max_audio"]
 
 
-async def test_a_speech_that_never_ends_is_cut_at_the_cap_for_its_text(tmp_path: Path) -> None:
-    endless = write_checkpoint(tmp_path / "endless", "0.6B-CustomVoice", eos_scale=0.0)
+async def test_a_speech_that_never_ends_is_cut_at_the_cap_for_its_text(checkpoint: Path) -> None:
     asked = pb.SynthesizeRequest(config=pb.SynthesisConfig(voice="ryan"))  # no `max_audio`
     asked.config.sampling.seed = 1
     asked.config.delivery.max_lead.FromSeconds(3_600)
-    async with serving(endless, guard_seconds=0.0) as server:
-        summary = check_laws(await turn(server, asked, text("Hi.")))
+    async with serving(checkpoint, guard_seconds=0.0) as server:
+        with server.runner(lambda runner: Steady(server.eos)):
+            summary = check_laws(await turn(server, asked, text("Hi.")))
         assert server.sample("tts_requests_total", method="Synthesize", outcome="cap") == 1
     assert summary.finish_reason == pb.FINISH_REASON_LENGTH
     assert summary.codec_frames == (CAP_SECONDS + CAP_SECONDS_PER_TOKEN * summary.text_tokens) / 0.08

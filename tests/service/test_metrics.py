@@ -19,8 +19,6 @@ from qwentts_grpc.wire.status import REJECTIONS
 from .conftest import Running, cancel, config, failure, send, text, turn
 from .test_lifecycle import page
 
-pytestmark = pytest.mark.timing
-
 HISTOGRAMS = {
     "tts_queue_wait_seconds": "0.001 0.0025 0.005 0.01 0.025 0.05 0.1 0.25 0.5 1.0 2.5 5.0 10.0",
     "tts_time_to_first_audio_seconds": "0.01 0.02 0.03 0.04 0.05 0.075 0.1 0.15 0.2 0.3 0.5 1.0 2.5 5.0 10.0",
@@ -162,7 +160,7 @@ async def test_figures_agree_with_what_the_caller_saw(tts: Running) -> None:
         }
 
     apart = []
-    for _ in range(20):
+    for _ in range(5):
         before = figures()
         start = time.monotonic()
         call = tts.stub.SynthesizeText(pb.SynthesizeTextRequest(config=config(0.8).config, text="Twelve chars"))
