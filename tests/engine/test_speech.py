@@ -136,7 +136,7 @@ def words(text: str) -> Iterable[str]:
 @pytest.mark.parametrize("greedy", [False, True])
 async def test_the_sizes_of_text_pieces_are_invisible(engines: Engines, mode: TextMode, greedy: bool) -> None:
     engine = await engines(CUSTOM)
-    made = request(mode, greedy=greedy, frames=24)
+    made = request(mode, greedy=greedy, frames=12)
     whole = await speak(engine, made, TEXT)
     assert "".join(words(TEXT)) == TEXT
     for pieces, pause in ((words(TEXT), 0.01), (TEXT, 0.002)):
@@ -227,11 +227,12 @@ async def test_segments_go_on_in_the_same_turn(engines: Engines, mode: TextMode)
         assert (chunk.segment == 1) == (chunk.first_frame < marks["one"])
 
 
-async def test_a_model_that_never_ends_is_cut_at_the_cap(engines: Engines) -> None:
+async def test_a_model_that_never_ends_is_cut_at_the_cap(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.scheduler.segment.CAP_SECONDS", 1.6)
     engine = await engines(CUSTOM, eos_scale=0.0)
     heard = await speak(engine, request(frames=None), "Hi")
     assert heard.end.reason is FinishReason.LENGTH
-    assert heard.end.frames == 100 + 25 * heard.end.text_tokens
+    assert heard.end.frames == 20 + 25 * heard.end.text_tokens
 
 
 async def test_a_row_that_is_not_finite_fails_alone_and_leaves_nothing_behind(engines: Engines) -> None:

@@ -5,6 +5,9 @@ Whole recordings, no state: zero padding on the left is what a stream's empty me
 convolutional decoder with snake activations; the layout of Qwen3-TTS's 12 Hz codec, at other widths.
 """
 
+from collections.abc import Callable
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,7 +24,10 @@ def _snake(x: Tensor, frequency: Tensor, height: Tensor) -> Tensor:
     return (x + height * torch.sin(frequency * x).square()).to(x.dtype)
 
 
-_SNAKE_KERNEL = torch.compile(_snake, dynamic=True)
+@cache
+def _snake_kernel() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Compiled at its first use: the compiler's import alone takes seconds."""
+    return torch.compile(_snake, dynamic=True)
 
 
 class Codec(nn.Module):
@@ -128,7 +134,7 @@ class Snake(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T) -> (B, C, T)"""
-        snake = _SNAKE_KERNEL if x.is_cuda else _snake  # compiling takes longer than a small run on a CPU
+        snake = _snake_kernel() if x.is_cuda else _snake  # compiling takes longer than a small run on a CPU
         y: Tensor = snake(x, self.alpha.exp()[:, None], 1 / (self.beta.exp()[:, None] + 1e-9))
         return y
 
