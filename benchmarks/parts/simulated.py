@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine import build as wiring
+from engine.build import Parts
 from engine.runner import pipelined, staging, step_graphs
 from engine.runner.cuda_graphs import Graphs
 from engine.scheduler.batch import Runner
@@ -172,9 +172,9 @@ def replacements(graphs: type[Graphs[Any]]) -> Iterator[tuple[object, str, objec
 
     The replays are those of `graphs`.
     """
-    make_runner = wiring.Parts._runner
+    make_runner = Parts._runner
 
-    def runner(self: wiring.Parts) -> Runner:
+    def runner(self: Parts) -> Runner:
         self.graphs = True
         return make_runner(self)
 
@@ -183,7 +183,7 @@ def replacements(graphs: type[Graphs[Any]]) -> Iterator[tuple[object, str, objec
         yield module, "torch", _Torch()
     yield step_graphs, "Graphs", graphs
     yield step_graphs, "build", lambda graphs, prepared: prepared and prepared()
-    yield wiring.Parts, "_runner", runner
+    yield Parts, "_runner", runner
 
 
 def simulate() -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 from torch import Tensor
 
-from engine import build
+from engine.build import parts
 from engine.checkpoint import weights
 from engine.checkpoint.dummy.tokenizer import Vocabulary
 from engine.checkpoint.weights import Checkpoint
@@ -27,8 +27,8 @@ def plant(monkeypatch: pytest.MonkeyPatch, *faults: Fault) -> None:
         checkpoint, vocabulary = random(*args)
         return _faulty(checkpoint, faults), vocabulary
 
-    monkeypatch.setattr(build, "load_checkpoint", load)
-    monkeypatch.setattr(build, "dummy_checkpoint", draw)
+    monkeypatch.setattr(parts, "load_checkpoint", load)
+    monkeypatch.setattr(parts, "dummy_checkpoint", draw)
 
 
 def _faulty(checkpoint: Checkpoint, faults: Sequence[Fault]) -> Checkpoint:

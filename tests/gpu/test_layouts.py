@@ -10,10 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine import build
 from engine.api.config import EngineConfig
 from engine.api.request import Delivery, Sampling, SamplingParams, SpeechRequest
-from engine.build import build_engine
+from engine.build import build_engine, parts
 from engine.ops.base import SamplingTensors
 from engine.ops.reference import ReferenceOps
 from tests.engine.speaking import speak
@@ -72,7 +71,7 @@ async def test_greedy_codes_are_those_of_the_reference_operations(
     plain = {line.split()[0] for line in caplog.messages if "plain PyTorch" in line} - {"codec"}
     assert plain == PLAIN.get(name, set())
     follower = Follower()
-    monkeypatch.setattr(build, "choose", lambda *_: follower)
+    monkeypatch.setattr(parts, "choose", lambda *_: follower)
     async with await build_engine(str(folder), config(reference_ops=True)) as engine:
         follower.given = codes.flatten().tolist()
         await speak(engine, request(), TEXT)

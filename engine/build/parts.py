@@ -1,7 +1,6 @@
 """Wiring of all parts of the engine, in one place."""
 
 import asyncio
-import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +11,10 @@ from torch import Tensor
 
 from engine.api.config import EngineConfig, ModelCard
 from engine.api.errors import CheckpointError
-from engine.api.observer import NullObserver, Observer
+from engine.api.observer import Observer
 from engine.api.request import RECORDING_RATE, Reference, Sampling, SpeechRequest
+from engine.build.codecs import make_cloner, make_decoder
+from engine.build.devices import choose_devices, choose_dtype
 from engine.checkpoint import hub
 from engine.checkpoint.codec_config import CodecDecoderConfig, CodecEncoderConfig, SpeakerEncoderConfig
 from engine.checkpoint.dummy import KINDS
@@ -52,58 +53,13 @@ from engine.scheduler.batch import Runner
 from engine.scheduler.batch_builder import Limits
 from engine.scheduler.block_pool import BlockPool
 from engine.scheduler.scheduler import Scheduler
-from engine.warmup import speak_once
 
-logger = logging.getLogger(__name__)
 CPU_CACHE_BYTES = 1 << 30
 PREFILL_TOKENS = {
     "cuda": 256,
     "cpu": 64,
 }  # a step: about 2 ms on a GPU, 20 ms of the embedded voice on two cores
 POSITIONS_PER_SLOT = 4096  # average; more is never worth its memory
-
-
-async def build_engine(
-    model: str,
-    config: EngineConfig | None = None,
-    observer: Observer | None = None,
-    shared: SharedCodecs | None = None,
-) -> Engine:
-    """Load a checkpoint, start the engine, run one speech.
-
-    `model`: a folder, a hub id, or a kind's name with `dummy_weights`.
-    Engines that are built with the same `shared`, one after the other, hold what their codecs have in common once.
-    Raises `CheckpointError` when the checkpoint cannot be used.
-    """
-    parts = await load_parts(model, config or EngineConfig(), shared)
-    return await start_engine(parts, observer)
-
-
-async def load_parts(model: str, config: EngineConfig, shared: SharedCodecs | None = None) -> "Parts":
-    """Parts of an engine, loaded off the event loop.
-
-    Arguments as in `build_engine`.
-    Raises `CheckpointError` when the checkpoint cannot be used.
-    """
-    try:
-        return await asyncio.to_thread(Parts, model, config, shared or SharedCodecs())
-    except KeyError as error:
-        raise CheckpointError(f"{model}: the checkpoint lacks {error}") from error
-
-
-async def start_engine(parts: "Parts", observer: Observer | None = None) -> Engine:
-    """Engine of loaded parts, after its first speech.
-
-    Raises `EngineFailed` when that speech fails.
-    """
-    engine = parts.engine(observer or NullObserver())
-    try:
-        with Progress(f"first speech of {parts.name}"):
-            await speak_once(engine, parts.warm_up_request())
-    except BaseException:
-        await engine.close()
-        raise
-    return engine
 
 
 class Parts:
@@ -113,7 +69,7 @@ class Parts:
         self.config, self.shared = config, shared
         self.devices = choose_devices(config)
         self.device, self.ranks = self.devices[0], len(self.devices)
-        self.dtype = _choose_dtype(config.dtype, self.device)
+        self.dtype = choose_dtype(config.dtype, self.device)
         self.name = model.partition("@")[0].rstrip("/").rsplit("/", 1)[-1]
         self.team: Team | None = None  # where a talker is shared
         try:
@@ -138,7 +94,7 @@ class Parts:
         self.positions = min(self.model_config.max_positions, self.pool.capacity * self.block_size)
         self.codec = self._codec(config.max_speeches)
         self.text = self._text()
-        self.prompt_builder = PromptBuilder(self.model_config, self.tokenizer, self._cloner(), self.positions)
+        self.prompt_builder = PromptBuilder(self.model_config, self.tokenizer, make_cloner(self.checkpoint, self.codec, self.name), self.positions)
         self.runner = self._runner()
         if self.team is not None:
             self.team.wait()
@@ -260,19 +216,8 @@ class Parts:
         return torch.zeros(shape, dtype=self.dtype, device=self.device)
 
     def _codec(self, slots: int) -> CodecStage:
-        decoder = self.shared.decoder(self.checkpoint.codec, self._decoder)
+        decoder = self.shared.decoder(self.checkpoint.codec, lambda: make_decoder(self.checkpoint, self.fused))
         return CodecStage(decoder, slots, self.device)
-
-    def _decoder(self) -> Decoder:
-        config = CodecDecoderConfig.from_json(self.checkpoint.codec_json["decoder_config"])
-        weights = under(self.checkpoint.codec, "decoder")
-        if not self.fused:
-            return CodecDecoder(config, weights)
-        if Fallbacks().needed("codec decoder", misfit(config, weights)):
-            return CodecDecoder(config, weights)
-        from engine.ops.triton.codec.decoder import FusedCodecDecoder
-
-        return FusedCodecDecoder(config, weights)
 
     def _text(self) -> TextEmbedding:
         """Text embedding of the device.
@@ -281,18 +226,6 @@ class Parts:
         """
         projected = ProjectedText(self.checkpoint.main)
         return projected.table() if self.fused else projected
-
-    def _cloner(self) -> Cloner | None:
-        if self.model_config.kind != "base":
-            return None
-        rate = self.checkpoint.codec_json["input_sample_rate"]
-        if rate != RECORDING_RATE:
-            raise CheckpointError(f"{self.name}: the codec encodes {rate} Hz, recordings have {RECORDING_RATE}")
-        encoder_config = CodecEncoderConfig.from_json(self.checkpoint.codec_json)
-        encoder = CodecEncoder(encoder_config, under(self.checkpoint.codec, "encoder"))
-        speaker_config = SpeakerEncoderConfig.from_json(self.checkpoint.config_json["speaker_encoder_config"])
-        speaker = SpeakerEncoder(speaker_config, under(self.checkpoint.main, "speaker_encoder"))
-        return Cloner(encoder, speaker, self.codec)
 
     def _card(self) -> ModelCard:
         config = self.model_config
@@ -310,51 +243,3 @@ class Parts:
             sample_rate=config.sample_rate,
             device=str(self.device),
         )
-
-
-def choose_devices(config: EngineConfig) -> list[torch.device]:
-    """Devices that share the talker, rank 0's first.
-
-    Any number of ranks share a CPU.
-    Raises `CheckpointError` for an absent device, and for another number than `tensor_parallel`.
-    """
-    names, ranks = config.device.split(","), config.tensor_parallel
-    if names == ["cpu"]:
-        names *= ranks
-    if len(names) != ranks:
-        raise CheckpointError(f"tensor parallel {ranks} takes {ranks} devices, not {config.device}")
-    devices = [choose_device(name) for name in names]
-    if len({device.type for device in devices}) > 1 or (devices[0].type == "cuda" and len(set(devices)) < ranks):
-        raise CheckpointError(f"tensor parallel {ranks} takes different GPUs, or the CPU alone, not {config.device}")
-    return devices
-
-
-def choose_device(name: str) -> torch.device:
-    """Device by name; "auto": first GPU, else CPU.
-
-    Raises `CheckpointError` for an absent device, and for several.
-    """
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device("cuda:0" if name == "cuda" else name)
-    except RuntimeError as error:
-        raise CheckpointError(f"{name} is not one device") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise CheckpointError(f"there is no device {name}: {_devices()}")
-    return device
-
-
-def _devices() -> str:
-    """Existing devices, for an error message."""
-    if torch.version.cuda is None:
-        return "this PyTorch is built without CUDA"
-    count = torch.cuda.device_count()
-    return f"only cuda:0 to cuda:{count - 1}" if count else "no GPU, or no driver for it"
-
-
-def _choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype
