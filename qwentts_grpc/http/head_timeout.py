@@ -1,4 +1,4 @@
-"""A limit on the time that a connection takes for a request's head.
+"""Time limit on a request's head.
 
 uvicorn has none: connections without a request would fill its places for ever.
 """

@@ -78,7 +78,10 @@ class EmbeddedEngines:
 
 
 def _shared_codecs() -> "SharedCodecs":
-    """Import torch, which takes seconds; meanwhile probes are answered, and bad settings need not wait for it."""
+    """Import torch with all that needs it.
+
+    It takes seconds; meanwhile probes are answered, and bad settings need not wait for it.
+    """
     import engine.build  # noqa: F401
     from engine.checkpoint.shared_weights import SharedCodecs
 

@@ -26,7 +26,10 @@ def _snake(x: Tensor, frequency: Tensor, height: Tensor) -> Tensor:
 
 @cache
 def _snake_kernel() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Compiled at its first use: the compiler's import alone takes seconds."""
+    """Snake kernel, compiled at its first use.
+
+    The compiler's import alone takes seconds.
+    """
     return torch.compile(_snake, dynamic=True)
 
 

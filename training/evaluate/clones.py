@@ -90,7 +90,10 @@ def likenesses(clones: Vectors, known: Vectors) -> dict[str, Likeness]:
 
 
 def report(likeness: Mapping[str, Likeness], counts: Mapping[str, Count]) -> Iterator[str]:
-    """A line for each speaker, then how many are cloned, with all word errors."""
+    """A line for each speaker, then totals.
+
+    How many are cloned, with all word errors.
+    """
     yield f"{'speaker':12}{'own':>6}{'other':>7}  {'nearest other':14}{'word errors':>12}"
     for name, own in likeness.items():
         yield f"{name:12}{own.own:6.2f}{own.other:7.2f}  {own.nearest:14}{counts[name].rate:12.1%}"

@@ -39,7 +39,10 @@ class Speaker:
 
 @dataclass(frozen=True)
 class Source:
-    """Voice to disguise: its pitch in Hz, how often, within which factors."""
+    """Voice to disguise.
+
+    Its pitch in Hz, how often, within which factors.
+    """
 
     family: str
     name: str
