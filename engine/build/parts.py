@@ -16,31 +16,22 @@ from engine.api.request import RECORDING_RATE, Reference, Sampling, SpeechReques
 from engine.build.codecs import make_cloner, make_decoder
 from engine.build.devices import choose_devices, choose_dtype
 from engine.checkpoint import hub
-from engine.checkpoint.codec_config import CodecDecoderConfig, CodecEncoderConfig, SpeakerEncoderConfig
 from engine.checkpoint.dummy import KINDS
 from engine.checkpoint.shard import Shard
 from engine.checkpoint.shared_weights import SharedCodecs
-from engine.checkpoint.tensors import under
 from engine.checkpoint.weights import Checkpoint, dummy_checkpoint, load_checkpoint
 from engine.engine import Engine
-from engine.model.codec.decoder import CodecDecoder
-from engine.model.codec.encoder import CodecEncoder
 from engine.model.predictor import Predictor
-from engine.model.speaker.encoder import SpeakerEncoder
 from engine.model.talker import ProjectedText, Talker, TextEmbedding
 from engine.ops.base import LayerCache
-from engine.ops.codec import Decoder
-from engine.ops.fallbacks import Fallbacks
 from engine.ops.peers import Peers
 from engine.ops.select import choose
-from engine.ops.triton.codec.support import misfit
 from engine.parallel.messages import Serve
 from engine.parallel.team import Team
 from engine.progress import Progress
 from engine.prompt import prompt_tokens
 from engine.prompt.builder import PromptBuilder
 from engine.prompt.tokenizer import TextTokenizer
-from engine.runner.cloner import Cloner
 from engine.runner.codec import CodecStage
 from engine.runner.eager import EagerRunner
 from engine.runner.frame import FrameStage
@@ -94,7 +85,9 @@ class Parts:
         self.positions = min(self.model_config.max_positions, self.pool.capacity * self.block_size)
         self.codec = self._codec(config.max_speeches)
         self.text = self._text()
-        self.prompt_builder = PromptBuilder(self.model_config, self.tokenizer, make_cloner(self.checkpoint, self.codec, self.name), self.positions)
+        self.prompt_builder = PromptBuilder(
+            self.model_config, self.tokenizer, make_cloner(self.checkpoint, self.codec, self.name), self.positions
+        )
         self.runner = self._runner()
         if self.team is not None:
             self.team.wait()
