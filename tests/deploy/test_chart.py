@@ -15,7 +15,6 @@ from qwentts_grpc.cli.http import HTTP
 from tests.deploy.test_unit import LONGEST_CLOSE
 
 helm = pytest.importorskip("helm_python", reason="helm-python-sdk is not installed")
-kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
 
 HELM = Path("deploy/helm")
 CHART = HELM / "qwentts-grpc"
@@ -70,6 +69,8 @@ def test_it_lints_and_has_the_version_of_the_server() -> None:
 @pytest.mark.parametrize("version", ["1.30", "1.37"])
 @pytest.mark.parametrize("case", CASES)
 def test_every_object_is_valid_by_the_schemas_of_kubernetes(case: str, version: str) -> None:
+    # Imported here: it parses grammars for seconds.
+    kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
     for made in rendered(case):
         if made["apiVersion"] not in OTHERS:
             kubernetes_validate.validate(made, version, strict=True)
