@@ -113,7 +113,9 @@ class Engine:
 
     def state(self) -> EngineState:
         """Gauges of this moment."""
-        return replace(self._scheduler.state(time.monotonic()), queue_places=self._config.max_queue)
+        now = time.monotonic()
+        last_step = time.time() - (now - self.last_step)
+        return replace(self._scheduler.state(now), queue_places=self._config.max_queue, last_step=last_step)
 
     async def queue_wait(self, tenant: str = "") -> float:
         """Expected wait in seconds for a speech of `tenant`.

@@ -3,7 +3,6 @@
 `Observer.record` takes their values where they arise.
 """
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,7 +58,6 @@ STEP_SECONDS = _histogram(
 )
 GRAPH_REPLAYS = _counter("tts_graph_replays", "Captured graphs replayed.", stage=STAGES)
 GRAPH_FALLBACKS = _counter("tts_graph_fallbacks", "Steps that ran without a graph.", stage=STAGES, reason=("disabled",))
-LAST_STEP = Metric(Kind.GAUGE, "tts_engine_last_step_timestamp_seconds", "Unix time at the end of the last step.")
 TEXT_STARVED = _counter("tts_text_starved_seconds", "Time that speeches waited for text.")
 PREEMPTIONS = _counter("tts_preemptions", "Preempted speeches, to be recomputed.", reason=("kv", "priority", "share"))
 SLOT_RELEASE = _histogram(
@@ -79,7 +77,7 @@ CODEC_FRAMES = _counter(
 class EngineState:
     """Gauges of one moment, from `Engine.state`.
 
-    Those of several engines add up.
+    Those of several engines add up, but for `last_step`.
     """
 
     queued: int = _gauge("tts_queue_depth_requests", "Speeches waiting for a slot.")
@@ -90,6 +88,15 @@ class EngineState:
     blocks_capacity: int = _gauge("tts_kv_blocks_capacity", "KV cache blocks in the pool.")
     slots: int = _gauge("tts_engine_slots", "Slots: speeches that can run at once.")
     queue_places: int = _gauge("tts_queue_capacity_requests", "Queue capacity: speeches that can wait for a slot.")
+    last_step: float = _gauge(
+        "tts_engine_last_step_timestamp_seconds",
+        "Unix time at the end of the last step, the earliest of engines whose speeches could go on.",
+    )
+
+    @property
+    def runnable(self) -> int:
+        """Speeches that could go on."""
+        return self.running - self.parked - self.paced
 
 
 def record_step(observer: Observer, timings: Iterable[StageTiming]) -> None:
@@ -101,4 +108,3 @@ def record_step(observer: Observer, timings: Iterable[StageTiming]) -> None:
             observer.record(GRAPH_REPLAYS, 1, timing.stage)
         elif timing.graph is False:
             observer.record(GRAPH_FALLBACKS, 1, timing.stage, "disabled")
-    observer.record(LAST_STEP, time.time())

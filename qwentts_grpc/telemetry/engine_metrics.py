@@ -35,11 +35,17 @@ class EngineMetrics:
         record(value)
 
     def set_states(self, states: Iterable[EngineState]) -> None:
-        """Set the gauges to the sums over all engines."""
+        """Set the gauges to the sums over all engines.
+
+        The last step is the earliest of those with runnable speeches, else the latest.
+        """
         present = tuple(states)
+        values = {name: sum(getattr(state, name) for state in present) for name in self._gauges}
+        behind = [state.last_step for state in present if state.runnable]
+        values["last_step"] = min(behind) if behind else max((state.last_step for state in present), default=0.0)
         for name, gauge in self._gauges.items():
             assert isinstance(gauge, Gauge)
-            gauge.set(sum(getattr(state, name) for state in present))
+            gauge.set(values[name])
 
     def start_at_zero(self, model: str) -> None:
         """Create the series of an unused model."""

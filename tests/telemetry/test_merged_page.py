@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from engine.api.metrics import LAST_STEP, EngineState
+from engine.api.metrics import EngineState
 from qwentts_grpc.telemetry.engine_metrics import EngineMetrics
 from qwentts_grpc.telemetry.merged_page import MergedPages
 from qwentts_grpc.telemetry.metrics import Metrics
@@ -108,18 +108,30 @@ def test_states_of_engines_add_up() -> None:
 def test_a_busy_engine_that_hangs_is_not_hidden() -> None:
     def page(last: float, running: int, parked: int = 0, paced: int = 0) -> bytes:
         registry = CollectorRegistry()
-        made = EngineMetrics(registry)
-        made.set_states([EngineState(running=running, parked=parked, paced=paced)])
-        made.record(LAST_STEP, last, ())
+        state = EngineState(running=running, parked=parked, paced=paced, last_step=last)
+        EngineMetrics(registry).set_states([state])
         return generate_latest(registry)
 
-    name = LAST_STEP.name
+    name = "tts_engine_last_step_timestamp_seconds"
     front = page(0, running=0)
     assert value(of(front, page(5, 1), page(9, 1)), name) == 5
     assert value(of(front, page(5, 3, parked=2, paced=1), page(9, 1)), name) == 9
     assert value(of(front, page(5, 0), page(9, 1)), name) == 9
     assert value(of(front, page(5, 0), page(9, 0)), name) == 9
     assert value(of(front, page(0, 1), page(9, 1)), name) == 0  # hangs in its first step
+
+
+def test_a_busy_engine_that_hangs_is_not_hidden_by_another_of_its_process() -> None:
+    def last(*states: EngineState) -> float | None:
+        registry = CollectorRegistry()
+        EngineMetrics(registry).set_states(states)
+        return registry.get_sample_value("tts_engine_last_step_timestamp_seconds")
+
+    busy, other = EngineState(running=1, last_step=5), EngineState(running=2, paced=1, last_step=9)
+    assert last(busy, other) == 5
+    assert last(EngineState(running=1, parked=1, last_step=5), other) == 9
+    assert last(EngineState(last_step=5), EngineState(last_step=9)) == 9
+    assert last() == 0
 
 
 # ---- what does not
