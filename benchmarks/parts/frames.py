@@ -19,6 +19,7 @@ from engine.runner.eager import EagerRunner
 from engine.runner.frame import FrameStage
 from engine.runner.inputs import pack_prefills, pack_rows
 from engine.runner.pipelined import PipelinedRunner
+from engine.runner.slot_state import pack_starts
 from engine.scheduler.batch import Batch, DecodeRow, Prefill, SlotInit
 
 ROWS = (1, 8, 32, 64)
@@ -190,7 +191,8 @@ def _enter(runner: AnyRunner, sampling: Sampling, slot: int) -> DecodeRow:
     state = runner._state
     blocks = -(-(CONTEXT + 1) // state.block_size)
     first = 1 + slot * blocks
-    state.load_sampling_params(SlotInit(slot, sampling, slot, None, None, (), (), 0, ()))
+    start = pack_starts([SlotInit(slot, sampling, slot, None, None, (), (), 0, ())])
+    state.load(torch.from_numpy(start).to(state.codes.device))
     state.block_table[slot, :blocks] = torch.arange(first, first + blocks, device=state.block_table.device)
     block = first + CONTEXT // state.block_size
     return DecodeRow(slot, CONTEXT, block, TEXT_ID, codes=None, index=0, frame=slot, may_end=False)

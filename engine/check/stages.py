@@ -24,7 +24,7 @@ from engine.prompt.tokenizer import TextTokenizer
 from engine.runner.frame import FrameStage
 from engine.runner.inputs import pack_prefills, pack_rows
 from engine.runner.prefill import PrefillStage
-from engine.runner.slot_state import SlotState
+from engine.runner.slot_state import SlotState, pack_starts
 from engine.scheduler.batch import DecodeRow, Prefill, SlotInit
 from engine.scheduler.batch_builder import MIN_TOKENS
 from engine.scheduler.segment import Segment
@@ -95,8 +95,8 @@ class Stages:
         sampling, vector = script.sampling, script.layout.voice.embedding
         assert sampling.seed is not None
         init = SlotInit(0, sampling, sampling.seed, vector, None, (), (), 0, ())
-        self._state.load_prompt_inputs(init)
-        self._state.load_sampling_params(init)
+        self._state.load_vector(init)
+        self._state.load(self._on_device(pack_starts([init])))
         blocks = [self._block(position) for position in range(len(prompt))]
         table = pack_prefills([Prefill(0, 0, prompt, blocks)], self.config.code_groups)
         self._prefill.forward(self._on_device(table))

@@ -9,6 +9,7 @@ from torch import Tensor
 from engine.api.types import Codes
 from engine.byte_cache import ByteCache
 from engine.ops.codec import CodecState, Decoder
+from engine.runner.slot_state import upload
 from engine.scheduler.chunk_policy import SIZES
 
 CACHE_BYTES = 256 * 2**20  # states after recordings: some 50 voices in fp32, 100 in fp16
@@ -38,23 +39,22 @@ class CodecStage:
         self._lock = Lock()
 
     @torch.inference_mode()
-    def reset(self, slots: Sequence[int]) -> None:
-        """Put these slots at the start of a stream."""
-        for slot in slots:
-            self.state.reset(torch.full((1,), slot, dtype=torch.int64, device=self.device))
+    def reset(self, rows: Tensor) -> None:
+        """Put slots `rows` (R,) int64 on the device at the start of a stream.
 
-    def start_stream(
-        self, slot: int, reference: Codes | None, decoded: Sequence[tuple[int, ...]], scope: str = ""
-    ) -> None:
-        """Start `slot` with a past.
+        Never waits for the device, so that it can be captured.
+        """
+        self.state.reset(rows)
+
+    def restore(self, slot: int, reference: Codes | None, decoded: Sequence[tuple[int, ...]], scope: str = "") -> None:
+        """Give a stream at its start a past.
 
         As if it had just decoded `reference` (T, 16) and then `decoded`.
         """
-        self.reset([slot])
         if reference is not None and len(decoded) < self.decoder.config.reach:
             self.state.restore(slot, self.prime(reference, scope))
         if decoded:
-            self._run(self.state, slot, torch.tensor(decoded, device=self.device))
+            self._run(self.state, slot, upload(decoded, self.device))
 
     def is_primed(self, reference: Codes, scope: str = "") -> bool:
         """Whether the state after this recording is cached."""
@@ -72,7 +72,7 @@ class CodecStage:
             primed = self._primed.get(key)
         if primed is None:
             state = self.decoder.new_state(1, self.device, self.decoder.dtype)
-            self._run(state, 0, torch.tensor(reference, dtype=torch.int64, device=self.device))
+            self._run(state, 0, upload(reference, self.device).long())
             primed = state.saved(0)
             if self.device.type == "cuda":
                 torch.cuda.current_stream(self.device).synchronize()  # other streams read it
@@ -109,7 +109,7 @@ class CodecStage:
         return (self.decoder.forward(codes, self.state, rows) * 32767.0).round_().to(torch.int16)
 
     def _rows(self, slots: Sequence[int]) -> Tensor:
-        return torch.tensor(slots, dtype=torch.int64, device=self.device)
+        return upload(slots, self.device)
 
 
 def _key(reference: Codes, scope: str) -> bytes:

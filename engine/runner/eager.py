@@ -16,7 +16,7 @@ from engine.runner.frame import FrameStage
 from engine.runner.inputs import pack_prefills, pack_rows
 from engine.runner.passes import FRAME, PROMPTS, Tell, nobody
 from engine.runner.prefill import PrefillStage
-from engine.runner.slot_state import SlotState
+from engine.runner.slot_state import SlotState, pack_starts
 from engine.scheduler.batch import Batch, Chunk, DecodeRow, SlotInit, StepOutput
 
 
@@ -60,8 +60,8 @@ class EagerRunner:
     def step(self, batch: Batch) -> StepOutput:
         """Run one batch; raises whatever the device raises."""
         watch = Stopwatch(False if self._device.type == "cuda" else None)
-        for init in batch.inits:
-            self._init_slot(init)
+        if batch.inits:
+            self._start(batch.inits)
         if batch.prefills:
             table = pack_prefills(batch.prefills, self._groups)
             self._tell(PROMPTS, len(table))
@@ -76,10 +76,14 @@ class EagerRunner:
         watch.lap("codec", len(batch.chunks))
         return StepOutput(batch, frames[:, :-1], frames[:, -1].astype(bool), audio, sampled_at, tuple(watch.timings))
 
-    def _init_slot(self, init: SlotInit) -> None:
-        self._state.load_prompt_inputs(init)
-        self._state.load_sampling_params(init)
-        self._codec.start_stream(init.slot, init.reference, init.primed, init.scope)
+    def _start(self, inits: Sequence[SlotInit]) -> None:
+        table = torch.from_numpy(pack_starts(inits)).to(self._device)
+        self._state.load(table)
+        self._codec.reset(table[:, 0])
+        for init in inits:
+            self._state.load_vector(init)
+            self._state.load_past(init)
+            self._codec.restore(init.slot, init.reference, init.primed, init.scope)
 
     def _run_rows(self, rows: Sequence[DecodeRow], watch: Stopwatch) -> npt.NDArray[np.int32]:
         if not rows:

@@ -9,7 +9,7 @@ from engine.runner.cuda_graphs import sizes_up_to
 
 PROMPTS, FRAME = -1, 0  # kinds: prompts alone, a frame; else a frame with so many prompt tokens
 PREFILL_SIZES = (16, 32, 64, 128)
-RIDING_SIZES = (16, 32, 64)  # prompt tokens of a frame's own pass; of more, reading weights twice is little
+RIDING_SIZES = (16, 32, 48, 64)  # prompt tokens of a frame's own pass; of more, reading weights twice is little
 RIDDEN_SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128)  # rows of such a frame
 Tell = Callable[[int, int], None]  # (kind, rows): such a pass is about to run
 

@@ -21,10 +21,10 @@ from engine.runner.launched import Group, LaunchedStep
 from engine.runner.pacer import StepPacer
 from engine.runner.passes import FRAME, PROMPTS, Tell, nobody
 from engine.runner.prefill import PrefillStage
-from engine.runner.slot_state import SlotState
+from engine.runner.slot_state import SlotState, pack_starts
 from engine.runner.staging import StagingBuffer, StepBuffers
 from engine.runner.step_graphs import StepGraphs
-from engine.scheduler.batch import NOTHING, Batch, Chunk, Prefill, StepOutput
+from engine.scheduler.batch import NOTHING, Batch, Chunk, Prefill, SlotInit, StepOutput
 
 DEPTH = 4  # sets of host buffers: the step being filled, the one in flight, two whose audio is still to be read
 
@@ -97,12 +97,11 @@ class PipelinedRunner:
             self._main.wait_event(self._read.buffers.events.decoded)
         buffers.events.started.record()
         for init in batch.inits:
-            self._state.load_prompt_inputs(init)
+            self._state.load_vector(init)
         with nvtx.stage("prefill"):
             self._run_prefill([] if riding else batch.prefills, buffers)
         buffers.events.prefilled.record()
-        for init in batch.inits:
-            self._state.load_sampling_params(init)
+        self._start_slots(batch.inits, buffers)
         with nvtx.stage("frame"):
             self._run_rows(batch, riding, buffers)
         buffers.events.framed.record()
@@ -111,14 +110,24 @@ class PipelinedRunner:
 
     def _launch_audio(self, batch: Batch, buffers: StepBuffers) -> Sequence[Group]:
         """Launch the codec behind this step's frames."""
+        if batch.inits:
+            buffers.resets.load(pack_starts(batch.inits), self._graphs.resets)
+            self._graphs.resets.replay(len(batch.inits))
         for init in batch.inits:
-            self._codec.start_stream(init.slot, init.reference, init.primed, init.scope)
+            self._codec.restore(init.slot, init.reference, init.primed, init.scope)
         self._side.wait_event(buffers.events.framed)
         buffers.events.decoding.record()
         with nvtx.stage("codec"):
             groups = self._run_chunks(batch.chunks, buffers)
         buffers.events.decoded.record()
         return groups
+
+    def _start_slots(self, inits: Sequence[SlotInit], buffers: StepBuffers) -> None:
+        if inits:
+            buffers.starts.load(pack_starts(inits), self._graphs.starts)
+            self._graphs.starts.replay(len(inits))
+        for init in inits:
+            self._state.load_past(init)
 
     def _run_prefill(self, prefills: Sequence[Prefill], buffers: StepBuffers) -> None:
         if prefills:

@@ -14,7 +14,7 @@ from engine.runner.frame import FrameStage
 from engine.runner.inputs import pack_prefills, padding
 from engine.runner.passes import FRAME, PROMPTS, pass_sizes
 from engine.runner.prefill import PrefillStage
-from engine.runner.slot_state import SlotState
+from engine.runner.slot_state import SlotState, start_padding
 from engine.scheduler.batch import Batch
 from engine.scheduler.chunk_policy import SIZES
 
@@ -23,8 +23,9 @@ AUDIO_PRIORITY = -1  # of the codec's kernels before those of the next frame, wh
 
 
 class StepGraphs:
-    """Graphs of prompt tokens, rows, both in one pass, chunks.
+    """Graphs of starts, prompt tokens, rows, both in one pass, chunks.
 
+    `starts` and `resets` take the table of `pack_starts`, for slots and for the codec's streams.
     `prefill` and `rows` take the table of `inputs`; so does `riding`, by prompt tokens, which precede the rows;
     `chunks`, by frames a chunk: (B, 2) int64, slot and first frame, -> (B, samples) int16.
     """
@@ -43,7 +44,7 @@ class StepGraphs:
         `tokens`: the most prompt tokens of a step.
         """
         self.slots, self.groups, self.frame_samples = state.dummy, state.codes.shape[1], codec.frame_samples
-        self.padding = padding(self.slots, self.groups)
+        self.padding, self.start_padding = padding(self.slots, self.groups), start_padding(self.slots)
         self._device, self._state, self._codec = state.codes.device, state, codec
         pool = torch.cuda.graph_pool_handle()
         sizes = pass_sizes(self.slots, tokens, frame.takes_prompts)
@@ -51,7 +52,9 @@ class StepGraphs:
         self.prefill = Graphs(prefill.forward, self._padded(tokens), sizes.pop(PROMPTS), pool)
         self.riding = self._riding_graphs(frame, sizes, pool)
         self.chunks = self._chunk_graphs()
-        build([self.rows, self.prefill, *self.riding.values(), *self.chunks.values()], prepared)
+        self.starts, self.resets = self._start_graphs()
+        prompts = (self.starts, self.resets, self.prefill)
+        build([self.rows, *prompts, *self.riding.values(), *self.chunks.values()], prepared)
 
     def riding_size(self, batch: Batch) -> int:
         """Prompt tokens of the graph for prompts with rows.
@@ -89,6 +92,16 @@ class StepGraphs:
             prompt: Graphs(partial(frame.forward, prompt=prompt), self._padded(rows[-1]), rows, pool)
             for prompt, rows in sizes.items()
         }
+
+    def _start_graphs(self) -> tuple[Graphs[None], Graphs[None]]:
+        """Both on tables of their own, for they run on different streams."""
+        sizes = sizes_up_to(self.slots, STREAM_SIZES)
+        one, two = (
+            torch.tensor(self.start_padding, device=self._device).repeat(self.slots, 1) for _ in ("starts", "resets")
+        )
+        apart = torch.cuda.graph_pool_handle(), torch.cuda.graph_pool_handle()
+        resets = Graphs(lambda table: self._codec.reset(table[:, 0]), two, sizes, apart[1], AUDIO_PRIORITY)
+        return Graphs(self._state.load, one, sizes, apart[0]), resets
 
     def _chunk_graphs(self) -> dict[int, Graphs[Tensor]]:
         """Codec graphs by frames a chunk.

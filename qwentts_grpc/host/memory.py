@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PERIOD = 10.0  # seconds between two checks
-GROWTH = 32 * 2**20  # bytes more than after the last trim
+GROWTH = 8 * 2**20  # bytes more than after the last trim, in each process of a server
 URGENT = 256 * 2**20  # bytes after which a process that is never idle is trimmed too
 YOUNG = (1_000, 5, 1_000_000)  # thresholds of collections: those of new objects stay under a millisecond, full ones
 # would come often, for frozen objects do not count

@@ -162,7 +162,7 @@ async def test_streaming_is_the_decoding_of_all_codes_at_once(
 ) -> None:
     engine = await engines(CUSTOM)
     delivery = Delivery(text_mode=mode, max_lead=1e4, first_chunk_frames=2)  # a slow machine makes the others of 1
-    heard = await speak(engine, request(mode, frames=50, delivery=delivery), TEXT)
+    heard = await speak(engine, request(mode, frames=51, delivery=delivery), TEXT)
     assert len({len(chunk.codes) for chunk in heard.of(AudioChunk)}) > 1
     loaded = load_checkpoint(checkpoint(CUSTOM), torch.device("cpu"), torch.float32)
     decoder = CodecDecoder(

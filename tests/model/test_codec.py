@@ -120,11 +120,12 @@ def test_a_slot_goes_on_as_if_it_had_decoded_a_recording_and_its_past(
     reference = codes[:recorded].int().numpy() if recorded else None
     stage = CodecStage(exact, SLOTS, CPU)
     if again and reference is not None:
-        stage.start_stream(2, reference, [])
+        stage.restore(2, reference, [])
         stage.decode([2], random_codes(1, 2, seed=8))
         assert stage.is_primed(reference)
     stage.decode([1], random_codes(1, 2, seed=9))
-    stage.start_stream(1, reference, codes[recorded:start].tolist())
+    stage.reset(torch.tensor([1]))
+    stage.restore(1, reference, codes[recorded:start].tolist())
     pcm = stage.decode([1], codes[None, start:])[0]
     expected = one_shot(exact, codes)[start * 1920 :] * 32767
     assert (pcm - expected).abs().max() <= 0.5 + SAME * 32767
@@ -144,7 +145,7 @@ def test_what_one_scope_has_made_the_codec_remember_serves_no_other(exact: Codec
     stage = CodecStage(exact, SLOTS, CPU)
     stage.prime(recording, "acme")
     assert [stage.is_primed(recording, scope) for scope in ("acme", "globex", "")] == [True, False, False]
-    stage.start_stream(1, recording, [], "globex")
+    stage.restore(1, recording, [], "globex")
     assert stage.is_primed(recording, "globex")
 
 
@@ -152,7 +153,7 @@ def test_the_stage_gives_pcm16_rows(decoder: CodecDecoder) -> None:
     stage, codes = CodecStage(decoder, SLOTS, CPU), random_codes(2, 3)
     pcm = stage.decode([3, 0], codes)
     assert pcm.dtype == torch.int16 and pcm.shape == (2, 3 * 1920)
-    stage.reset([3])
+    stage.reset(torch.tensor([3]))
     assert torch.equal(stage.decode([3, 1], codes), pcm)
 
 
