@@ -123,15 +123,24 @@ class SpeechResponse(Response):
 
     async def _audio(self, turn: Turn, call: Call) -> AsyncGenerator[bytes, None]:
         """Pieces of the stream, none empty."""
+        opening = asyncio.create_task(self._open())
         async for event in turn.events():
             call.started |= isinstance(event, Started)
-            if isinstance(event, AudioFrame) and (data := await self._processed(event.data)):
+            if isinstance(event, AudioFrame) and (data := await self._processed(event.data, opening)):
                 yield data
+        await opening
         if self._pipeline.stages and (data := await asyncio.to_thread(self._pipeline.finish)):
             yield data
 
-    async def _processed(self, data: bytes) -> bytes:
-        return await asyncio.to_thread(self._pipeline.process, data) if self._pipeline.stages else data
+    async def _open(self) -> None:
+        if self._pipeline.stages:
+            await asyncio.to_thread(self._pipeline.open)
+
+    async def _processed(self, data: bytes, opening: asyncio.Task[None]) -> bytes:
+        if not self._pipeline.stages:
+            return data
+        await opening
+        return await asyncio.to_thread(self._pipeline.process, data)
 
 
 async def until_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> None:

@@ -50,6 +50,11 @@ class Pipeline:
             self.stages.append(Encoder(form.muxer, form.codec, RATE, form.bit_rate))
         self._head = wav_header(audio_format(PCM, RATE), None) if changed and name == "wav" else b""
 
+    def open(self) -> None:
+        """Initialise the stages, which takes milliseconds: before the first audio."""
+        for stage in self.stages:
+            stage.open()
+
     def process(self, data: bytes) -> bytes:
         """Bytes that are complete with `data`."""
         for stage in self.stages:

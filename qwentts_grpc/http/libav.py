@@ -16,6 +16,8 @@ STRETCHED = (0.5, 2.0)  # range in which one atempo filter joins waves, outside 
 class Stage(Protocol):
     """A step of mono PCM's way, 16 bits, in bytes."""
 
+    def open(self) -> None: ...
+
     def process(self, data: bytes) -> bytes: ...
 
     def finish(self) -> bytes: ...
@@ -36,6 +38,10 @@ class Encoder:
             self._stream.options = {"frame_size": str(rate // PACKETS_A_SECOND)}
         self._resampler = av.AudioResampler(self._stream.format, "mono", rate)
         self._frames = _Frames(rate)
+
+    def open(self) -> None:
+        """Initialise the codec, which takes longer than to encode the first audio."""
+        self._container.start_encoding()
 
     def process(self, data: bytes) -> bytes:
         """Bytes of the stream that are complete with `data`."""
@@ -63,7 +69,11 @@ class Filters:
         nodes += [self._graph.add("atempo", f"tempo={factor}") for factor in factors(speed)]
         nodes.append(self._graph.add("aformat", f"sample_fmts=s16:sample_rates={rate}:channel_layouts=mono"))
         nodes.append(self._graph.add("abuffersink"))
-        self._graph.link_nodes(*nodes).configure()
+        self._graph.link_nodes(*nodes)
+
+    def open(self) -> None:
+        """Initialise the filters."""
+        self._graph.configure()
 
     def process(self, data: bytes) -> bytes:
         """PCM that is complete with `data`."""

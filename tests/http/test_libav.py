@@ -17,6 +17,7 @@ def tone(seconds: float = 2.0, hertz: float = 220.0) -> bytes:
 
 
 def through(pipeline: Pipeline, pcm: bytes) -> list[bytes]:
+    pipeline.open()
     pieces = [pipeline.process(pcm[start : start + CHUNK]) for start in range(0, len(pcm), CHUNK)]
     return [*pieces, pipeline.finish()]
 
