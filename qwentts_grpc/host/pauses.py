@@ -10,7 +10,7 @@ import resource
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,7 +97,10 @@ class PauseWatcher:
             gc.callbacks.remove(self._collections)
 
     def _watch(self) -> None:
-        read = _Reader(self._collections)
+        with closing(_Reader(self._collections)) as read:
+            self._compare(read)
+
+    def _compare(self, read: "_Reader") -> None:
         before, due = read(late=False), time.monotonic() + PERIOD
         while not self._stopped:
             time.sleep(max(0.0, due - time.monotonic()))  # an event's wait costs three times as much
@@ -144,9 +147,10 @@ class _Reader:
 
     def __init__(self, collections: _Collections) -> None:
         self._collections = collections
-        self._own = _opened(f"/proc/self/task/{threading.get_native_id()}/schedstat")
-        self._main = _opened(f"/proc/self/task/{os.getpid()}/schedstat")
-        self._machine = _opened("/proc/stat")  # a long file on a machine of many processors, so not read each time
+        self._files = ExitStack()
+        self._own = self._opened(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+        self._main = self._opened(f"/proc/self/task/{os.getpid()}/schedstat")
+        self._machine = self._opened("/proc/stat")  # a long file on a machine of many processors, so not read each time
         self._looks = 0
         self._last_stolen = 0.0
         self._stolen(late=True)
@@ -167,6 +171,19 @@ class _Reader:
             faults,
         )
 
+    def close(self) -> None:
+        """Close the files."""
+        self._files.close()
+
+    def _opened(self, path: str) -> Callable[[], bytes]:
+        """Reader of a /proc file, opened once; empty if missing."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return lambda: b""
+        self._files.callback(os.close, descriptor)
+        return lambda: os.pread(descriptor, 4096, 0)
+
     def _stolen(self, late: bool) -> float:
         self._looks += 1
         if late or self._looks >= STOLEN_EVERY:
@@ -183,12 +200,3 @@ def _waited(schedstat: bytes) -> float:
     """
     fields = schedstat.split()
     return int(fields[1]) / 1e9 if len(fields) > 1 else 0.0
-
-
-def _opened(path: str) -> Callable[[], bytes]:
-    """Reader of a /proc file, opened once; empty if missing."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return lambda: b""
-    return lambda: os.pread(descriptor, 4096, 0)

@@ -1,6 +1,7 @@
 """Pauses of the process: seen, and put down to what made them."""
 
 import gc
+import os
 import time
 
 import pytest
@@ -60,3 +61,9 @@ def test_a_collection_is_seen() -> None:
     pauses = watched("import gc; gc.collect()")
     assert max(pauses)[0] >= LEAST
     assert gc.callbacks == before
+
+
+def test_it_leaves_no_file_open() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    watched("pass")
+    assert len(os.listdir("/proc/self/fd")) == before
