@@ -63,6 +63,12 @@ def _voices(folder: Path) -> Path:
     return voices
 
 
+def process_metrics(registry: CollectorRegistry) -> tuple[Counter, Gauge]:
+    """Counter of restarts, gauge of children that serve, by role."""
+    restarts = Counter("tts_process_restarts", "Child processes started again.", ("role",), registry=registry)
+    return restarts, Gauge("tts_process_ready", "Child processes that serve.", ("role",), registry=registry)
+
+
 def _ready(children: Iterable[Child]) -> int:
     return sum(child.ready for child in children)
 
@@ -77,9 +83,7 @@ class Supervisor:
         self._stopping = False
         self._rolling = asyncio.Lock()
         self._registry = CollectorRegistry()
-        self._restarts = Counter(
-            "tts_process_restarts", "Child processes started again.", ("role",), registry=self._registry
-        )
+        self._restarts, ready = process_metrics(self._registry)
         counts = folder / "counts"
         self._counts = SharedCounts.create(counts, config.fronts)
         sockets = tuple(str(folder / f"engine-{index}") for index in range(len(config.devices)))
@@ -93,7 +97,6 @@ class Supervisor:
             self._child(start("engine", index, sockets[index : index + 1])) for index in range(len(sockets))
         ]
         self.fronts = [self._child(start("front", index, sockets)) for index in range(config.fronts)]
-        ready = Gauge("tts_process_ready", "Child processes that serve.", ("role",), registry=self._registry)
         ready.labels("engine").set_function(partial(_ready, self.engines))
         ready.labels("front").set_function(partial(_ready, self.fronts))
         self.page = MergedPage((*self.engines, *self.fronts), lambda: generate_latest(self._registry))

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from qwentts_grpc.processes.supervisor import process_metrics
 from qwentts_grpc.server.config import ServerConfig
 from qwentts_grpc.server.server import Server
 from tests.service.conftest import cancel, config, failure, send, serving, text, turn
@@ -137,7 +139,9 @@ def asked() -> set[str]:
 
 
 def exported() -> set[str]:
-    families = Server(ServerConfig("unused")).metrics.registry.collect()
+    processes = CollectorRegistry()
+    process_metrics(processes)
+    families = (*Server(ServerConfig("unused")).metrics.registry.collect(), *processes.collect())
     return {f"{family.name}_info" if family.type == "info" else family.name for family in families}
 
 
