@@ -36,7 +36,7 @@ test-gpu: $(DEV)
 
 # The inner loop: what runs in a minute.
 test-fast: $(DEV)
-	$(BIN)/pytest -q -n auto --maxprocesses 4 -m "not gpu and not timing" $(FAST)
+	$(BIN)/pytest -q -n auto --maxprocesses 4 --dist worksteal -m "not gpu and not timing" $(FAST)
 
 check: $(DEV) $(STUBS) $(AGENTS)
 	$(BIN)/ruff format --check .
