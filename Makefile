@@ -9,7 +9,7 @@ STUBS := .venv-proto/done
 AGENTS := .venv-frameworks/done
 AGENT_TESTS := tests/client/test_pipecat.py tests/client/test_livekit.py tests/client/test_framework_docs.py tests/http/test_frameworks.py
 PORT ?= 50051
-FAST := tests/api tests/prompt tests/scheduler tests/runner tests/checkpoint tests/engine tests/ops tests/service/test_requests.py tests/service/test_errors.py tests/service/test_turns.py tests/test_docs.py
+FAST := tests/api tests/prompt tests/scheduler tests/checkpoint tests/ops tests/engine/test_loop.py tests/engine/test_outboxes.py tests/engine/test_progress.py tests/runner/test_pacer.py tests/service/test_requests.py tests/service/test_errors.py tests/service/test_turns.py tests/test_docs.py
 # What judges durations runs after all else, two files at a time: most of it waits. ARGS choose tests of their own.
 TESTS = $(if $(ARGS),$(BIN)/pytest $(ARGS),$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal -m "not gpu and not timing" && $(BIN)/pytest -n 2 --dist loadfile -m "timing and not gpu" && if [ -e $(AGENTS) ]; then .venv-frameworks/bin/pytest -n 2 --dist loadfile $(AGENT_TESTS); else echo "skipped: $(AGENT_TESTS) (no environment with the frameworks)"; fi)
 
