@@ -22,12 +22,11 @@ from torch.distributed.distributed_c10d import Store
 from benchmarks.parts.frames import half_frame
 from benchmarks.parts.stopwatch import milliseconds
 from engine.api.config import EngineConfig
-from engine.checkpoint.config import DecoderConfig
 from engine.checkpoint.shard import Shard
 from engine.checkpoint.weights import dummy_checkpoint
 from engine.model.predictor import Predictor
 from engine.model.talker import Talker, TextTable
-from engine.ops.base import LayerCache
+from engine.ops.base import new_caches
 from engine.ops.peers import Peers
 from engine.ops.select import choose
 from engine.parallel import meeting
@@ -66,10 +65,10 @@ class Ranks:
         self.state = SlotState(self.config, self.most, self.slot_blocks, self.block_size, like)
         peers = self._meet()
         blocks = 1 + self.most * self.slot_blocks
-        caches = _caches(talker, blocks, self.block_size, like)
+        caches = new_caches(talker, blocks, self.block_size, like)
         text = TextTable(_drawn((TEXTS, self.config.talker.hidden), like))
         shared = Talker(self.config, weights, text, caches, POSITIONS, ops, peers)
-        own = _caches(self.config.predictor, self.most, self.config.code_groups, like)
+        own = new_caches(self.config.predictor, self.most, self.config.code_groups, like)
         frame = FrameStage(self.config, shared, Predictor(self.config, weights, own, ops), self.state, ops)
         self._capture(frame, PrefillStage(shared, self.state), peers)
         self.state._numbers[:] = torch.tensor((0.9, 1.0, 0.9, 1.0, 1.05), device=self.device)[:, None]
@@ -204,11 +203,6 @@ def without_shared_memory() -> Iterator[None]:
 
     with patch.object(meeting, "shared_memory", refused):
         yield
-
-
-def _caches(sizes: DecoderConfig, blocks: int, length: int, like: Tensor) -> list[LayerCache]:
-    shape = (blocks, length, sizes.kv_heads, sizes.head_dim)
-    return [LayerCache(like.new_zeros(shape), like.new_zeros(shape)) for _ in range(sizes.layers)]
 
 
 def _drawn(shape: tuple[int, ...], like: Tensor) -> Tensor:

@@ -4,10 +4,8 @@ import asyncio
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from engine.api.config import EngineConfig, ModelCard
 from engine.api.errors import CheckpointError
@@ -23,7 +21,7 @@ from engine.checkpoint.weights import Checkpoint, dummy_checkpoint, load_checkpo
 from engine.engine import Engine
 from engine.model.predictor import Predictor
 from engine.model.talker import ProjectedText, Talker, TextEmbedding
-from engine.ops.base import LayerCache
+from engine.ops.base import new_caches
 from engine.ops.peers import Peers
 from engine.ops.select import choose
 from engine.parallel.messages import Serve
@@ -166,9 +164,9 @@ class Parts:
         like = weights["talker.codec_head.weight"]
         state = SlotState(config, slots, self.pool.needed(self.positions), self.block_size, like)
         peers = self._peers(state)
-        talker_cache = self._cache(self.talker, self.pool.capacity + 1, self.block_size)
+        talker_cache = new_caches(self.talker, self.pool.capacity + 1, self.block_size, like)
         talker = Talker(config, weights, self.text, talker_cache, self.positions, self.ops, peers)
-        predictor_cache = self._cache(config.predictor, slots, config.code_groups)
+        predictor_cache = new_caches(config.predictor, slots, config.code_groups, like)
         predictor = Predictor(config, weights, predictor_cache, self.ops)
         frame = FrameStage(config, talker, predictor, state, self.ops)
         prefill = PrefillStage(talker, state)
@@ -200,13 +198,6 @@ class Parts:
                 rows=rows if self.graphs else None,
             )
         )
-
-    def _cache(self, sizes: Any, rows: int, length: int) -> list[LayerCache]:
-        shape = (rows, length, sizes.kv_heads, sizes.head_dim)
-        return [LayerCache(self._zeros(shape), self._zeros(shape)) for _ in range(sizes.layers)]
-
-    def _zeros(self, shape: tuple[int, ...]) -> Tensor:
-        return torch.zeros(shape, dtype=self.dtype, device=self.device)
 
     def _codec(self, slots: int) -> CodecStage:
         decoder = self.shared.decoder(self.checkpoint.codec, lambda: make_decoder(self.checkpoint, self.fused))

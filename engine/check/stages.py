@@ -17,7 +17,7 @@ from engine.check.probe import Half, Probe, Trace
 from engine.checkpoint.weights import Checkpoint
 from engine.model.predictor import Predictor
 from engine.model.talker import ProjectedText, Talker, TextEmbedding
-from engine.ops.base import LayerCache, Ops
+from engine.ops.base import Ops, new_caches
 from engine.prompt.builder import PromptLayout
 from engine.prompt.prompt_tokens import PromptToken
 from engine.prompt.tokenizer import TextTokenizer
@@ -67,9 +67,9 @@ class Stages:
         self.config, self.probe, self.device = config, Probe(ops), like.device
         self._size, blocks = ops.block_size, -(-POSITIONS // ops.block_size)
         self._state = SlotState(config, 1, blocks, ops.block_size, like)
-        paged = _caches(config.talker, blocks + 1, ops.block_size, like)
+        paged = new_caches(config.talker, blocks + 1, ops.block_size, like)
         talker = Talker(config, weights, text or ProjectedText(weights), paged, POSITIONS, self.probe)
-        predictor = Predictor(config, weights, _caches(config.predictor, 1, config.code_groups, like), self.probe)
+        predictor = Predictor(config, weights, new_caches(config.predictor, 1, config.code_groups, like), self.probe)
         self.probe.watch(talker, predictor)
         self._prefill = PrefillStage(talker, self._state)
         self._frame = FrameStage(config, talker, predictor, self._state, self.probe)
@@ -140,8 +140,3 @@ def _given(script: Script) -> Iterator[tuple[int, ...] | None]:
         yield from [None] * script.frames
     else:
         yield from map(tuple, script.codes.tolist())
-
-
-def _caches(sizes: Any, rows: int, length: int, like: Tensor) -> list[LayerCache]:
-    shape = (rows, length, sizes.kv_heads, sizes.head_dim)
-    return [LayerCache(like.new_zeros(shape), like.new_zeros(shape)) for _ in range(sizes.layers)]

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from engine.checkpoint.config import DecoderConfig
 from engine.ops.attention_metadata import AttentionMetadata
 
 
@@ -45,6 +46,12 @@ class LayerCache:
 
     keys: Tensor
     values: Tensor
+
+
+def new_caches(sizes: DecoderConfig, blocks: int, block_size: int, like: Tensor) -> list[LayerCache]:
+    """Empty caches of all layers, of the device and dtype of `like`."""
+    shape = (blocks, block_size, sizes.kv_heads, sizes.head_dim)
+    return [LayerCache(like.new_zeros(shape), like.new_zeros(shape)) for _ in range(sizes.layers)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,13 @@ from multiprocessing.connection import Connection
 from typing import NoReturn
 
 import torch
-from torch import Tensor
 
 from engine.api.errors import CheckpointError
 from engine.checkpoint.shard import Shard
 from engine.checkpoint.tensors import Tensors
 from engine.checkpoint.weights import load_shard
 from engine.model.talker import TalkerLayers
-from engine.ops.base import LayerCache
+from engine.ops.base import new_caches
 from engine.ops.peers import Peers
 from engine.ops.select import choose
 from engine.parallel.meeting import meet
@@ -74,19 +73,14 @@ def _passes(load: Load, serve: Serve, shard: Shard, weights: Tensors, peers: Pee
     """Layers of the shard, as graphs where rank 0 has."""
     norm = weights["talker.model.norm.weight"]
     ops = choose(load.config, shard.config, norm.device, load.dtype)
-    layers = TalkerLayers(shard.config, weights, _caches(serve, shard, norm), serve.positions, ops, peers)
+    caches = new_caches(shard.config, serve.blocks, serve.block_size, norm)
+    layers = TalkerLayers(shard.config, weights, caches, serve.positions, ops, peers)
     table = torch.zeros(serve.slots, serve.slot_blocks, dtype=torch.int32, device=norm.device)
     stage = ShardStage(layers, table, serve.block_size, peers)
     if serve.rows is None:
         peers.open()
         return EagerShard(stage, norm.device, serve.columns)
     return GraphShard(stage, norm.device, serve.columns, serve.rows, peers)
-
-
-def _caches(serve: Serve, shard: Shard, like: Tensor) -> list[LayerCache]:
-    sizes = shard.config
-    shape = (serve.blocks, serve.block_size, sizes.kv_heads, sizes.head_dim)
-    return [LayerCache(like.new_zeros(shape), like.new_zeros(shape)) for _ in range(sizes.layers)]
 
 
 def _free(device: torch.device) -> int:
