@@ -121,7 +121,7 @@ class TimedGraphs(Graphs[Any]):
     ) -> None:
         super().__init__(function, table, sizes, pool)
         like = function(table[: self.sizes[0]])
-        self._times = _times(like) if like is not None else STARTS if table.shape[1] == START_FIELDS else PREFILL
+        self._times = _times(like) if like is not None else STARTS if table.shape[1] <= START_FIELDS else PREFILL
         self._outputs = {size: None if like is None else _noise(size, like) for size in sizes}
 
     def replay(self, rows: int) -> Any:

@@ -111,7 +111,7 @@ class PipelinedRunner:
     def _launch_audio(self, batch: Batch, buffers: StepBuffers) -> Sequence[Group]:
         """Launch the codec behind this step's frames."""
         if batch.inits:
-            buffers.resets.load(pack_starts(batch.inits), self._graphs.resets)
+            buffers.resets.load(np.array([[init.slot] for init in batch.inits], np.int64), self._graphs.resets)
             self._graphs.resets.replay(len(batch.inits))
         for init in batch.inits:
             self._codec.restore(init.slot, init.reference, init.primed, init.scope)

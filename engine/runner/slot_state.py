@@ -15,9 +15,8 @@ from engine.ops.base import SamplingTensors
 from engine.scheduler.batch import SlotInit
 
 RING = 64  # frames a slot keeps for the codec: `chunk_policy.MOST_PENDING`, then those in flight or padding a chunk
-START_FIELDS = (
-    9  # slot, seed, top_k of talker and predictor; as bits of float64: temperature and top_p of both, penalty
-)
+# Slot, seed, top_k of talker and predictor; then as bits of float64: temperature and top_p of both, penalty.
+START_FIELDS = 9
 
 
 class SlotState:

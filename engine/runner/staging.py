@@ -64,7 +64,7 @@ class StepBuffers:
     def __init__(self, graphs: StepGraphs) -> None:
         padding, slots = graphs.padding, graphs.slots
         self.starts = StagingBuffer(graphs.start_padding, graphs.starts.sizes)
-        self.resets = StagingBuffer(graphs.start_padding, graphs.resets.sizes)
+        self.resets = StagingBuffer((slots,), graphs.resets.sizes)
         self.tokens = StagingBuffer(padding, graphs.prefill.sizes)
         self.rows = StagingBuffer(padding, graphs.rows.sizes)
         self.riding = {size: StagingBuffer(padding, each.sizes) for size, each in graphs.riding.items()}

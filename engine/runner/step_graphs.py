@@ -25,7 +25,7 @@ AUDIO_PRIORITY = -1  # of the codec's kernels before those of the next frame, wh
 class StepGraphs:
     """Graphs of starts, prompt tokens, rows, both in one pass, chunks.
 
-    `starts` and `resets` take the table of `pack_starts`, for slots and for the codec's streams.
+    `starts` takes the table of `pack_starts`, `resets` (R, 1) int64: the slots whose streams start.
     `prefill` and `rows` take the table of `inputs`; so does `riding`, by prompt tokens, which precede the rows;
     `chunks`, by frames a chunk: (B, 2) int64, slot and first frame, -> (B, samples) int16.
     """
@@ -94,14 +94,23 @@ class StepGraphs:
         }
 
     def _start_graphs(self) -> tuple[Graphs[None], Graphs[None]]:
-        """Both on tables of their own, for they run on different streams."""
+        """Graphs of slots, of the codec's streams.
+
+        Each has a pool of its own, for they run side by side.
+        """
         sizes = sizes_up_to(self.slots, STREAM_SIZES)
-        one, two = (
-            torch.tensor(self.start_padding, device=self._device).repeat(self.slots, 1) for _ in ("starts", "resets")
+        starts = torch.tensor(self.start_padding, device=self._device).repeat(self.slots, 1)
+        resets = torch.full((self.slots, 1), self.slots, device=self._device)
+        return (
+            Graphs(self._state.load, starts, sizes, torch.cuda.graph_pool_handle()),
+            Graphs(
+                lambda table: self._codec.reset(table[:, 0]),
+                resets,
+                sizes,
+                torch.cuda.graph_pool_handle(),
+                AUDIO_PRIORITY,
+            ),
         )
-        apart = torch.cuda.graph_pool_handle(), torch.cuda.graph_pool_handle()
-        resets = Graphs(lambda table: self._codec.reset(table[:, 0]), two, sizes, apart[1], AUDIO_PRIORITY)
-        return Graphs(self._state.load, one, sizes, apart[0]), resets
 
     def _chunk_graphs(self) -> dict[int, Graphs[Tensor]]:
         """Codec graphs by frames a chunk.
