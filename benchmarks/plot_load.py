@@ -41,18 +41,13 @@ def draw(document: Mapping[str, Any]) -> str:
     axes = Axes([*ours["p50"], *ours["p95"], *rival])
     held, rival_held = _held(rates), _held(document["best_rival"])
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-        text(LEFT, 24, f"First playable audio under load: {document['about']['model']}", size=16),
-        *axes.grid(),
         *curve(axes, rival, RIVAL, "best rival p95", rival_held),
         *curve(axes, ours["p50"], OURS, "p50", held, dashes="5 4"),
         *curve(axes, ours["p95"], OURS, "p95", held),
         text(LEFT, HEIGHT - 12, "requests per second (hollow: not held, for underruns or failures)"),
         text(8, TOP - 10, "milliseconds"),
-        "</svg>",
     ]
-    return "\n".join(parts) + "\n"
+    return _picture(f"First playable audio under load: {document['about']['model']}", axes, parts)
 
 
 def several(title: str, lines: Mapping[str, Sequence[tuple[float, float, bool]]]) -> str:
@@ -61,16 +56,24 @@ def several(title: str, lines: Mapping[str, Sequence[tuple[float, float, bool]]]
     Each of (rate, milliseconds, whether held).
     """
     axes = Axes([(rate, value) for points in lines.values() for rate, value, _ in points])
-    parts = [
+    parts: list[str] = []
+    for colour, (name, points) in zip(cycle(COLOURS), lines.items(), strict=False):
+        held = {rate for rate, _, passed in points if passed}
+        parts += curve(axes, [(rate, value) for rate, value, _ in points], colour, name, held)
+    return _picture(title, axes, parts)
+
+
+def _picture(title: str, axes: "Axes", parts: Sequence[str]) -> str:
+    """The whole file: `parts` on the grid of `axes`."""
+    lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
         text(LEFT, 24, title, size=16),
         *axes.grid(),
+        *parts,
+        "</svg>",
     ]
-    for colour, (name, points) in zip(cycle(COLOURS), lines.items(), strict=False):
-        held = {rate for rate, _, passed in points if passed}
-        parts += curve(axes, [(rate, value) for rate, value, _ in points], colour, name, held)
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 class Axes:

@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.load.__main__ import numbers
 from benchmarks.load.call import Call
 from benchmarks.load.figures import Figures, Spread, trial_figures
-from benchmarks.load.generator import Generator
+from benchmarks.load.generator import PREPARATION, Generator
 from benchmarks.load.plan import MEASUREMENT, Settings, plan
 from benchmarks.load.prompts import BUILT_IN, read_prompts
 from benchmarks.parts import machine
@@ -33,14 +33,14 @@ HEADER = (
 BACK_LIMIT = 120.0  # seconds for a killed engine process to serve again
 
 Running = tuple[list[Served], list[tuple[Generator, Settings]]]
-Points = list[tuple[float, float, bool]]
+Point = tuple[float, float, bool]  # rate, p95 in milliseconds, whether it was held
 
 
 def main() -> None:
     """Measure the arrangements."""
     options = _options()
     print(machine.describe(), HEADER, sep="\n", flush=True)
-    p95: dict[str, Points] = {}
+    p95: dict[str, list[Point]] = {}
     for name in options.only.split(","):
         with ExitStack() as stack:
             running = _start(name, options, stack)
@@ -92,11 +92,8 @@ def _generator(
         return stack.enter_context(Generator(settings)), settings
 
 
-def _measured(name: str, running: Running, options: argparse.Namespace) -> Iterator[tuple[float, float, bool]]:
-    """Print a line a rate.
-
-    Rate, p95 in milliseconds, whether it was held.
-    """
+def _measured(name: str, running: Running, options: argparse.Namespace) -> Iterator[Point]:
+    """Print a line a rate; its points."""
     served, generators = running
     for rate in options.rates:
         before = sum(each.cpu_seconds() for each in served)
@@ -114,9 +111,7 @@ def _trials(
     """Trial of each generator, all at once: start, calls."""
     prompts = read_prompts(BUILT_IN)
     with ThreadPoolExecutor(len(generators)) as threads:
-        return list(
-            threads.map(lambda each: each[0].run(plan(each[1], rate, options.seed, prompts)), generators, timeout=None)
-        )
+        return list(threads.map(lambda each: each[0].run(plan(each[1], rate, options.seed, prompts)), generators))
 
 
 def _killed(running: Running, options: argparse.Namespace) -> Iterator[str]:
@@ -126,7 +121,7 @@ def _killed(running: Running, options: argparse.Namespace) -> Iterator[str]:
     """
     (served,), generators = running
     engines, rate = served.engines(), options.kill_rate * len(options.devices.split(","))
-    delay = 3.0 + options.warm_up + options.seconds / 2
+    delay = PREPARATION + options.warm_up + options.seconds / 2
     with ThreadPoolExecutor(1) as threads:
         killing = threads.submit(_kill_and_wait, served, engines[0], len(engines), delay)
         ((start, calls),) = _trials(generators, rate, options)
