@@ -11,9 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import ray
-from ray.cluster_utils import Cluster
-
 from benchmarks.parts.machine import pinned
 from benchmarks.parts.server import Served
 from qwentts_fleet.__main__ import up
@@ -32,14 +29,16 @@ def nodes(count: int, flags: Sequence[str], cores: Set[int]) -> Iterator[tuple[l
     These are joined by commas.
     Raises TimeoutError if they do not come up.
     """
-    paths = [*map(str, (ROOT, ROOT / "clients/python", ROOT / "deploy/ray")), os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    import ray
+    from ray.cluster_utils import Cluster
+
+    let_processes_import()
     with pinned(cores):
-        cluster = Cluster(initialize_head=True, head_node_args=_node(0) | {"resources": {"balancer": 1}})
+        cluster = Cluster(initialize_head=True, head_node_args=_gpu_node(0) | {"resources": {"balancer": 1}})
         for gpu in range(1, count):
-            cluster.add_node(**_node(gpu))
+            cluster.add_node(**_gpu_node(gpu))
         ray.init(cluster.address, namespace=NAMESPACE, log_to_driver=False)
-    ports = _free_ports(PORTS)
+    ports = free_ports(PORTS)
     controller = up(
         Settings(
             serve=tuple(flags),
@@ -60,16 +59,40 @@ def nodes(count: int, flags: Sequence[str], cores: Set[int]) -> Iterator[tuple[l
         cluster.shutdown()
 
 
-def _node(gpu: int) -> dict[str, Any]:
-    """Room for one server on this GPU alone."""
+def let_processes_import() -> None:
+    """Let processes of Ray import the project, and what this one may."""
+    paths = [*map(str, (ROOT, ROOT / "clients/python", ROOT / "deploy/ray")), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+
+
+def node(cpus: int) -> dict[str, Any]:
+    """Arguments of a lean node.
+
+    Ports are given, or the start fails where agents do not write theirs within 15 s.
+    """
     names = ("metrics_agent_port", "runtime_env_agent_port", "dashboard_agent_listen_port", "metrics_export_port")
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     lean = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
-    sees = {"env_vars": {"CUDA_VISIBLE_DEVICES": str(gpu)}}
-    ports = dict(zip(names, _free_ports(len(names)), strict=True))
-    return {"num_cpus": 4, "num_gpus": 1, "object_store_memory": STORE, **lean, **sees, **ports}
+    return {"num_cpus": cpus, "object_store_memory": STORE, **lean, **ports}
+
+
+def free_ports(number: int) -> tuple[int, ...]:
+    """Ports of the loopback interface that nothing uses."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    ports = tuple(each.getsockname()[1] for each in sockets)
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _gpu_node(gpu: int) -> dict[str, Any]:
+    """Room for one server on this GPU alone."""
+    return node(4) | {"num_gpus": 1, "env_vars": {"CUDA_VISIBLE_DEVICES": str(gpu)}}
 
 
 def _serving(controller: Any, count: int) -> list[Served]:
+    import ray
+
     until = time.monotonic() + START_LIMIT
     while time.monotonic() < until:
         state = ray.get(controller.state.remote(), timeout=STOP_LIMIT)
@@ -79,11 +102,3 @@ def _serving(controller: Any, count: int) -> list[Served]:
             return [Served(each.address, "", 0.0, each.pid) for each in servers]
         time.sleep(0.2)
     raise TimeoutError(f"{count} servers did not serve within {START_LIMIT:g} s")
-
-
-def _free_ports(number: int) -> tuple[int, ...]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = tuple(each.getsockname()[1] for each in sockets)
-    for each in sockets:
-        each.close()
-    return ports

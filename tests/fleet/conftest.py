@@ -3,24 +3,21 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.parts.ray_nodes import free_ports, let_processes_import, node
 from qwentts_client import AsyncClient, TTSError
 from qwentts_client.v1 import tts_pb2 as pb
 from qwentts_fleet.settings import Settings
 
-ROOT = Path(__file__).parents[2]
-STORE = 80 * 2**20  # bytes of a node's object store, which the fleet does not use
 PATIENCE = 90.0  # seconds for a fleet to come up on a busy machine
 
 
@@ -32,23 +29,15 @@ def cluster() -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
-    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (ROOT, ROOT / "clients/python", ROOT / "deploy/ray")))
+    let_processes_import()
     os.environ["RAY_agent_register_timeout_ms"] = "180000"  # noqa: SIM112  # each agent takes seconds of a processor to start
-    made = Cluster(initialize_head=True, head_node_args=_node() | {"resources": {"balancer": 1}})
+    made = Cluster(initialize_head=True, head_node_args=node(1) | {"resources": {"balancer": 1}})
     for _ in range(2):
-        made.add_node(**_node())
+        made.add_node(**node(1))
     ray.init(made.address, namespace="qwentts", log_to_driver=False)
     yield made
     ray.shutdown()
     made.shutdown()
-
-
-def _node() -> dict[str, Any]:
-    """Room for one server. Ports are given, or the start fails where agents do not write theirs within 15 s."""
-    names = ("metrics_agent_port", "runtime_env_agent_port", "dashboard_agent_listen_port", "metrics_export_port")
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
-    lean = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
-    return {"num_cpus": 1, "object_store_memory": STORE, **lean, **ports}
 
 
 @dataclass
@@ -96,7 +85,7 @@ class Fleet:
 def fleet(cluster: Any) -> Iterator[Callable[..., Any]]:
     """`async with fleet(least=1) as running`: a fleet with these settings, on three nodes."""
     while len(cluster.worker_nodes) < 2:
-        cluster.add_node(**_node())
+        cluster.add_node(**node(1))
     yield running
 
 
@@ -112,7 +101,7 @@ async def running(**settings: Any) -> AsyncIterator[Fleet]:
         "most": 3,
         "balancer_resource": "balancer",
         "period": 0.5,
-        "ports": tuple(free_ports(4)),
+        "ports": free_ports(4),
         "command": (sys.executable, "-m", "benchmarks.parts.simulated"),
         "serve": ("--max-speeches", "4", "--max-queue", "16"),
     }
@@ -123,14 +112,6 @@ async def running(**settings: Any) -> AsyncIterator[Fleet]:
         with suppress(Exception):
             await asyncio.wait_for(controller.stop.remote(), 60)
         ray.kill(controller)
-
-
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @dataclass

